@@ -1,0 +1,91 @@
+; Boot sector of the guest in the recorded migrations: fills memory with one pattern a page, then dirties pages at a known rate.
+;
+; Defined by the caller (nasm -D): FILL_END, DIRTY_START, DIRTY_END (bytes, multiples of 4096), PAGES_PER_TICK (at TICK_HZ).
+; It sleeps in HLT between timer ticks, so a busy recording host changes the dirty rate little and other guests not at all.
+; The dword at READY becomes READY_MARK when the fill is done; the recorder waits for it.
+
+    bits 16
+    org 0x7c00
+
+READY       equ 0x7e00
+READY_MARK  equ 0x600d600d
+TICK_HZ     equ 100
+PIT_RELOAD  equ 1193182 / TICK_HZ
+
+    cli
+    xor ax, ax
+    mov ds, ax
+    mov ss, ax
+    mov sp, 0x7c00
+    in al, 0x92                 ; A20 through the fast gate
+    or al, 2
+    out 0x92, al
+
+    ; "Unreal" mode: ES keeps the 4 GiB limit it got in protected mode, the code stays 16-bit and interrupts stay simple.
+    lgdt [gdt_pointer]
+    mov eax, cr0
+    or al, 1
+    mov cr0, eax
+    mov bx, flat - gdt
+    mov es, bx
+    and al, ~1
+    mov cr0, eax
+
+    ; Every page holds its own number, spread over the dword: pages differ, captures pack well, no page is zero.
+    mov edi, 0x100000
+fill:
+    mov eax, edi
+    shr eax, 12
+    imul eax, eax, 0x01000193
+    mov ecx, 1024
+    a32 rep stosd
+    cmp edi, FILL_END
+    jb fill
+    mov dword [READY], READY_MARK
+
+    ; Timer interrupt at TICK_HZ through our own handler: the firmware's would write to its data area on every tick.
+    mov word [8 * 4], tick
+    mov word [8 * 4 + 2], 0
+    mov al, 0x34                ; channel 0, low then high byte, mode 2
+    out 0x43, al
+    mov al, PIT_RELOAD & 0xff
+    out 0x40, al
+    mov al, PIT_RELOAD >> 8
+    out 0x40, al
+    mov al, 0xfe                ; only IRQ 0
+    out 0x21, al
+
+    mov edi, DIRTY_START
+wait_tick:
+    sti
+    hlt
+    mov cx, PAGES_PER_TICK
+    jcxz wait_tick
+dirty:
+    inc dword [es:edi]
+    add edi, 4096
+    cmp edi, DIRTY_END
+    jb next
+    mov edi, DIRTY_START
+next:
+    loop dirty
+    jmp wait_tick
+
+tick:
+    push ax
+    mov al, 0x20
+    out 0x20, al
+    pop ax
+    iret
+
+    align 8
+gdt:
+    dq 0
+flat:
+    dq 0x00cf92000000ffff       ; data, base 0, limit 4 GiB
+gdt_pointer:
+    dw gdt_pointer - gdt - 1
+    dd gdt
+
+    times 510 - ($ - $$) db 0
+    dw 0xaa55

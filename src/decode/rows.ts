@@ -1,0 +1,157 @@
+// SegmentRows: what decoding a batch yields, one row per frame at the same index, column by column.
+//
+// decodeFrames() writes the upper part. connections.ts writes the annotated part for TCP rows. Afterwards rows are
+// read-only. Offsets such as `transport` and `payload` are indexes into the batch's `bytes`.
+import { BATCH_ROWS } from '../limits.js';
+
+/** What a row is. */
+export const KIND_NONE = 0; // nothing above the link layer that is decoded
+export const KIND_TCP = 1;
+export const KIND_UDP = 2;
+export const KIND_FRAGMENT = 3; // not the first fragment: no transport header
+export const KIND_MALFORMED = 4; // headers contradict their length
+export const KIND_OTHER_IP = 5; // another IP protocol, see `protocol`
+export const KIND_SIGNAL = 6; // ARP, RARP, ICMP …: collected by signals.ts
+export const KIND_ROCE_V1 = 7; // EtherType 0x8915: `transport` is at the GRH
+
+/** TCP flags as on the wire; AE (formerly NS) is bit 8. */
+export const FLAG_FIN = 0x01;
+export const FLAG_SYN = 0x02;
+export const FLAG_RST = 0x04;
+export const FLAG_PSH = 0x08;
+export const FLAG_ACK = 0x10;
+export const FLAG_URG = 0x20;
+export const FLAG_ECE = 0x40;
+export const FLAG_CWR = 0x80;
+export const FLAG_AE = 0x100;
+
+/** Which TCP options a row carries. */
+export const OPTION_TIMESTAMP = 0x01; // tsValue, tsEcho are set
+export const OPTION_SACK = 0x02; // sack, sackBlocks are set
+export const OPTION_MSS = 0x04; // mss is set
+export const OPTION_WINDOW_SCALE = 0x08; // windowScale is set
+export const OPTION_SACK_PERMITTED = 0x10;
+export const OPTION_MPTCP = 0x20; // mptcp is set
+export const OPTIONS_CUT = 0x80; // the options are not wholly in the capture: absence proves nothing
+
+/** What a TCP row was found to be (tables 1 to 4 of the TCP reference in docs/). */
+export const VERDICT_NONE = 0; // no sequence space and not special: a pure acknowledgement
+export const VERDICT_NEW = 1; // bytes seen for the first time, in order or opening a hole
+export const VERDICT_RETRANSMISSION = 2;
+export const VERDICT_REORDERED = 3; // an original that arrived late, first time seen
+export const VERDICT_LATE_ORIGINAL = 4; // an original that arrived after its own retransmission
+export const VERDICT_NETWORK_DUPLICATE = 5;
+export const VERDICT_CAPTURE_DUPLICATE = 6; // a second copy made by the capture, not an event of the connection
+export const VERDICT_WINDOW_PROBE = 7;
+export const VERDICT_KEEP_ALIVE = 8;
+export const VERDICT_OUT_OF_WINDOW = 9; // stale or bogus, left aside
+export const VERDICT_CONTROL = 10; // SYN, FIN or RST without payload
+
+/** `direction` of a row that belongs to no connection. */
+export const NO_DIRECTION = 0xffffffff;
+
+export interface SegmentRows {
+  readonly kind: Uint8Array;
+  /** 4 or 6, 0 where there is no IP header. Of the innermost header when tunnelled. */
+  readonly ipVersion: Uint8Array;
+  /** First byte of the source address; the destination address follows it directly (4 + 4 or 16 + 16 bytes). */
+  readonly addresses: Uint32Array;
+  /** IP protocol or next header of the transport. */
+  readonly protocol: Uint8Array;
+  /** Source port × 65536 + destination port. */
+  readonly ports: Uint32Array;
+  /** Id in `tunnels`, 0 where the frame is not encapsulated (VLAN tags do not count). */
+  readonly tunnel: Uint16Array;
+  /** Hop limit, 2-bit ECN field, and IPv4 identification (0 for IPv6) of the innermost IP header. */
+  readonly ttl: Uint8Array;
+  readonly ecn: Uint8Array;
+  readonly ipId: Uint16Array;
+  /** 1 where an outer or inner IP header is the first fragment of several. */
+  readonly fragmented: Uint8Array;
+  /** IP bytes on the wire from the innermost IP header on (header included). */
+  readonly ipBytes: Uint32Array;
+  /** First byte of the transport header. */
+  readonly transport: Uint32Array;
+
+  readonly seq: Uint32Array;
+  readonly ack: Uint32Array;
+  readonly flags: Uint16Array;
+  /** Raw 16-bit window, never scaled here. */
+  readonly window: Uint16Array;
+  /** OPTION_… bits. */
+  readonly options: Uint8Array;
+  readonly tsValue: Uint32Array;
+  readonly tsEcho: Uint32Array;
+  /** First byte of the first SACK block (8 bytes each) and number of whole blocks present (0 … 4). */
+  readonly sack: Uint32Array;
+  readonly sackBlocks: Uint8Array;
+  readonly mss: Uint16Array;
+  readonly windowScale: Uint8Array;
+  /** First byte of the first MPTCP option (its kind byte). */
+  readonly mptcp: Uint32Array;
+
+  /** Transport payload: first byte, bytes present, bytes on the wire. */
+  readonly payload: Uint32Array;
+  readonly payloadCap: Uint32Array;
+  readonly payloadLen: Uint32Array;
+
+  // Annotated by connections.ts, TCP rows only.
+  /** 2 × connection + side; side 0 opened the connection (or was seen first). NO_DIRECTION where none. */
+  readonly direction: Uint32Array;
+  /** Stream offset of the first payload byte: bytes since the direction's first data byte. May be negative before it. */
+  readonly offset: Float64Array;
+  /** Stream offset of the reverse direction that `ack` names. NaN without ACK flag or before any reverse reference. */
+  readonly ackOffset: Float64Array;
+  readonly verdict: Uint8Array;
+  /** Payload bytes seen for the first time with this row. */
+  readonly newBytes: Uint32Array;
+
+  /** Tunnel paths met so far; index 0 is the empty path. */
+  readonly tunnels: TunnelPath[];
+}
+
+/** One way in which frames are encapsulated. */
+export interface TunnelPath {
+  /** Outermost first, e.g. ['vxlan:42']. */
+  readonly labels: readonly string[];
+}
+
+/** Empty rows for batches of up to BATCH_ROWS. */
+export function createRows(): SegmentRows {
+  const n = BATCH_ROWS;
+  return {
+    kind: new Uint8Array(n),
+    ipVersion: new Uint8Array(n),
+    addresses: new Uint32Array(n),
+    protocol: new Uint8Array(n),
+    ports: new Uint32Array(n),
+    tunnel: new Uint16Array(n),
+    ttl: new Uint8Array(n),
+    ecn: new Uint8Array(n),
+    ipId: new Uint16Array(n),
+    fragmented: new Uint8Array(n),
+    ipBytes: new Uint32Array(n),
+    transport: new Uint32Array(n),
+    seq: new Uint32Array(n),
+    ack: new Uint32Array(n),
+    flags: new Uint16Array(n),
+    window: new Uint16Array(n),
+    options: new Uint8Array(n),
+    tsValue: new Uint32Array(n),
+    tsEcho: new Uint32Array(n),
+    sack: new Uint32Array(n),
+    sackBlocks: new Uint8Array(n),
+    mss: new Uint16Array(n),
+    windowScale: new Uint8Array(n),
+    mptcp: new Uint32Array(n),
+    payload: new Uint32Array(n),
+    payloadCap: new Uint32Array(n),
+    payloadLen: new Uint32Array(n),
+    direction: new Uint32Array(n),
+    offset: new Float64Array(n),
+    ackOffset: new Float64Array(n),
+    verdict: new Uint8Array(n),
+    newBytes: new Uint32Array(n),
+    tunnels: [{ labels: [] }],
+  };
+}

@@ -1,0 +1,158 @@
+// What TCP analysis hands on when the capture has ended: the public figures of each connection, and tables over time.
+//
+// Names and meaning follow the JSON result; fields beyond it are additions. What cannot be known is null.
+import type { ColumnData } from '../../columns.js';
+
+/** Distribution of a measured quantity; the unit is that of the field it stands in. */
+export interface Quantiles {
+  readonly min: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+  readonly samples: number;
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Who held a sending direction back; every moment belongs to exactly one. */
+export const LIMITS = [
+  'sender-application',
+  'rate-limit',
+  'receiver-window',
+  'congestion',
+  'recovery',
+  'send-buffer',
+  'idle',
+] as const;
+export type Limit = (typeof LIMITS)[number];
+
+export type Vantage = 'source' | 'destination' | 'mid-path' | 'unknown';
+
+/** One sending direction. Rates in bytes per second over [first data, last data]. */
+export interface TcpDirection {
+  frames: number;
+  dataFrames: number;
+  /** Segments on the wire behind offloaded super-packets; null where neither IP-ID nor MSS tells. */
+  wireSegments: number | null;
+  payloadBytes: number;
+  uniqueBytes: number;
+  /** Acknowledged by the peer but not in the capture. */
+  unseenBytes: number;
+  retransmittedSegments: number;
+  retransmittedBytes: number;
+  retransmissions: { fast: number; timeout: number; tailLossProbe: number; spurious: number; other: number };
+  outOfOrderSegments: number;
+  networkDuplicates: number;
+  captureDuplicates: number;
+  duplicateAcks: number;
+  windowProbes: number;
+  keepAlives: number;
+  zeroWindow: { episodes: number; totalNs: number };
+  rttNs: Quantiles | null;
+  /** Scaled window this direction's receiver advertised, i.e. what limits this direction. Bytes. */
+  window: Quantiles | null;
+  /** Bytes in flight on the sender's timeline. */
+  inFlight: Quantiles | null;
+  throughput: number;
+  goodput: number;
+  limitedBy: Record<Limit, number> | null;
+}
+
+export interface TcpConnection {
+  id: number;
+  transport: 'tcp';
+  encapsulation: readonly string[];
+  client: Endpoint;
+  server: Endpoint;
+  firstFrame: number;
+  startNs: number;
+  endNs: number;
+  handshakeRttNs: number | null;
+  endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
+  /** Which side's FIN or RST came first: 0 client, 1 server; null when neither. */
+  closedFirstBy: 0 | 1 | null;
+  /** Where the capture point sits as seen from side 0 ('source' = at the client). */
+  vantage: Vantage;
+  options: {
+    mss: [number | null, number | null];
+    windowScale: [number | null, number | null];
+    sack: boolean | null;
+    timestamps: boolean | null;
+  };
+  directions: [TcpDirection, TcpDirection];
+}
+
+/** Columns of `timeline`, one row per (direction, bin); directions above 1 MB only, the largest TIMELINE_DIRECTIONS. NaN = not known. */
+export const TIMELINE_UNITS = {
+  direction: 'direction id',
+  startNs: 'ns',
+  durationNs: 'ns',
+  payloadBytes: 'bytes',
+  uniqueBytes: 'bytes',
+  ackedBytes: 'bytes',
+  retransmittedBytes: 'bytes',
+  retransmittedSegments: 'count',
+  inFlightMaxBytes: 'bytes',
+  windowMinBytes: 'bytes',
+  windowMaxBytes: 'bytes',
+  rttMinNs: 'ns',
+  rttMaxNs: 'ns',
+  limitSenderApplicationNs: 'ns',
+  limitRateLimitNs: 'ns',
+  limitReceiverWindowNs: 'ns',
+  limitCongestionNs: 'ns',
+  limitRecoveryNs: 'ns',
+  limitSendBufferNs: 'ns',
+  limitIdleNs: 'ns',
+} as const;
+
+/** Kinds in column `kind` of `events`; the number is the index. */
+export const TCP_EVENT_KINDS = [
+  'retransmission-fast',
+  'retransmission-timeout',
+  'retransmission-tail-loss-probe',
+  'retransmission-spurious',
+  'retransmission-other',
+  'reordered',
+  'late-original',
+  'network-duplicate',
+  'window-probe',
+  'keep-alive',
+  'zero-window-start',
+  'zero-window-end',
+  'window-shrink',
+  'acked-unseen',
+  'out-of-window',
+  'ecn-ce',
+] as const;
+export const TCP_EVENT_UNITS = {
+  kind: 'index of TCP_EVENT_KINDS',
+  direction: 'direction id',
+  frame: 'frame number',
+  tNs: 'ns',
+  offset: 'bytes',
+  bytes: 'bytes',
+} as const;
+
+/** Loss and stall episodes, one row each. `kind` 0 fast recovery, 1 timeout, 2 mixed, 3 zero window, 4 sender silence. */
+export const TCP_EPISODE_UNITS = {
+  kind: 'index of TCP_EPISODE_KINDS',
+  direction: 'direction id',
+  firstFrame: 'frame number',
+  startNs: 'ns',
+  durationNs: 'ns',
+  lostBytes: 'bytes',
+  retransmittedBytes: 'bytes',
+} as const;
+export const TCP_EPISODE_KINDS = ['recovery', 'timeout', 'mixed', 'zero-window', 'silence'] as const;
+
+export interface TcpResults {
+  readonly connections: readonly TcpConnection[];
+  readonly timeline: ColumnData;
+  readonly events: ColumnData;
+  readonly episodes: ColumnData;
+}

@@ -1,0 +1,38 @@
+// What the UDP side hands on when the capture has ended. What cannot be known is null.
+import type { ColumnData } from '../../columns.js';
+
+export interface UdpEndpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Totals one way. */
+export interface UdpDirection {
+  frames: number;
+  wireBytes: number;
+  payloadBytes: number;
+  /** From a sequence the transport carries in clear; null where it has none. */
+  lostPackets: number | null;
+  reorderedPackets: number | null;
+  retransmittedPackets: number | null;
+}
+
+export interface UdpFlow {
+  id: number;
+  /** 'udp', 'vxlan', 'geneve', 'udt', 'srt', 'quic', 'roce', 'wireguard', 'esp', 'dtls', 'openvpn' … */
+  transport: string;
+  encapsulation: readonly string[];
+  client: UdpEndpoint;
+  server: UdpEndpoint;
+  firstFrame: number;
+  startNs: number;
+  endNs: number;
+  directions: [UdpDirection, UdpDirection];
+  /** Facts only this transport has (RTT, rates, versions, what is not observable), by name. */
+  facts: Record<string, number | string | boolean | null>;
+}
+
+export interface UdpResults {
+  readonly flows: readonly UdpFlow[];
+  readonly timeline: ColumnData;
+}

@@ -1,0 +1,46 @@
+// Every bound of the program: name, unit, default, and what lies beyond it. Each has a test that crosses it.
+
+/** Rows in one packet batch. Beyond: the next batch. */
+export const BATCH_ROWS = 4096;
+/** Bytes in one packet batch. Beyond: the next batch; a single frame may not be larger. */
+export const BATCH_BYTES = 4 << 20;
+/** Captured bytes of one frame. Beyond: the record header is taken to be damaged and the reader resynchronises. */
+export const FRAME_BYTES = 1 << 20;
+/** Nested encapsulations peeled from one frame. Beyond: the frame is left as it is. */
+export const TUNNEL_DEPTH = 8;
+/** Distinct tunnel paths remembered. Beyond: new ones share the last id and are counted. */
+export const TUNNEL_PATHS = 4096;
+/** Interfaces of all inputs together. Beyond: frames of further ones are attributed to the last. */
+export const INTERFACES = 4096;
+/** Live connections. Beyond: the longest idle one is closed and counted. */
+export const CONNECTIONS = 65_536;
+/** Bytes waiting behind a hole, per direction. Beyond: the oldest hole is given up. */
+export const REASSEMBLY_DIRECTION_BYTES = 16 << 20;
+/** Bytes waiting behind holes in all directions together. Beyond: the oldest hole anywhere is given up. */
+export const REASSEMBLY_TOTAL_BYTES = 64 << 20;
+/** Bytes a stream decoder may ask for at once. Beyond: desync. */
+export const CURSOR_BYTES = 64 << 10;
+/** Transmitted ranges remembered per direction for classification. Beyond: neighbours merge and only times are lost. */
+export const TRANSMITTED_SEGMENTS = 1 << 20;
+/** Never-seen ranges per direction. Beyond: the closest two merge and the direction is marked approximate. */
+export const SEQUENCE_HOLES = 4096;
+/** Ranges in one direction's SACK scoreboard. Beyond: the closest two merge. */
+export const SACKED_RANGES = 4096;
+/** Bins of one timeline. Beyond: pairs merge and the bin width doubles. */
+export const TIMELINE_BINS = 16_384;
+/** First bin width of a timeline, ns. */
+export const TIMELINE_BIN_NS = 1_000_000;
+/** Directions that get a timeline of their own. Beyond: totals only. */
+export const TIMELINE_DIRECTIONS = 64;
+/** Rows of an event table. Beyond: counted only. */
+export const EVENT_ROWS = 100_000;
+/** Guest pages with exact history, all RAM blocks together (512 MiB of state at 4 bytes a page). Beyond: whole regions. */
+export const PAGE_HISTORY_PAGES = 1 << 27;
+/** Rounds kept one by one. Beyond: the last one grows. */
+export const ROUNDS = 100_000;
+/** Sample locations kept per anomaly code and direction. Beyond: counted only. */
+export const ANOMALY_SAMPLES = 5;
+/** Distinct (code, direction) pairs in the anomaly log. Beyond: new directions share one entry. */
+export const ANOMALY_KEYS = 10_000;
+/** Characters of a name taken from the wire. Beyond: cut. */
+export const NAME_CHARACTERS = 256;

@@ -1,0 +1,135 @@
+// What decoding the migration streams hands on when the capture has ended.
+//
+// Names and meaning follow the JSON result; fields beyond it are additions. What cannot be known is null.
+import type { ColumnData } from '../columns.js';
+
+/** Distribution of a measured quantity; same shape as the TCP results use. */
+export interface Quantiles {
+  readonly min: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly max: number;
+  readonly samples: number;
+}
+
+export type ChannelKind = 'main' | 'multifd' | 'preempt' | 'nbd' | 'tls' | 'unknown';
+
+/** The part a connection plays in a migration. */
+export interface Channel {
+  readonly connection: number;
+  readonly kind: ChannelKind;
+  /** multifd id or order of appearance; null where there is only one. */
+  readonly index: number | null;
+  readonly migration: number | null;
+}
+
+export interface PageCounts {
+  normal: number;
+  zero: number;
+  xbzrle: number;
+  compressed: number;
+}
+
+export interface Round {
+  /** 1 is the first full pass. */
+  index: number;
+  startNs: number;
+  endNs: number;
+  pages: PageCounts;
+  bytes: number;
+  goodput: number;
+  /** Distinct pages of the next round over this round's duration; null for the last. */
+  dirtyPagesPerSecond: number | null;
+  /** How the round's start was known: 'first-pass', 'page-repeat', 'section-end', 'flush-mark', 'post-copy', 'inferred-headers', 'inferred-rate' … */
+  boundary: string;
+  /** 0 … 1. */
+  confidence: number;
+}
+
+export type PhaseKind = 'setup' | 'precopy' | 'stop-and-copy' | 'device-state' | 'postcopy' | 'handover';
+
+export interface Phase {
+  kind: PhaseKind;
+  startNs: number;
+  endNs: number;
+  bytes: number;
+}
+
+export interface Downtime {
+  earliestStartNs: number;
+  latestStartNs: number;
+  endNs: number;
+  estimateNs: number;
+  method: string;
+}
+
+export interface Device {
+  name: string;
+  instance: number;
+  version: number;
+  bytes: number;
+  startNs: number;
+  endNs: number;
+}
+
+export interface Migration {
+  id: number;
+  /** Addresses. */
+  source: string;
+  destination: string;
+  port: number;
+  connections: number[];
+  outcome: 'completed' | 'cancelled' | 'failed' | 'incomplete';
+  encryption: 'none' | 'tls' | 'tls-decrypted';
+  stream: {
+    machineType: string | null;
+    pageSize: number | null;
+    /** e.g. 'return-path', 'multifd', 'zero-page-multifd', 'xbzrle', 'compress', 'postcopy', 'preempt', 'switchover-start', 'tls'. */
+    features: string[];
+    decodedBytes: number;
+    undecodedBytes: number;
+  };
+  startNs: number;
+  endNs: number;
+  ramBlocks: { name: string; lengthBytes: number }[];
+  pages: PageCounts & { distinct: number; resent: number };
+  bytes: {
+    total: number;
+    main: number;
+    multifd: number;
+    preempt: number;
+    ramRecords: number;
+    deviceState: number;
+    returnPath: number;
+  };
+  rounds: Round[];
+  phases: Phase[];
+  downtime: Downtime | null;
+  devices: Device[];
+  postcopy: {
+    startNs: number;
+    endNs: number;
+    requests: number;
+    pages: number;
+    requestLatencyNs: Quantiles | null;
+  } | null;
+  /** Message name → count. */
+  returnPath: Record<string, number>;
+}
+
+/** Columns of `pageRegions`: how often each stretch of guest memory was sent, per round. */
+export const PAGE_REGION_UNITS = {
+  migration: 'migration id',
+  block: 'index into ramBlocks',
+  startPage: 'pages',
+  pages: 'pages',
+  round: 'round index',
+  copies: 'count',
+} as const;
+
+export interface MigrationResults {
+  readonly migrations: readonly Migration[];
+  readonly channels: readonly Channel[];
+  readonly pageRegions: ColumnData;
+}
