@@ -56,3 +56,33 @@ export const noSuchFile = (path: string): InputError =>
 
 export const cannotRead = (path: string, reason: string): InputError =>
   new InputError(`${path} cannot be read: ${reason}.`, 'Check that it is a regular file and that you may read it.');
+
+export const noFrames = (names: readonly string[]): InputError =>
+  new InputError(
+    `${names.join(', ')} ${names.length === 1 ? 'holds' : 'hold'} no frames.`,
+    'The file header is valid but nothing follows it: check the capture filter, the interface, and that traffic was flowing.',
+  );
+
+export const outputExists = (path: string): UsageError =>
+  new UsageError(`${path} exists already.`, 'Add --force to replace it, or choose another name.');
+
+export const outputFolderMissing = (path: string): UsageError =>
+  new UsageError(
+    `${path} cannot be written: its folder does not exist.`,
+    'Create the folder first, or choose another.',
+  );
+
+export const outputFailed = (path: string, reason: string): InputError =>
+  new InputError(
+    `${path} could not be written: ${reason}.`,
+    'Check free space and permissions; nothing was left behind.',
+  );
+
+export const twoOutputsToStdout = (): UsageError =>
+  new UsageError(
+    'Only one result can go to standard output.',
+    'Give - to one of --json and --html, a file to the other.',
+  );
+
+export const notANumber = (option: string, value: string, range: string): UsageError =>
+  new UsageError(`${option} takes ${range}, not "${value}".`, 'See --help for examples.');
