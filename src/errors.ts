@@ -86,3 +86,15 @@ export const twoOutputsToStdout = (): UsageError =>
 
 export const notANumber = (option: string, value: string, range: string): UsageError =>
   new UsageError(`${option} takes ${range}, not "${value}".`, 'See --help for examples.');
+
+export const notAReport = (path: string, reason: string): InputError =>
+  new InputError(`${path} is not a saved result: ${reason}.`, 'Expected a file written by migscope analyze --json.');
+
+export const unknownRule = (id: string): UsageError =>
+  new UsageError(`There is no rule ${id}.`, 'migscope rules lists them all.');
+
+export const twoRunsNeeded = (count: number): UsageError =>
+  new UsageError(`A comparison needs at least two runs, not ${count}.`, 'Name captures or saved JSON results.');
+
+export const unknownShell = (shell: string): UsageError =>
+  new UsageError(`There is no completion for ${shell}.`, 'Choose bash or zsh.');

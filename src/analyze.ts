@@ -1,0 +1,106 @@
+// Analysis: owns all state, wires the stages, and is the same for files, pipes and live capture.
+//
+// No timers, no clock, no I/O: time is what the frames say. Call push() for every batch, snapshot() whenever a picture is
+// wanted, finish() once.
+import { type Anomaly, AnomalyLog } from './anomaly.js';
+import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
+import type { ColumnData } from './columns.js';
+import { decodeFrames } from './decode/frame.js';
+import { createRows } from './decode/rows.js';
+import { Signals } from './decode/signals.js';
+import { Connections } from './decode/tcp/connections.js';
+import { TcpMetrics } from './decode/tcp/metrics/index.js';
+import { Reassembler } from './decode/tcp/reassembly.js';
+import type { TcpResults } from './decode/tcp/results.js';
+import { UdpFlows } from './decode/udp/flows.js';
+import type { UdpResults } from './decode/udp/results.js';
+import type { MigrationResults } from './migration-stream/results.js';
+import { MigrationStreams } from './migration-stream/session.js';
+
+export interface AnalysisOptions {
+  /** Take connections to this server port as the migration, whatever their first bytes say. */
+  readonly port?: number;
+  /** Take this connection as the migration. */
+  readonly connection?: number;
+}
+
+/** Everything that is known when the capture has ended. */
+export interface Results {
+  readonly capture: CaptureInfo;
+  readonly frames: number;
+  readonly wireBytes: number;
+  /** From the first frame to the latest one. */
+  readonly durationNs: number;
+  readonly anomalies: readonly Anomaly[];
+  readonly tcp: TcpResults;
+  readonly udp: UdpResults;
+  readonly migration: MigrationResults;
+  readonly signals: ColumnData;
+}
+
+export class Analysis {
+  readonly log: AnomalyLog;
+  readonly #rows = createRows();
+  readonly #connections: Connections;
+  readonly #metrics: TcpMetrics;
+  readonly #signals = new Signals();
+  readonly #streams: MigrationStreams;
+  readonly #reassembler: Reassembler;
+  readonly #udp: UdpFlows;
+  #frames = 0;
+  #wireBytes = 0;
+  #latestNs = 0;
+
+  constructor(log = new AnomalyLog(), options: AnalysisOptions = {}) {
+    this.log = log;
+    this.#connections = new Connections(log);
+    this.#metrics = new TcpMetrics(this.#connections, log);
+    this.#streams = new MigrationStreams(log, this.#connections, options);
+    this.#reassembler = new Reassembler(this.#streams.claim, log);
+    this.#udp = new UdpFlows(log, this.#streams.claim);
+  }
+
+  /** Takes one batch; nothing of it is kept. */
+  push(batch: PacketBatch): void {
+    const rows = this.#rows;
+    decodeFrames(batch, rows, this.log);
+    this.#connections.annotate(batch, rows);
+    this.#metrics.push(batch, rows);
+    this.#udp.push(batch, rows);
+    this.#signals.push(batch, rows);
+    this.#reassembler.push(batch, rows);
+    this.#count(batch);
+  }
+
+  #count(batch: PacketBatch): void {
+    const { count, wire, tNs } = batch;
+    let bytes = 0;
+    let latest = this.#latestNs;
+    for (let row = 0; row < count; row++) {
+      bytes += wire[row]!;
+      if (tNs[row]! > latest) latest = tNs[row]!;
+    }
+    this.#frames += count;
+    this.#wireBytes += bytes;
+    this.#latestNs = latest;
+  }
+
+  /** Ends the analysis. `capture` is the source's info, complete by now. */
+  finish(capture: CaptureInfo): Results {
+    this.#reassembler.finish();
+    const udp = this.#udp.finish();
+    const tcp = this.#metrics.finish();
+    const migration = this.#streams.finish(tcp.connections);
+    return {
+      capture,
+      frames: this.#frames,
+      wireBytes: this.#wireBytes,
+      durationNs: this.#latestNs,
+      anomalies: this.log.finish(),
+      tcp,
+      udp,
+      migration,
+      signals: this.#signals.finish(),
+    };
+  }
+}
