@@ -13,6 +13,8 @@ export type Severity = 'fatal' | 'major' | 'minor' | 'info';
 export interface Finding {
   /** Id in the rule catalogue, e.g. 'R-A1'. */
   readonly rule: string;
+  /** The rule's noun for the failing state, e.g. 'Hypervisor rate limit'. */
+  readonly title: string;
   readonly severity: Severity;
   readonly confidence: number;
   /** Stretches of time that prove it, [startNs, endNs]. */
@@ -44,6 +46,8 @@ export interface Migration extends StreamMigration {
 /** A table in JSON: columns of equal length, each with its unit; null = not known. */
 export interface JsonTable {
   readonly rows: number;
+  /** Rows of the full table that this one leaves out to stay small; absent when it is complete or merged without loss. */
+  readonly omitted?: number;
   readonly columns: Readonly<
     Record<string, { readonly unit: string; readonly values: readonly (number | string | null)[] }>
   >;
@@ -79,6 +83,8 @@ export interface ReportData {
   flows: UdpFlow[];
   migrations: Migration[];
   findings: Finding[];
+  /** What the rules looked for and can exclude, e.g. 'no retransmission in 24123 segments'. */
+  ruledOut?: { readonly rule: string; readonly title: string; readonly text: string }[];
   /** Tables at report resolution: timeline, tcpEvents, tcpEpisodes, pageRegions, signals … */
   tables: Record<string, JsonTable>;
 }
