@@ -34,7 +34,7 @@ struct line {
     struct frame *ring;
     uint64_t head, tail;
     int64_t idle_at_ns;             // when the transmitter has sent all it accepted
-    uint64_t forwarded, lost, overflowed;
+    uint64_t forwarded, lost, overflowed, refused;   // refused: the receiving device was not up
 };
 
 static int64_t rate_bps, delay_ns, queue_bytes;
@@ -95,14 +95,14 @@ static int64_t deliver_frames(struct line *line) {
         struct frame *frame = &line->ring[line->head % QUEUE_FRAMES];
         if (frame->due_ns > now_ns()) return frame->due_ns;
         if (write(line->to, frame->bytes, frame->length) == frame->length) line->forwarded++;
-        else line->overflowed++;
+        else line->refused++;
     }
     return INT64_MAX;
 }
 
 static void report(const char *name, const struct line *line, const char *separator) {
-    printf("\"%s\":{\"forwarded\":%lu,\"lost\":%lu,\"queueOverflow\":%lu}%s", name, line->forwarded, line->lost, line->overflowed,
-           separator);
+    printf("\"%s\":{\"forwarded\":%lu,\"lost\":%lu,\"queueOverflow\":%lu,\"refused\":%lu}%s", name, line->forwarded, line->lost,
+           line->overflowed, line->refused, separator);
 }
 
 int main(int count, char **argument) {
