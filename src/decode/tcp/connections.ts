@@ -1,0 +1,435 @@
+// Connections: finds the connection of every TCP row, keeps both directions' state and annotates the rows.
+//
+// An open-addressing table maps (addresses, ports, tunnel) to a slot; the slot is the connection's id. A connection that
+// starts anew on known addresses gets a slot of its own. When all slots are taken, the connection that was idle longest
+// gives its slot up; whoever keeps state by id learns of it through `onReplaced`.
+//
+// Side 0 sent the SYN, or received the SYN-ACK, or was seen first. Lookups do not depend on which way a frame goes.
+import type { AnomalyLog } from '../../anomaly.js';
+import type { PacketBatch } from '../../capture/packet-batch.js';
+import { CONNECTIONS } from '../../limits.js';
+import {
+  FLAG_ACK,
+  FLAG_FIN,
+  FLAG_RST,
+  FLAG_SYN,
+  KIND_TCP,
+  NO_DIRECTION,
+  OPTION_MSS,
+  OPTION_SACK_PERMITTED,
+  OPTION_TIMESTAMP,
+  OPTION_WINDOW_SCALE,
+  OPTIONS_CUT,
+  type SegmentRows,
+  VERDICT_NONE,
+} from '../rows.js';
+import { Direction } from './direction.js';
+import { grown } from './ranges.js';
+import type { Endpoint } from './results.js';
+import { seqDistance, WINDOW_MAX_BYTES } from './sequence.js';
+
+/** Who talks to whom, known from the first frame on. */
+export interface ConnectionIdentity {
+  readonly id: number;
+  readonly encapsulation: readonly string[];
+  readonly client: Endpoint;
+  readonly server: Endpoint;
+  readonly firstFrame: number;
+  readonly startNs: number;
+}
+
+/** One connection while the capture is read. Times in ns since the capture's first frame, NaN where not seen. */
+export class Connection {
+  readonly directions: readonly [Direction, Direction];
+  endNs: number;
+  /** First SYN, first SYN-ACK, and the first ACK that completes the handshake. */
+  synNs = Number.NaN;
+  synAckNs = Number.NaN;
+  establishedNs = Number.NaN;
+  /** SYN or SYN-ACK were sent more than once: times between them prove nothing. */
+  handshakeRepeated = false;
+  /** Side whose FIN or RST came first, −1 while neither has. */
+  closedFirstBy = -1;
+  reset = false;
+
+  constructor(
+    readonly id: number,
+    readonly encapsulation: readonly string[],
+    readonly firstFrame: number,
+    readonly startNs: number,
+  ) {
+    this.endNs = startNs;
+    this.directions = [new Direction(2 * id), new Direction(2 * id + 1)];
+  }
+
+  /** Both sides have sent FIN, or one has sent RST. */
+  get closed(): boolean {
+    return this.reset || (this.directions[0].finSent && this.directions[1].finSent);
+  }
+}
+
+/** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
+const KEY_WORDS = 10;
+const EMPTY = -1;
+/** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
+const REUSE_IDLE_NS = 60e9;
+
+export interface ConnectionsOptions {
+  /** Connections kept at most. */
+  readonly limit?: number;
+}
+
+export class Connections {
+  /** Connections that gave up their slot. Their figures are not in the results. */
+  evicted = 0;
+  readonly #log: AnomalyLog;
+  readonly #limit: number;
+  readonly #slots: Connection[] = [];
+  readonly #listeners: ((id: number) => void)[] = [];
+  /** Salt against captures made to collide. */
+  readonly #salt = (Math.random() * 0x1_0000_0000) >>> 0;
+  #keys = new Uint32Array(KEY_WORDS * 16);
+  /** Slot by hash, linear probing; a power of two, at most half full. */
+  #table = new Int32Array(64).fill(EMPTY);
+  #used = 0;
+  /** Slots from longest idle (`#oldest`) to the latest: a doubly linked list. */
+  #newer = new Int32Array(16);
+  #older = new Int32Array(16);
+  #oldest = EMPTY;
+  #latest = EMPTY;
+  /** Key words of the row at hand, in the order source, destination. */
+  readonly #key = new Uint32Array(KEY_WORDS);
+
+  constructor(log: AnomalyLog, options: ConnectionsOptions = {}) {
+    this.#log = log;
+    this.#limit = options.limit ?? CONNECTIONS;
+  }
+
+  /** Connections known, closed ones included. Ids are 0 … count − 1. */
+  get count(): number {
+    return this.#slots.length;
+  }
+
+  connection(id: number): Connection {
+    return this.#slots[id]!;
+  }
+
+  /** The transmit state of a direction id. */
+  direction(id: number): Direction {
+    return this.#slots[id >>> 1]!.directions[id & 1]!;
+  }
+
+  /** Who talks to whom; may be asked while the capture is read. */
+  identity(id: number): ConnectionIdentity {
+    const { encapsulation, firstFrame, startNs } = this.#slots[id]!;
+    return {
+      id,
+      encapsulation,
+      client: this.#endpoint(id, 0),
+      server: this.#endpoint(id, 1),
+      firstFrame,
+      startNs,
+    };
+  }
+
+  /** Calls `listener` with the id of every connection that gives its id to a new one, before the new one's first row. */
+  onReplaced(listener: (id: number) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Fills direction, offset, ackOffset, verdict and newBytes of every TCP row. */
+  annotate(batch: PacketBatch, rows: SegmentRows): void {
+    const { kind, direction, offset, ackOffset, verdict, newBytes } = rows;
+    for (let row = 0; row < batch.count; row++) {
+      if (kind[row] !== KIND_TCP) {
+        direction[row] = NO_DIRECTION;
+        offset[row] = Number.NaN;
+        ackOffset[row] = Number.NaN;
+        verdict[row] = VERDICT_NONE;
+        newBytes[row] = 0;
+        continue;
+      }
+      const id = this.#find(batch, rows, row);
+      const connection = this.#slots[id]!;
+      const side = this.#side(id);
+      direction[row] = 2 * id + side;
+      this.#touch(id);
+      const tNs = batch.tNs[row]!;
+      if (tNs > connection.endNs) connection.endNs = tNs;
+      const sender = connection.directions[side]!;
+      const receiver = connection.directions[1 - side]!;
+      if (rows.flags[row]! & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
+      if (rows.flags[row]! & FLAG_ACK) {
+        ackOffset[row] = receiver.acknowledged(rows.ack[row]!);
+      } else {
+        ackOffset[row] = Number.NaN;
+      }
+      sender.sent(rows, row, tNs, receiver);
+    }
+  }
+
+  /** Which side sent the row whose key is at hand. */
+  #side(id: number): 0 | 1 {
+    const at = id * KEY_WORDS;
+    const keys = this.#keys;
+    const key = this.#key;
+    if (keys[at + 1] !== key[1]) return 1;
+    for (let word = 2; word < KEY_WORDS; word++) if (keys[at + word] !== key[word]) return 1;
+    return 0;
+  }
+
+  /** The row's connection, made when there is none or a new one starts on known addresses. */
+  #find(batch: PacketBatch, rows: SegmentRows, row: number): number {
+    this.#readKey(batch, rows, row);
+    const latest = this.#latest;
+    let id = latest !== EMPTY && this.#matches(latest) && this.#isCurrent(latest) ? latest : this.#lookUp();
+    if (id === EMPTY || this.#startsAnew(id, rows, row, batch.tNs[row]!)) id = this.#add(batch, rows, row, id);
+    return id;
+  }
+
+  #readKey(batch: PacketBatch, rows: SegmentRows, row: number): void {
+    const key = this.#key;
+    const { view } = batch;
+    const at = rows.addresses[row]!;
+    const version = rows.ipVersion[row]!;
+    key[0] = rows.tunnel[row]! * 16 + version;
+    key[1] = rows.ports[row]!;
+    if (version === 4) {
+      key[2] = view.getUint32(at);
+      key[6] = view.getUint32(at + 4);
+      key[3] = key[4] = key[5] = key[7] = key[8] = key[9] = 0;
+    } else {
+      for (let word = 0; word < 8; word++) key[2 + word] = view.getUint32(at + 4 * word);
+    }
+  }
+
+  /** True when slot `id` has the key at hand, either way round. */
+  #matches(id: number): boolean {
+    const at = id * KEY_WORDS;
+    const keys = this.#keys;
+    const key = this.#key;
+    if (keys[at] !== key[0]) return false;
+    const ports = keys[at + 1]!;
+    if (ports === key[1] && keys[at + 2] === key[2] && keys[at + 6] === key[6]) {
+      let same = true;
+      for (let word = 3; word < KEY_WORDS && same; word++) same = keys[at + word] === key[word];
+      if (same) return true;
+    }
+    if (swapped(ports) !== key[1]) return false;
+    for (let word = 0; word < 4; word++) {
+      if (keys[at + 2 + word] !== key[6 + word] || keys[at + 6 + word] !== key[2 + word]) return false;
+    }
+    return true;
+  }
+
+  /** A slot that the table still points to: the latest connection on its addresses. */
+  #isCurrent(id: number): boolean {
+    return this.#superseded[id] !== 1;
+  }
+
+  #superseded = new Uint8Array(16);
+
+  #lookUp(): number {
+    const table = this.#table;
+    const mask = table.length - 1;
+    for (let at = this.#hashOf(this.#key, 0) & mask; ; at = (at + 1) & mask) {
+      const id = table[at]!;
+      if (id === EMPTY || this.#matches(id)) return id;
+    }
+  }
+
+  /** Same for both ways round: the two endpoints are mixed on their own and added. */
+  #hashOf(words: Uint32Array, at: number): number {
+    const ports = words[at + 1]!;
+    let source = Math.imul((ports >>> 16) ^ this.#salt, 0x9e3779b1);
+    let destination = Math.imul((ports & 0xffff) ^ this.#salt, 0x9e3779b1);
+    for (let word = 0; word < 4; word++) {
+      source = Math.imul(source ^ (source >>> 15) ^ words[at + 2 + word]!, 0x85ebca6b);
+      destination = Math.imul(destination ^ (destination >>> 15) ^ words[at + 6 + word]!, 0x85ebca6b);
+    }
+    let hash = (source ^ (source >>> 13)) + (destination ^ (destination >>> 13)) + words[at]!;
+    hash = Math.imul(hash ^ (hash >>> 16), 0xc2b2ae35);
+    return (hash ^ (hash >>> 13)) >>> 0;
+  }
+
+  /**
+   * True when this row is the SYN of a later connection on the same addresses.
+   *
+   * A SYN with the known initial number is a retransmission. With another it must either follow the end of the old
+   * connection (or long silence), or lie where the old one could not have sent; otherwise a stray SYN would cut a live
+   * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only).
+   */
+  #startsAnew(id: number, rows: SegmentRows, row: number, tNs: number): boolean {
+    const flags = rows.flags[row]!;
+    if ((flags & (FLAG_SYN | FLAG_ACK)) !== FLAG_SYN) return false;
+    const connection = this.#slots[id]!;
+    const sender = connection.directions[this.#side(id)]!;
+    if (sender.started && sender.synSent && seqDistance(sender.initialSeq, rows.seq[row]!) === 0) return false;
+    if (!sender.started) return connection.closed || connection.directions[1 - this.#side(id)]!.dataFrames > 0;
+    if (connection.closed || tNs - connection.endNs > REUSE_IDLE_NS) return true;
+    return Math.abs(seqDistance(sender.nextSeq, rows.seq[row]!)) > WINDOW_MAX_BYTES;
+  }
+
+  /** Makes a connection for the key at hand; `previous` is the one on the same addresses, EMPTY when there is none. */
+  #add(batch: PacketBatch, rows: SegmentRows, row: number, previous: number): number {
+    const frame = batch.firstFrame + row;
+    const tNs = batch.tNs[row]!;
+    if (previous !== EMPTY) {
+      this.#superseded[previous] = 1;
+      this.#forget(previous);
+    }
+    let id = this.#slots.length;
+    if (id >= this.#limit) {
+      id = this.#oldest;
+      this.#evict(id);
+      this.#log.note('tcp/connections-full', { frame, tNs });
+    } else {
+      this.#reserve(id);
+      this.#append(id);
+    }
+    const keys = this.#keys;
+    const key = this.#key;
+    const at = id * KEY_WORDS;
+    keys.set(key, at);
+    const synAck = FLAG_SYN | FLAG_ACK;
+    if ((rows.flags[row]! & synAck) === synAck) {
+      keys[at + 1] = swapped(key[1]!);
+      for (let word = 0; word < 4; word++) {
+        keys[at + 2 + word] = key[6 + word]!;
+        keys[at + 6 + word] = key[2 + word]!;
+      }
+    }
+    const labels = rows.tunnels[rows.tunnel[row]!]?.labels ?? [];
+    this.#superseded[id] = 0;
+    this.#slots[id] = new Connection(id, labels, frame, tNs);
+    this.#insert(id);
+    return id;
+  }
+
+  #reserve(id: number): void {
+    if (id * KEY_WORDS < this.#keys.length) return;
+    this.#keys = grown(this.#keys, 0);
+    this.#superseded = grown(this.#superseded, 0);
+    const newer = new Int32Array(this.#newer.length * 2);
+    const older = new Int32Array(this.#older.length * 2);
+    newer.set(this.#newer);
+    older.set(this.#older);
+    this.#newer = newer;
+    this.#older = older;
+  }
+
+  #insert(id: number): void {
+    if (++this.#used * 2 > this.#table.length) {
+      const old = this.#table;
+      this.#table = new Int32Array(old.length * 2).fill(EMPTY);
+      for (const known of old) if (known !== EMPTY) this.#place(known);
+    }
+    this.#place(id);
+  }
+
+  #place(id: number): void {
+    const table = this.#table;
+    const mask = table.length - 1;
+    let at = this.#hashOf(this.#keys, id * KEY_WORDS) & mask;
+    while (table[at] !== EMPTY) at = (at + 1) & mask;
+    table[at] = id;
+  }
+
+  /** Takes slot `id` out of the table and closes the gap, so that probing never needs tombstones. */
+  #forget(id: number): void {
+    const table = this.#table;
+    const mask = table.length - 1;
+    let gap = this.#hashOf(this.#keys, id * KEY_WORDS) & mask;
+    while (table[gap] !== id) gap = (gap + 1) & mask;
+    for (let at = (gap + 1) & mask; table[at] !== EMPTY; at = (at + 1) & mask) {
+      const home = this.#hashOf(this.#keys, table[at]! * KEY_WORDS) & mask;
+      // An entry may move into the gap unless its home lies cyclically after the gap.
+      if (((at - home) & mask) >= ((at - gap) & mask)) {
+        table[gap] = table[at]!;
+        gap = at;
+      }
+    }
+    table[gap] = EMPTY;
+    this.#used--;
+  }
+
+  #evict(id: number): void {
+    if (this.#superseded[id] === 0) this.#forget(id);
+    this.evicted++;
+    for (const listener of this.#listeners) listener(id);
+    this.#touch(id);
+  }
+
+  #append(id: number): void {
+    this.#older[id] = this.#latest;
+    this.#newer[id] = EMPTY;
+    if (this.#latest === EMPTY) this.#oldest = id;
+    else this.#newer[this.#latest] = id;
+    this.#latest = id;
+  }
+
+  #touch(id: number): void {
+    if (this.#latest === id) return;
+    const older = this.#older[id]!;
+    const newer = this.#newer[id]!;
+    if (older === EMPTY) this.#oldest = newer;
+    else this.#newer[older] = newer;
+    this.#older[newer] = older;
+    this.#append(id);
+  }
+
+  #endpoint(id: number, side: 0 | 1): Endpoint {
+    const at = id * KEY_WORDS;
+    const keys = this.#keys;
+    const words = keys.subarray(at + 2 + 4 * side, at + 6 + 4 * side);
+    const ports = keys[at + 1]!;
+    return {
+      address: (keys[at]! & 15) === 4 ? ipv4Text(words[0]!) : ipv6Text(words),
+      port: side === 0 ? ports >>> 16 : ports & 0xffff,
+    };
+  }
+}
+
+const swapped = (ports: number): number => ((ports << 16) | (ports >>> 16)) >>> 0;
+
+const ipv4Text = (word: number): string =>
+  `${word >>> 24}.${(word >>> 16) & 0xff}.${(word >>> 8) & 0xff}.${word & 0xff}`;
+
+/** Canonical text of an IPv6 address. Source: RFC 5952 §4. */
+function ipv6Text(words: Uint32Array): string {
+  const groups = Array.from({ length: 8 }, (_, g) => (g & 1 ? words[g >> 1]! & 0xffff : words[g >> 1]! >>> 16));
+  let start = 0;
+  let length = 0;
+  for (let from = 0; from < 8; from++) {
+    let to = from;
+    while (to < 8 && groups[to] === 0) to++;
+    if (to - from > length) {
+      start = from;
+      length = to - from;
+    }
+  }
+  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
+  if (length < 2) return hex(groups);
+  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
+}
+
+/** Follows a connection's opening and closing. */
+function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number, tNs: number): void {
+  const flags = rows.flags[row]!;
+  const sender = connection.directions[side]!;
+  if (flags & FLAG_SYN) {
+    if (flags & FLAG_ACK) {
+      if (Number.isNaN(connection.synAckNs)) connection.synAckNs = tNs;
+      else connection.handshakeRepeated = true;
+    } else if (Number.isNaN(connection.synNs)) connection.synNs = tNs;
+    else connection.handshakeRepeated = true;
+    const options = rows.options[row]!;
+    if (options & OPTION_MSS) sender.mss = rows.mss[row]!;
+    if (options & OPTION_WINDOW_SCALE) sender.windowScale = Math.min(rows.windowScale[row]!, 14);
+    sender.optionsKnown = (options & OPTIONS_CUT) === 0;
+    if (options & OPTION_SACK_PERMITTED) sender.sackPermitted = true;
+    if (options & OPTION_TIMESTAMP) sender.timestamps = true;
+  }
+  if (flags & FLAG_RST) connection.reset = true;
+  if (flags & (FLAG_RST | FLAG_FIN) && connection.closedFirstBy < 0) connection.closedFirstBy = side;
+}
