@@ -8,6 +8,8 @@ export const BATCH_BYTES = 4 << 20;
 export const FRAME_BYTES = 1 << 20;
 /** Nested encapsulations peeled from one frame. Beyond: the frame is left as it is. */
 export const TUNNEL_DEPTH = 8;
+/** Bytes of headers in front of the innermost packet. Beyond: the frame is left as it is. */
+export const TUNNEL_BYTES = 4096;
 /** Distinct tunnel paths remembered. Beyond: new ones share the last id and are counted. */
 export const TUNNEL_PATHS = 4096;
 /** Interfaces of all inputs together. Beyond: frames of further ones are attributed to the last. */

@@ -12,7 +12,8 @@ export const KIND_FRAGMENT = 3; // not the first fragment: no transport header
 export const KIND_MALFORMED = 4; // headers contradict their length
 export const KIND_OTHER_IP = 5; // another IP protocol, see `protocol`
 export const KIND_SIGNAL = 6; // ARP, RARP, ICMP …: collected by signals.ts
-export const KIND_ROCE_V1 = 7; // EtherType 0x8915: `transport` is at the GRH
+export const KIND_ROCE_V1 = 7; // EtherType 0x8915: `transport` is at the GRH, `payload` behind it
+export const KIND_CUT = 8; // the capture ends before the headers do
 
 /** TCP flags as on the wire; AE (formerly NS) is bit 8. */
 export const FLAG_FIN = 0x01;
@@ -56,7 +57,7 @@ export interface SegmentRows {
   readonly ipVersion: Uint8Array;
   /** First byte of the source address; the destination address follows it directly (4 + 4 or 16 + 16 bytes). */
   readonly addresses: Uint32Array;
-  /** IP protocol or next header of the transport. */
+  /** IP protocol or next header of the transport; the low byte of the EtherType of a signal without IP header. */
   readonly protocol: Uint8Array;
   /** Source port × 65536 + destination port. */
   readonly ports: Uint32Array;
@@ -66,10 +67,12 @@ export interface SegmentRows {
   readonly ttl: Uint8Array;
   readonly ecn: Uint8Array;
   readonly ipId: Uint16Array;
-  /** 1 where an outer or inner IP header is the first fragment of several. */
+  /** Where an IP header is that of the first fragment of several: bit 0 the innermost, bit 1 an outer one. Else 0. */
   readonly fragmented: Uint8Array;
   /** IP bytes on the wire from the innermost IP header on (header included). */
   readonly ipBytes: Uint32Array;
+  /** The same from the outermost IP header on; their difference is what encapsulation costs. */
+  readonly outerIpBytes: Uint32Array;
   /** First byte of the transport header. */
   readonly transport: Uint32Array;
 
@@ -108,6 +111,8 @@ export interface SegmentRows {
 
   /** Tunnel paths met so far; index 0 is the empty path. */
   readonly tunnels: TunnelPath[];
+  /** Finds a path's id by that of its prefix and its last label; kept by walk.ts. */
+  readonly tunnelIds: Map<number, number>;
 }
 
 /** One way in which frames are encapsulated. */
@@ -131,6 +136,7 @@ export function createRows(): SegmentRows {
     ipId: new Uint16Array(n),
     fragmented: new Uint8Array(n),
     ipBytes: new Uint32Array(n),
+    outerIpBytes: new Uint32Array(n),
     transport: new Uint32Array(n),
     seq: new Uint32Array(n),
     ack: new Uint32Array(n),
@@ -153,5 +159,6 @@ export function createRows(): SegmentRows {
     verdict: new Uint8Array(n),
     newBytes: new Uint32Array(n),
     tunnels: [{ labels: [] }],
+    tunnelIds: new Map(),
   };
 }
