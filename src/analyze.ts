@@ -11,10 +11,10 @@ import { Signals } from './decode/signals.js';
 import { Connections } from './decode/tcp/connections.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
-import type { TcpResults } from './decode/tcp/results.js';
+import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
 import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
-import type { MigrationResults } from './migration-stream/results.js';
+import type { ChannelKind, MigrationResults, MigrationSnapshot } from './migration-stream/results.js';
 import { MigrationStreams } from './migration-stream/session.js';
 
 export interface AnalysisOptions {
@@ -37,6 +37,28 @@ export interface Results {
   readonly migration: MigrationResults;
   readonly signals: ColumnData;
 }
+
+/** A picture of the running analysis: cheap, read-only, counters cumulative. What is not known is null. */
+export interface Snapshot {
+  /** Time of the newest frame, ns since the first; 0 before the first. */
+  readonly nowNs: number;
+  readonly frames: number;
+  readonly wireBytes: number;
+  /** Anomalies noted so far. */
+  readonly anomalies: number;
+  /** The newest migration with a live connection; null while none is recognised. */
+  readonly migration: MigrationSnapshot | null;
+  /** The connections of that migration; before one is found the busiest few. */
+  readonly channels: readonly ChannelSnapshot[];
+}
+
+/** What one connection of a snapshot does; the sending side is the one with more payload. */
+export interface ChannelSnapshot extends ConnectionSnapshot {
+  readonly kind: ChannelKind;
+  readonly index: number | null;
+}
+
+const BUSIEST_CONNECTIONS = 8;
 
 export class Analysis {
   readonly log: AnomalyLog;
@@ -83,6 +105,24 @@ export class Analysis {
     this.#frames += count;
     this.#wireBytes += bytes;
     this.#latestNs = latest;
+  }
+
+  /** What is known right now; for a live view. */
+  snapshot(): Snapshot {
+    const migration = this.#streams.snapshot();
+    const channels = migration
+      ? migration.channels.map((channel) => ({ ...channel, ...this.#metrics.snapshot(channel.connection) }))
+      : this.#metrics
+          .busiest(BUSIEST_CONNECTIONS)
+          .map((connection) => ({ ...this.#metrics.snapshot(connection), kind: 'unknown' as const, index: null }));
+    return {
+      nowNs: this.#latestNs,
+      frames: this.#frames,
+      wireBytes: this.#wireBytes,
+      anomalies: this.log.total,
+      migration,
+      channels,
+    };
   }
 
   /** Ends the analysis. `capture` is the source's info, complete by now. */

@@ -158,6 +158,13 @@ export class AnomalyLog {
     return total;
   }
 
+  /** How many anomalies were noted, all codes together. */
+  get total(): number {
+    let total = 0;
+    for (const entry of this.#entries.values()) total += entry.count;
+    return total;
+  }
+
   /** In the order of the registry, then by direction. */
   finish(): Anomaly[] {
     const order = Object.keys(ANOMALIES);

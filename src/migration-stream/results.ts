@@ -133,3 +133,41 @@ export interface MigrationResults {
   readonly channels: readonly Channel[];
   readonly pageRegions: ColumnData;
 }
+
+/** A migration while it goes on. Counters are cumulative; null = not known. */
+export interface MigrationSnapshot {
+  readonly id: number;
+  readonly source: string;
+  readonly destination: string;
+  readonly port: number;
+  readonly encryption: Migration['encryption'];
+  /** null while it goes on. */
+  readonly outcome: 'completed' | 'cancelled' | 'failed' | null;
+  readonly phase: PhaseKind | null;
+  readonly startNs: number;
+  /** Newest data byte on any of its connections. */
+  readonly lastDataNs: number;
+  readonly pageSize: number | null;
+  /** Guest memory in pages. */
+  readonly ramPages: number | null;
+  /** Sent so far, all rounds. */
+  readonly pages: Readonly<PageCounts>;
+  /** Stream bytes so far, each counted once. */
+  readonly bytes: number;
+  /** The round in progress; null before the first and where only packets are known. */
+  readonly round: {
+    readonly index: number;
+    readonly startNs: number;
+    readonly pages: number;
+    readonly bytes: number;
+    /** Share of guest memory the pass has walked over; null if unknown. */
+    readonly swept: number | null;
+  } | null;
+  /** The newest few finished rounds, oldest first. */
+  readonly rounds: readonly Round[];
+  readonly channels: readonly {
+    readonly connection: number;
+    readonly kind: ChannelKind;
+    readonly index: number | null;
+  }[];
+}

@@ -156,3 +156,21 @@ export interface TcpResults {
   readonly events: ColumnData;
   readonly episodes: ColumnData;
 }
+
+/** One connection of a running analysis, seen from its busier side. Counters are cumulative; null = not known. */
+export interface ConnectionSnapshot {
+  readonly connection: number;
+  readonly sender: Endpoint;
+  readonly receiver: Endpoint;
+  /** Retransmitted bytes included. */
+  readonly payloadBytes: number;
+  readonly uniqueBytes: number;
+  readonly retransmittedSegments: number;
+  readonly retransmittedBytes: number;
+  /** Newest sample. */
+  readonly rttNs: number | null;
+  readonly windowBytes: number | null;
+  readonly inFlightBytes: number | null;
+  /** What held it back most in the newest second or so. */
+  readonly limit: Limit | null;
+}
