@@ -63,7 +63,7 @@ export interface RuleContext {
   readonly downtimeLimitNs: number;
 }
 
-export interface Rule<T extends Thresholds = Thresholds> {
+export interface RuleDefinition<T extends Thresholds> {
   /** Catalogue id, also the file name: 'R-A1'. */
   readonly id: string;
   /** A noun for the failing state. */
@@ -75,15 +75,41 @@ export interface Rule<T extends Thresholds = Thresholds> {
   /** Rules whose findings are only symptoms when this one speaks loudly about the same migration. */
   readonly explains: readonly string[];
   readonly thresholds: T;
-  readonly explanation: Explanation;
+  readonly about: Explanation;
   run(context: RuleContext, limits: Limits<T>): readonly Observation[];
   /** One clause such as 'no retransmission in 24 123 segments' when the data positively excludes this cause; else null. */
   ruledOut?(context: RuleContext, limits: Limits<T>): string | null;
 }
 
-/** Keeps the threshold names of one rule typed inside it while the index holds rules of every shape. */
-export function defineRule<const T extends Thresholds>(rule: Rule<T>): Rule {
-  return rule as unknown as Rule;
+/** A rule as the index holds it: whatever its thresholds are called, and with its explanation as one text. */
+export interface Rule extends RuleDefinition<Thresholds> {
+  /** Paragraphs for `migscope explain`, separated by empty lines; no line breaks inside a paragraph. */
+  readonly explanation: string;
+}
+
+/** Keeps the threshold names of one rule typed inside it, and renders its explanation. */
+export function defineRule<const T extends Thresholds>(definition: RuleDefinition<T>): Rule {
+  return { ...(definition as unknown as RuleDefinition<Thresholds>), explanation: explain(definition) };
+}
+
+function explain({ layer, needs, thresholds, about, explains }: RuleDefinition<Thresholds>): string {
+  const seen = {
+    L0: 'packets only, so it works on encrypted migrations too',
+    L1: 'the decoded migration stream',
+    L2: 'frames of the guest’s own network as well',
+  }[layer];
+  const numbers = Object.entries(thresholds).map(
+    ([name, { value, unit, meaning }]) => `  ${name} = ${value} ${unit}: ${meaning}`,
+  );
+  return [
+    about.meaning,
+    `Evidence. ${about.evidence}`,
+    `Needs ${seen} (${layer}); from the result: ${needs.join(', ')}.`,
+    `Confused with. ${about.confusedWith}`,
+    ['What helps.', ...about.advice.map((line) => `  - ${line}`)].join('\n'),
+    ...(numbers.length > 0 ? [['Thresholds.', ...numbers].join('\n')] : []),
+    ...(explains.length > 0 ? [`When it is major, it also explains ${explains.join(', ')}.`] : []),
+  ].join('\n\n');
 }
 
 /** Something a rule looked for and did not find; printed so that nobody looks again. */

@@ -19,7 +19,8 @@ export function digits(value: number): string {
 }
 
 /** Link rates are decimal: 123 Mbit/s. @param rate bytes per second */
-export const rateText = (rate: number): string => scaled(rate * 8, 1000, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s']);
+export const rateText = (rate: number): string =>
+  scaled(rate * 8, 1000, ['bit/s', 'kbit/s', 'Mbit/s', 'Gbit/s', 'Tbit/s']);
 
 /** Hypervisor limits and memory are binary: 123 MiB. */
 export const bytesText = (bytes: number): string => scaled(bytes, 1024, ['B', 'KiB', 'MiB', 'GiB', 'TiB']);

@@ -1,0 +1,86 @@
+// Bursts and their rhythm: what a sender that works in slices looks like on the timeline.
+//
+// QEMU lets max-bandwidth / 10 bytes pass per 100 ms (BUFFER_DELAY, migration/migration.c) and then sleeps, so a capped
+// sender shows bursts of equal size at equal distance. A CPU quota (CFS bandwidth control, also 100 ms) gives the same
+// distance but sizes that vary with what the thread did. So both distance and size are measured here, and judged by rules.
+import type { Interval, Transfer } from './transfer.js';
+
+export interface Comb {
+  readonly bursts: number;
+  /** Median distance of burst starts, ns. */
+  readonly periodNs: number;
+  /** Share of distances within 5 % of `periodNs` or of a whole multiple of it. */
+  readonly regularity: number;
+  /** Median bytes of a burst. */
+  readonly burstBytes: number;
+  /** Standard deviation over mean of burst sizes, the tenth at either end left out. */
+  readonly sizeVariation: number;
+  /** Share of the time in which nothing was sent. */
+  readonly silentShare: number;
+  /** Bytes per second while sending. */
+  readonly burstRate: number;
+}
+
+/** A pause of this length ends a burst. */
+const PAUSE_NS = 10e6;
+/** Bins wider than this blur a 100 ms rhythm. */
+const WIDEST_BIN_NS = 10e6;
+
+/** The rhythm of all flows of `transfer` together; null with fewer than five bursts or a timeline too coarse to tell. */
+export function combOf(transfer: Transfer, within: Interval): Comb | null {
+  const bytesAt = new Map<number, number>();
+  let binNs = 0;
+  for (const flow of transfer.flows) {
+    for (const bin of transfer.bins(flow)) {
+      if (bin.startNs < within[0] || bin.startNs >= within[1]) continue;
+      if (bin.durationNs > WIDEST_BIN_NS) return null;
+      binNs = Math.max(binNs, bin.durationNs);
+      if (bin.payloadBytes > 0) bytesAt.set(bin.startNs, (bytesAt.get(bin.startNs) ?? 0) + bin.payloadBytes);
+    }
+  }
+  const busy = [...bytesAt].sort((a, b) => a[0] - b[0]);
+  const bursts: { startNs: number; endNs: number; bytes: number }[] = [];
+  for (const [startNs, bytes] of busy) {
+    const last = bursts.at(-1);
+    if (last && startNs - last.endNs < PAUSE_NS) {
+      last.endNs = startNs + binNs;
+      last.bytes += bytes;
+    } else bursts.push({ startNs, endNs: startNs + binNs, bytes });
+  }
+  if (bursts.length < 5) return null;
+  const distances = bursts.slice(1).map((burst, at) => burst.startNs - bursts[at]!.startNs);
+  const periodNs = median(distances);
+  const regular = distances.filter((distance) => {
+    const periods = Math.max(1, Math.round(distance / periodNs));
+    return Math.abs(distance / periods - periodNs) <= Math.max(0.05 * periodNs, binNs);
+  });
+  const sizes = bursts.map((burst) => burst.bytes).sort((a, b) => a - b);
+  const edge = Math.floor(sizes.length / 10);
+  const typical = sizes.slice(edge, sizes.length - edge);
+  const sendingNs = bursts.reduce((total, burst) => total + burst.endNs - burst.startNs, 0);
+  const spanNs = bursts.at(-1)!.endNs - bursts[0]!.startNs;
+  return {
+    bursts: bursts.length,
+    periodNs,
+    regularity: regular.length / distances.length,
+    burstBytes: median(sizes),
+    sizeVariation: deviation(typical) / mean(typical),
+    silentShare: 1 - sendingNs / spanNs,
+    burstRate: (sizes.reduce((total, size) => total + size, 0) / sendingNs) * 1e9,
+  };
+}
+
+/** Median of a list that is not empty. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+export const mean = (values: readonly number[]): number =>
+  values.reduce((total, value) => total + value, 0) / values.length;
+
+export const deviation = (values: readonly number[]): number => {
+  const centre = mean(values);
+  return Math.sqrt(mean(values.map((value) => (value - centre) ** 2)));
+};

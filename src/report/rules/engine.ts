@@ -1,0 +1,173 @@
+// The diagnosis engine: rules → observations → findings, in the order an operator should read them.
+//
+// Theory. The capture is judged first (group J): what it cannot show well caps the confidence of every conclusion that
+// rests on it. Then each rule speaks for itself. A finding that a louder one explains about the same migration is its
+// symptom: the cause names it in `explains` and it is listed right after it. Causes are ordered by severity, then by
+// what they cost. An observation without a frame or an interval to show for it is not a finding.
+import type { Finding, ReportData, Severity } from '../report.js';
+import { RULES } from './index.js';
+import type { Aspect, Limits, Observation, Rule, RuleContext, RuledOut } from './rule.js';
+import { type Transfer, transfersOf } from './transfer.js';
+
+export interface DiagnoseOptions {
+  /** The downtime the operator accepts, ns. Default: QEMU's downtime-limit of 300 ms (migration/options.c). */
+  readonly downtimeLimitNs?: number;
+  /** Threshold values by rule id and name, e.g. { 'R-B1': { minRetransmittedShare: 0.01 } }. Unknown names are ignored. */
+  readonly thresholds?: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Default: all, in the order of the index. */
+  readonly rules?: readonly Rule[];
+}
+
+export const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
+/** A cost from here on is major: this share of the migration's time … */
+export const MAJOR_TIME_SHARE = 0.2;
+/** … or this many times the accepted downtime. */
+export const MAJOR_DOWNTIME_FACTOR = 2;
+/** A cost below this share is not worth acting on. */
+export const MINOR_TIME_SHARE = 0.03;
+/** Proof frames and intervals kept per finding. */
+const PROOFS = 20;
+
+/** A pure function of the result: same data, same findings. `report.findings` is not read. */
+export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Finding[] {
+  const context = contextOf(report, options);
+  const drafts: Draft[] = [];
+  const caps = new Map<Aspect, number>();
+  for (const rule of options.rules ?? RULES) {
+    for (const observation of rule.run(context, limitsOf(rule, options))) {
+      for (const [aspect, cap] of Object.entries(observation.caps ?? {}) as [Aspect, number][]) {
+        caps.set(aspect, Math.min(cap, caps.get(aspect) ?? 1));
+      }
+      const finding = findingOf(rule, observation, caps, context);
+      if (finding) drafts.push({ finding, rule, weight: weightOf(observation, finding, context) });
+    }
+  }
+  return inChains(drafts.sort(louderFirst));
+}
+
+/** What the rules can positively exclude, in the order of the index; rules that spoke are left out. */
+export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
+  const context = contextOf(report, options);
+  if (context.transfers.length === 0) return [];
+  const spoke = new Set(findings.map((finding) => finding.rule));
+  return (options.rules ?? RULES).flatMap((rule) => {
+    const text = spoke.has(rule.id) ? null : (rule.ruledOut?.(context, limitsOf(rule, options)) ?? null);
+    return text === null ? [] : [{ rule: rule.id, title: rule.title, text }];
+  });
+}
+
+function contextOf(report: ReportData, options: DiagnoseOptions): RuleContext {
+  return {
+    report,
+    transfers: transfersOf(report),
+    downtimeLimitNs: options.downtimeLimitNs ?? DEFAULT_DOWNTIME_LIMIT_NS,
+  };
+}
+
+function limitsOf(rule: Rule, options: DiagnoseOptions): Limits {
+  const chosen = options.thresholds?.[rule.id];
+  return Object.fromEntries(
+    Object.entries(rule.thresholds).map(([name, threshold]) => [name, chosen?.[name] ?? threshold.value]),
+  );
+}
+
+interface Draft {
+  readonly finding: Finding;
+  readonly rule: Rule;
+  /** The cost as a share of its own reference, for ordering. */
+  readonly weight: number;
+}
+
+function findingOf(
+  rule: Rule,
+  observation: Observation,
+  caps: ReadonlyMap<Aspect, number>,
+  context: RuleContext,
+): Finding | null {
+  const packets = [...new Set(observation.packets ?? [])].filter((frame) => frame > 0).slice(0, PROOFS);
+  const interval = (observation.interval ?? []).filter(([from, to]) => from <= to).slice(0, PROOFS);
+  if (packets.length === 0 && interval.length === 0) return null;
+  const cap = Math.min(1, ...rule.restsOn.map((aspect) => caps.get(aspect) ?? 1));
+  const cost = observation.cost && observation.cost.ns > 0 ? observation.cost : null;
+  return {
+    rule: rule.id,
+    title: rule.title,
+    severity: observation.severity ?? severityOf(cost, observation.transfer, context),
+    confidence: Math.round(100 * Math.max(0, Math.min(cap, observation.confidence))) / 100,
+    interval,
+    metrics: finite(observation.metrics),
+    packets,
+    text: observation.text,
+    advice: observation.advice ?? [],
+    alternatives: observation.alternatives ?? [],
+    cost: cost && { of: cost.of, ns: Math.round(cost.ns) },
+    explains: [],
+    migration: (observation.migration ?? observation.transfer?.migration)?.id ?? null,
+    connections:
+      observation.connections ?? observation.transfer?.connectionIds ?? observation.migration?.connections ?? [],
+  };
+}
+
+/** Major from MAJOR_TIME_SHARE of the transfer or MAJOR_DOWNTIME_FACTOR times the downtime limit; info when it costs nothing. */
+export function severityOf(cost: Finding['cost'], transfer: Transfer | undefined, context: RuleContext): Severity {
+  if (!cost) return 'info';
+  if (cost.of === 'downtime') {
+    if (cost.ns >= MAJOR_DOWNTIME_FACTOR * context.downtimeLimitNs) return 'major';
+    return cost.ns > context.downtimeLimitNs ? 'minor' : 'info';
+  }
+  const share = transfer && transfer.durationNs > 0 ? cost.ns / transfer.durationNs : 0;
+  return share >= MAJOR_TIME_SHARE ? 'major' : share >= MINOR_TIME_SHARE ? 'minor' : 'info';
+}
+
+const finite = (metrics: Observation['metrics']): Finding['metrics'] =>
+  Object.fromEntries(
+    Object.entries(metrics).map(([name, value]) => [
+      name,
+      typeof value === 'number' && !Number.isFinite(value) ? null : value,
+    ]),
+  );
+
+function weightOf(observation: Observation, finding: Finding, context: RuleContext): number {
+  if (!finding.cost) return 0;
+  const reference =
+    finding.cost.of === 'downtime'
+      ? context.downtimeLimitNs
+      : (observation.transfer?.durationNs ?? Number.POSITIVE_INFINITY);
+  return reference > 0 ? Math.min(1, finding.cost.ns / reference) : 0;
+}
+
+const SEVERITIES: readonly Severity[] = ['fatal', 'major', 'minor', 'info'];
+
+/** Severity, then cost × confidence; the stable sort keeps the order of the index among equals. */
+const louderFirst = (a: Draft, b: Draft): number =>
+  SEVERITIES.indexOf(a.finding.severity) - SEVERITIES.indexOf(b.finding.severity) ||
+  b.weight * b.finding.confidence - a.weight * a.finding.confidence;
+
+/**
+ * Groups each finding under the cause that explains it: the loudest fatal or major one about the same migration.
+ * A chain stands where its loudest member would; `drafts` come loudest first. The `explains` relation has no cycles.
+ */
+function inChains(drafts: readonly Draft[]): Finding[] {
+  const causeOf = (symptom: Draft): Draft | undefined =>
+    drafts.find(
+      ({ finding, rule }) =>
+        (finding.severity === 'fatal' || finding.severity === 'major') &&
+        rule.explains.includes(symptom.rule.id) &&
+        finding.migration === symptom.finding.migration,
+    );
+  const rootOf = (draft: Draft): Draft => {
+    const cause = causeOf(draft);
+    return cause ? rootOf(cause) : draft;
+  };
+  const chains = new Map<Draft, Draft[]>();
+  for (const draft of drafts) {
+    const root = rootOf(draft);
+    const symptoms = chains.get(root) ?? [];
+    if (draft !== root) symptoms.push(draft);
+    chains.set(root, symptoms);
+  }
+  return [...chains].flatMap(([root, symptoms]) => [
+    { ...root.finding, explains: [...new Set(symptoms.map((symptom) => symptom.rule.id))] },
+    ...symptoms.map((symptom) => symptom.finding),
+  ]);
+}

@@ -1,0 +1,348 @@
+// What rules look at: one transfer of memory and the directions that carry it, read from the finished tables.
+//
+// A transfer is a migration, or, in a capture without any, one bulk TCP connection by itself (an unrecognised or encrypted
+// migration looks like that). Tables are read once into plain columns per direction; a figure that the result does not
+// hold is null here as well.
+import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../../decode/tcp/results.js';
+import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
+
+export type Interval = readonly [number, number];
+export type TcpEventKind = (typeof TCP_EVENT_KINDS)[number];
+export type EpisodeKind = (typeof TCP_EPISODE_KINDS)[number];
+
+/** A connection without migration counts as bulk from here on, bytes one way. */
+const BULK_BYTES = 1_000_000;
+/** Bulk connections examined when there is no migration. */
+const BULK_TRANSFERS = 16;
+
+/** One connection of a transfer, seen in the direction in which memory flows. */
+export interface Flow {
+  readonly connection: Connection;
+  readonly side: 0 | 1;
+  readonly directionId: number;
+  readonly forward: TcpDirection;
+  readonly reverse: TcpDirection;
+}
+
+/** A stretch of a direction's timeline. */
+export interface Bin {
+  readonly startNs: number;
+  readonly durationNs: number;
+  readonly payloadBytes: number;
+  readonly uniqueBytes: number;
+  readonly retransmittedBytes: number;
+  readonly inFlightMaxBytes: number | null;
+  readonly windowMinBytes: number | null;
+  readonly windowMaxBytes: number | null;
+  readonly rttMinNs: number | null;
+  readonly rttMaxNs: number | null;
+  /** ns in each state, in the order of LIMITS. */
+  readonly limitNs: readonly number[];
+}
+
+export interface TcpEvent {
+  readonly kind: TcpEventKind;
+  readonly direction: number;
+  readonly frame: number;
+  readonly tNs: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export interface Episode {
+  readonly kind: EpisodeKind;
+  readonly direction: number;
+  readonly firstFrame: number;
+  readonly startNs: number;
+  readonly durationNs: number;
+  readonly lostBytes: number;
+  readonly retransmittedBytes: number;
+}
+
+export class Transfer {
+  readonly migration: Migration | null;
+  readonly flows: readonly Flow[];
+  readonly startNs: number;
+  readonly endNs: number;
+  readonly #tables: ReportData['tables'];
+  readonly #bins = new Map<number, readonly Bin[]>();
+  #events: readonly TcpEvent[] | undefined;
+  #episodes: readonly Episode[] | undefined;
+
+  constructor(migration: Migration | null, flows: readonly Flow[], tables: ReportData['tables']) {
+    this.migration = migration;
+    this.flows = flows;
+    this.#tables = tables;
+    this.startNs = migration?.startNs ?? Math.min(...flows.map((flow) => flow.connection.startNs));
+    this.endNs = migration?.endNs ?? Math.max(...flows.map((flow) => flow.connection.endNs));
+  }
+
+  get durationNs(): number {
+    return Math.max(0, this.endNs - this.startNs);
+  }
+
+  get connectionIds(): number[] {
+    return this.flows.map((flow) => flow.connection.id);
+  }
+
+  /** New payload bytes in the direction of memory. */
+  get bytes(): number {
+    return this.sum((flow) => flow.forward.uniqueBytes);
+  }
+
+  /** Bytes per second over the whole transfer; null when it has no duration. */
+  get goodput(): number | null {
+    return this.durationNs > 0 ? (this.bytes / this.durationNs) * 1e9 : null;
+  }
+
+  /** Lowest round-trip time seen on any flow, handshakes included. */
+  get minRttNs(): number | null {
+    const seen = this.flows.flatMap((flow) =>
+      [flow.connection.handshakeRttNs, flow.forward.rttNs?.min ?? null].filter(
+        (rtt): rtt is number => rtt !== null && rtt > 0,
+      ),
+    );
+    return seen.length > 0 ? Math.min(...seen) : null;
+  }
+
+  /** The flow that carries most bytes; transfers are never empty. */
+  get mainFlow(): Flow {
+    return this.flows.reduce((best, flow) => (flow.forward.uniqueBytes > best.forward.uniqueBytes ? flow : best));
+  }
+
+  /** The stretch in which memory moves while the guest still runs; the whole transfer where that is not known. */
+  get precopy(): Interval {
+    const phase = this.migration?.phases.find((candidate) => candidate.kind === 'precopy');
+    return phase && phase.endNs > phase.startNs ? [phase.startNs, phase.endNs] : [this.startNs, this.endNs];
+  }
+
+  sum(of: (flow: Flow) => number): number {
+    return this.flows.reduce((total, flow) => total + of(flow), 0);
+  }
+
+  /** Time bins of one flow in order; empty where the result has no timeline for it. */
+  bins(flow: Flow): readonly Bin[] {
+    let bins = this.#bins.get(flow.directionId);
+    if (!bins) {
+      bins = readBins(this.#tables['timeline'], flow.directionId);
+      this.#bins.set(flow.directionId, bins);
+    }
+    return bins;
+  }
+
+  /**
+   * Share of time in each limiting state over `within` (default: the whole transfer), flows weighted by their bytes.
+   * Falls back to the connections' totals without a timeline; null when nothing is known. Shares sum to 1.
+   */
+  limitedBy(within?: Interval): Record<Limit, number> | null {
+    const total = LIMITS.map(() => 0);
+    let weights = 0;
+    for (const flow of this.flows) {
+      const shares = this.#flowShares(flow, within);
+      if (!shares) continue;
+      const weight = flow.forward.uniqueBytes;
+      weights += weight;
+      shares.forEach((share, at) => {
+        total[at]! += share * weight;
+      });
+    }
+    if (weights === 0) return null;
+    return Object.fromEntries(LIMITS.map((limit, at) => [limit, total[at]! / weights])) as Record<Limit, number>;
+  }
+
+  #flowShares(flow: Flow, within: Interval | undefined): number[] | null {
+    const ns = LIMITS.map(() => 0);
+    let all = 0;
+    for (const bin of this.bins(flow)) {
+      if (within && (bin.startNs + bin.durationNs <= within[0] || bin.startNs >= within[1])) continue;
+      bin.limitNs.forEach((value, at) => {
+        ns[at]! += value;
+        all += value;
+      });
+    }
+    if (all > 0) return ns.map((value) => value / all);
+    const limitedBy = flow.forward.limitedBy;
+    return limitedBy ? LIMITS.map((limit) => limitedBy[limit]) : null;
+  }
+
+  /** The longest stretches in which any of `limits` held a flow for most of the time; at most `most`, in order of time. */
+  stretches(limits: readonly Limit[], most = 3, within?: Interval): Interval[] {
+    const at = limits.map((limit) => LIMITS.indexOf(limit));
+    const found: [number, number][] = [];
+    for (const flow of this.flows) {
+      let open: [number, number] | null = null;
+      for (const bin of this.bins(flow)) {
+        if (within && (bin.startNs + bin.durationNs <= within[0] || bin.startNs >= within[1])) continue;
+        const held = at.reduce((total, index) => total + (bin.limitNs[index] ?? 0), 0);
+        const all = bin.limitNs.reduce((total, value) => total + value, 0);
+        if (all > 0 && held >= all / 2) {
+          if (open) open[1] = bin.startNs + bin.durationNs;
+          else found.push((open = [bin.startNs, bin.startNs + bin.durationNs]));
+        } else if (all > 0) open = null;
+      }
+    }
+    return found
+      .sort((a, b) => b[1] - b[0] - (a[1] - a[0]))
+      .slice(0, most)
+      .sort((a, b) => a[0] - b[0]);
+  }
+
+  /** Sum over flows of new bytes in equal steps of `stepNs` across `within`; null without a timeline fine enough. */
+  byteSteps(stepNs: number, within: Interval): number[] | null {
+    const count = Math.floor((within[1] - within[0]) / stepNs);
+    if (count < 1) return null;
+    const steps = new Array<number>(Math.min(count, 100_000)).fill(0);
+    let seen = false;
+    for (const flow of this.flows) {
+      for (const bin of this.bins(flow)) {
+        if (bin.durationNs > stepNs) return null;
+        const step = Math.floor((bin.startNs - within[0]) / stepNs);
+        if (step < 0 || step >= steps.length) continue;
+        steps[step]! += bin.uniqueBytes;
+        seen = true;
+      }
+    }
+    return seen ? steps : null;
+  }
+
+  /** Events on the transfer's connections, either way, of the given kinds. */
+  events(...kinds: readonly TcpEventKind[]): readonly TcpEvent[] {
+    this.#events ??= readEvents(this.#tables['tcpEvents'], new Set(this.connectionIds));
+    return this.#events.filter((event) => kinds.includes(event.kind));
+  }
+
+  episodes(...kinds: readonly EpisodeKind[]): readonly Episode[] {
+    this.#episodes ??= readEpisodes(this.#tables['tcpEpisodes'], new Set(this.connectionIds));
+    return this.#episodes.filter((episode) => kinds.includes(episode.kind));
+  }
+}
+
+/** Migrations first; where there is none, the largest bulk connections, each by itself. */
+export function transfersOf(report: ReportData): Transfer[] {
+  const byId = new Map(report.connections.map((connection) => [connection.id, connection]));
+  const migrations = report.migrations.flatMap((migration) => {
+    const flows = migration.connections
+      .map((id) => byId.get(id))
+      .filter((connection): connection is Connection => connection !== undefined)
+      .map((connection) => flowOf(connection, migration.source));
+    return flows.length > 0 ? [new Transfer(migration, flows, report.tables)] : [];
+  });
+  if (migrations.length > 0) return migrations;
+  return report.connections
+    .map((connection) => flowOf(connection, null))
+    .filter((flow) => flow.forward.uniqueBytes >= BULK_BYTES)
+    .sort((a, b) => b.forward.uniqueBytes - a.forward.uniqueBytes)
+    .slice(0, BULK_TRANSFERS)
+    .map((flow) => new Transfer(null, [flow], report.tables));
+}
+
+/** Orients a connection by the migration's source where it is known to be one end only, by payload otherwise. */
+function flowOf(connection: Connection, source: string | null): Flow {
+  const [up, down] = connection.directions;
+  const sides = [connection.client.address, connection.server.address];
+  const named = source !== null && sides[0] !== sides[1] ? sides.indexOf(source) : -1;
+  const side = named === 0 || named === 1 ? named : down.uniqueBytes > up.uniqueBytes ? 1 : 0;
+  return {
+    connection,
+    side,
+    directionId: 2 * connection.id + side,
+    forward: connection.directions[side],
+    reverse: connection.directions[side === 0 ? 1 : 0],
+  };
+}
+
+type Cell = number | string | null;
+
+/** One column of a table; a missing table or column reads as empty. */
+export function column(table: JsonTable | undefined, name: string): readonly Cell[] {
+  return table?.columns[name]?.values ?? [];
+}
+
+const numberOr = <T>(cell: Cell | undefined, otherwise: T): number | T =>
+  typeof cell === 'number' && Number.isFinite(cell) ? cell : otherwise;
+
+/** The name behind a kind column, stored as index or already as name. */
+const kindName = <T extends string>(cell: Cell | undefined, kinds: readonly T[]): T | undefined =>
+  typeof cell === 'number' ? kinds[cell] : kinds.find((kind) => kind === cell);
+
+const LIMIT_COLUMNS = [
+  'limitSenderApplicationNs',
+  'limitRateLimitNs',
+  'limitReceiverWindowNs',
+  'limitCongestionNs',
+  'limitRecoveryNs',
+  'limitSendBufferNs',
+  'limitIdleNs',
+] as const; // in the order of LIMITS
+
+function readBins(table: JsonTable | undefined, direction: number): Bin[] {
+  const directions = column(table, 'direction');
+  const rows = directions.flatMap((value, row) => (value === direction ? [row] : []));
+  const read = (name: string) => {
+    const values = column(table, name);
+    return (row: number): Cell | undefined => values[row];
+  };
+  const start = read('startNs');
+  const duration = read('durationNs');
+  const payload = read('payloadBytes');
+  const unique = read('uniqueBytes');
+  const retransmitted = read('retransmittedBytes');
+  const inFlight = read('inFlightMaxBytes');
+  const windowMin = read('windowMinBytes');
+  const windowMax = read('windowMaxBytes');
+  const rttMin = read('rttMinNs');
+  const rttMax = read('rttMaxNs');
+  const limits = LIMIT_COLUMNS.map(read);
+  return rows
+    .map((row) => ({
+      startNs: numberOr(start(row), 0),
+      durationNs: numberOr(duration(row), 0),
+      payloadBytes: numberOr(payload(row), 0),
+      uniqueBytes: numberOr(unique(row), 0),
+      retransmittedBytes: numberOr(retransmitted(row), 0),
+      inFlightMaxBytes: numberOr(inFlight(row), null),
+      windowMinBytes: numberOr(windowMin(row), null),
+      windowMaxBytes: numberOr(windowMax(row), null),
+      rttMinNs: numberOr(rttMin(row), null),
+      rttMaxNs: numberOr(rttMax(row), null),
+      limitNs: limits.map((limit) => numberOr(limit(row), 0)),
+    }))
+    .sort((a, b) => a.startNs - b.startNs);
+}
+
+function readEvents(table: JsonTable | undefined, connections: ReadonlySet<number>): TcpEvent[] {
+  const kinds = column(table, 'kind');
+  const events: TcpEvent[] = [];
+  column(table, 'direction').forEach((direction, row) => {
+    const kind = kindName(kinds[row], TCP_EVENT_KINDS);
+    if (typeof direction !== 'number' || !connections.has(direction >> 1) || !kind) return;
+    events.push({
+      kind,
+      direction,
+      frame: numberOr(column(table, 'frame')[row], 0),
+      tNs: numberOr(column(table, 'tNs')[row], 0),
+      offset: numberOr(column(table, 'offset')[row], 0),
+      bytes: numberOr(column(table, 'bytes')[row], 0),
+    });
+  });
+  return events;
+}
+
+function readEpisodes(table: JsonTable | undefined, connections: ReadonlySet<number>): Episode[] {
+  const kinds = column(table, 'kind');
+  const episodes: Episode[] = [];
+  column(table, 'direction').forEach((direction, row) => {
+    const kind = kindName(kinds[row], TCP_EPISODE_KINDS);
+    if (typeof direction !== 'number' || !connections.has(direction >> 1) || !kind) return;
+    episodes.push({
+      kind,
+      direction,
+      firstFrame: numberOr(column(table, 'firstFrame')[row], 0),
+      startNs: numberOr(column(table, 'startNs')[row], 0),
+      durationNs: numberOr(column(table, 'durationNs')[row], 0),
+      lostBytes: numberOr(column(table, 'lostBytes')[row], 0),
+      retransmittedBytes: numberOr(column(table, 'retransmittedBytes')[row], 0),
+    });
+  });
+  return episodes;
+}

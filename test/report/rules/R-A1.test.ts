@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest';
+import { findings, MIB, MS, report, S, timeline } from './situation.js';
+
+/** Bursts of 30 ms every `periodMs`, each `sizes[k]` bytes, over 10 s in 10 ms bins. */
+const bursts = (periodMs: number, size: (burst: number) => number) =>
+  timeline(10 * MS, 990, (_, startNs) => {
+    const burst = Math.floor(startNs / (periodMs * MS));
+    const within = startNs - burst * periodMs * MS;
+    return within < 30 * MS ? { bytes: size(burst) / 3, limit: 'Congestion' } : { limit: 'RateLimit' };
+  });
+
+describe('hypervisor rate limit', () => {
+  test('equal bursts every 100 ms name the limit, the default it matches, and the time waited', () => {
+    const [finding, ...rest] = findings('R-A1', report({ tables: { timeline: bursts(100, () => 12.8 * MIB) } }));
+    expect(rest).toEqual([]);
+    expect(finding).toMatchObject({
+      rule: 'R-A1',
+      severity: 'major',
+      confidence: 0.95,
+      migration: 0,
+      connections: [0],
+    });
+    expect(finding!.metrics['limitBytesPerSecond']).toBeCloseTo(128 * MIB, -4);
+    expect(finding!.metrics['knownLimit']).toBe('the default of QEMU since 5.2');
+    expect(finding!.cost!.ns / S).toBeCloseTo(7, 0);
+    expect(finding!.text).toContain('capped at 128 MiB/s');
+  });
+
+  test('a CPU quota has the same rhythm but uneven bursts', () => {
+    const uneven = bursts(100, (burst) => (8 + ((burst * 7) % 10)) * MIB);
+    expect(findings('R-A1', report({ tables: { timeline: uneven } }))).toEqual([]);
+  });
+
+  test('equal bursts at another distance are not QEMU’s slices', () => {
+    expect(findings('R-A1', report({ tables: { timeline: bursts(150, () => 12.8 * MIB) } }))).toEqual([]);
+  });
+
+  test('a steady sender is not capped', () => {
+    const steady = timeline(10 * MS, 990, () => ({ bytes: MIB }));
+    expect(findings('R-A1', report({ tables: { timeline: steady } }))).toEqual([]);
+  });
+
+  test('thresholds can be set by name', () => {
+    const data = report({ tables: { timeline: bursts(100, () => 12.8 * MIB) } });
+    expect(findings('R-A1', data, { thresholds: { 'R-A1': { minWaitShare: 0.9 } } })).toEqual([]);
+  });
+});

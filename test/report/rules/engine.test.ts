@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest';
+import { diagnose, ruledOut } from '../../../src/report/rules/engine.js';
+import { RULES } from '../../../src/report/rules/index.js';
+import { defineRule, type Observation, type Rule } from '../../../src/report/rules/rule.js';
+import { report, S } from './situation.js';
+
+const about = { meaning: 'm', evidence: 'e', confusedWith: 'c', advice: ['a'] };
+
+const says = (id: string, observation: Partial<Observation>, more: Partial<Rule> = {}): Rule =>
+  defineRule({
+    id,
+    title: id,
+    layer: 'L0',
+    needs: [],
+    restsOn: [],
+    explains: [],
+    thresholds: {},
+    about,
+    run: ({ transfers }) => [
+      { confidence: 0.9, metrics: {}, text: id, interval: [[0, 1]], transfer: transfers[0]!, ...observation },
+    ],
+    ...more,
+  });
+
+const lasting = (seconds: number): Partial<Observation> => ({ cost: { of: 'migration-time', ns: seconds * S } });
+const idsOf = (...rules: Rule[]) => diagnose(report(), { rules }).map((finding) => finding.rule);
+
+describe('diagnosis engine', () => {
+  test('an observation without frame or interval is not a finding', () => {
+    expect(idsOf(says('X', { interval: [], packets: [0] }))).toEqual([]);
+  });
+
+  test('cost decides severity and order', () => {
+    const findings = diagnose(report(), {
+      rules: [
+        says('small', lasting(0.1)),
+        says('middle', lasting(1)),
+        says('large', lasting(5)),
+        says('larger', lasting(6)),
+      ],
+    });
+    expect(findings.map(({ rule, severity }) => `${rule} ${severity}`)).toEqual([
+      'larger major',
+      'large major',
+      'middle minor',
+      'small info',
+    ]);
+  });
+
+  test('downtime counts against the accepted downtime', () => {
+    const rules = [says('X', { cost: { of: 'downtime', ns: 0.4 * S } })];
+    expect(diagnose(report(), { rules })).toMatchObject([{ severity: 'minor' }]);
+    expect(diagnose(report(), { rules, downtimeLimitNs: 0.1 * S })).toMatchObject([{ severity: 'major' }]);
+    expect(diagnose(report(), { rules, downtimeLimitNs: 1 * S })).toMatchObject([{ severity: 'info' }]);
+  });
+
+  test('capture quality caps what rests on it, and nothing else', () => {
+    const findings = diagnose(report(), {
+      rules: [
+        says('quality', { caps: { loss: 0.4 } }),
+        says('on loss', {}, { restsOn: ['loss'] }),
+        says('on windows', {}, { restsOn: ['window'] }),
+      ],
+    });
+    expect(Object.fromEntries(findings.map(({ rule, confidence }) => [rule, confidence]))).toEqual({
+      quality: 0.9,
+      'on loss': 0.4,
+      'on windows': 0.9,
+    });
+  });
+
+  test('a symptom follows the major cause that explains it, even when it is louder', () => {
+    const findings = diagnose(report(), {
+      rules: [
+        says('symptom', lasting(9)),
+        says('other', lasting(7)),
+        says('cause', lasting(3), { explains: ['symptom'] }),
+      ],
+    });
+    expect(findings.map((finding) => finding.rule)).toEqual(['cause', 'symptom', 'other']);
+    expect(findings[0]!.explains).toEqual(['symptom']);
+  });
+
+  test('a cause of little weight explains nothing', () => {
+    expect(idsOf(says('symptom', lasting(9)), says('cause', lasting(1), { explains: ['symptom'] }))).toEqual([
+      'symptom',
+      'cause',
+    ]);
+  });
+
+  test('figures that are not finite are unknown', () => {
+    expect(diagnose(report(), { rules: [says('X', { metrics: { share: Number.NaN, n: 1 } })] })).toMatchObject([
+      { metrics: { share: null, n: 1 } },
+    ]);
+  });
+
+  test('what was excluded is listed, unless the rule spoke', () => {
+    const rules = [
+      says('silent', { interval: [] }, { ruledOut: () => 'no loss' }),
+      says('spoke', {}, { ruledOut: () => 'nothing' }),
+    ];
+    const data = report();
+    expect(ruledOut(data, diagnose(data, { rules }), { rules })).toEqual([
+      { rule: 'silent', title: 'silent', text: 'no loss' },
+    ]);
+  });
+});
+
+describe('the index of rules', () => {
+  test('ids are unique, and every rule explains itself', () => {
+    expect(new Set(RULES.map((rule) => rule.id)).size).toBe(RULES.length);
+    for (const rule of RULES) {
+      expect(rule.explanation).toMatch(/Evidence\. .+/);
+      expect(rule.about.advice.length).toBeGreaterThan(0);
+    }
+  });
+
+  test('causes and symptoms form no cycle', () => {
+    const byId = new Map(RULES.map((rule) => [rule.id, rule]));
+    const reaches = (id: string, seen: readonly string[]): boolean =>
+      seen.includes(id) || (byId.get(id)?.explains ?? []).some((next) => reaches(next, [...seen, id]));
+    expect(RULES.filter((rule) => reaches(rule.id, [])).map((rule) => rule.id)).toEqual([]);
+  });
+
+  test('nothing is said about an empty result', () => {
+    const empty = report({ connections: [], migrations: [], tables: {} });
+    expect(diagnose(empty)).toEqual([]);
+    expect(ruledOut(empty, [])).toEqual([]);
+  });
+});
