@@ -20,8 +20,12 @@ export const CONNECTIONS = 65_536;
 export const REASSEMBLY_DIRECTION_BYTES = 16 << 20;
 /** Bytes waiting behind holes in all directions together. Beyond: the oldest hole anywhere is given up. */
 export const REASSEMBLY_TOTAL_BYTES = 64 << 20;
+/** Segments waiting behind holes, per direction. Beyond: the oldest hole is given up. */
+export const REASSEMBLY_SEGMENTS = 65_536;
 /** Bytes a stream decoder may ask for at once. Beyond: desync. */
 export const CURSOR_BYTES = 64 << 10;
+/** Bytes searched for a migration in a stream joined midway. Beyond: nobody wants the stream. */
+export const RESYNC_SEARCH_BYTES = 4 << 20;
 /** Transmitted ranges remembered per direction for classification. Beyond: neighbours merge and only times are lost. */
 export const TRANSMITTED_SEGMENTS = 1 << 20;
 /** Never-seen ranges per direction. Beyond: the closest two merge and the direction is marked approximate. */
@@ -46,3 +50,9 @@ export const ANOMALY_SAMPLES = 5;
 export const ANOMALY_KEYS = 10_000;
 /** Characters of a name taken from the wire. Beyond: cut. */
 export const NAME_CHARACTERS = 256;
+/** Kernel ring of a live capture, bytes. Beyond: the kernel drops frames and counts them. */
+export const CAPTURE_RING_BYTES = 128 << 20;
+/** Bytes that wait in the process that hosts `cap`. Beyond: frames are dropped and counted. */
+export const CAP_QUEUE_BYTES = 64 << 20;
+/** Characters kept of what a capture program says on standard error. Beyond: the oldest are forgotten. */
+export const ENGINE_TEXT_CHARACTERS = 4096;

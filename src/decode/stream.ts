@@ -11,8 +11,11 @@ export type StreamEnd = 'fin' | 'rst' | 'capture-end' | 'idle';
 
 /** Receives one direction's bytes. Calls come in stream order; offsets are bytes since the direction's first data byte. */
 export interface StreamConsumer {
-  /** `buffer[start, end)` are the bytes from `offset` on, first seen at `tNs` in `frame`. */
-  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): void;
+  /**
+   * `buffer[start, end)` are the bytes from `offset` on, first seen at `tNs` in `frame`. Returns false when nothing more
+   * is wanted: the transport may forget the stream and need not call `end`.
+   */
+  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean;
   /** `length` bytes from `offset` on are known to exist and will never come; noticed at `tNs` in `frame`. */
   hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void;
   /** Nothing more comes; `offset` is the stream's length as far as known. */

@@ -1,0 +1,601 @@
+// Reassembly: annotated segments of one direction → each stream byte once, in order, and holes where bytes are missing.
+//
+// In-order bytes are passed on as views. What came early waits in a ring of memory addressed by stream offset, with one
+// row per segment that says what is there. A hole is declared
+//   unseen    once the peer acknowledged past it (the receiver has the bytes, so the capture lost them); a grace covers
+//             captures that deliver an acknowledgement before the data it acknowledges,
+//   cut       where a frame holds fewer payload bytes than were on the wire (snap length),
+//   given-up  when too much waits behind it, or at the end of the capture.
+// Which directions to reassemble is decided by `claim` on their first bytes; unwanted ones cost one table look-up a row.
+// Connections have already turned sequence numbers into offsets, so wrap and size are no concern here.
+import type { AnomalyLog } from '../../anomaly.js';
+import type { PacketBatch } from '../../capture/packet-batch.js';
+import { REASSEMBLY_DIRECTION_BYTES, REASSEMBLY_SEGMENTS, REASSEMBLY_TOTAL_BYTES } from '../../limits.js';
+import {
+  FLAG_FIN,
+  FLAG_RST,
+  FLAG_SYN,
+  KIND_TCP,
+  NO_DIRECTION,
+  type SegmentRows,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_KEEP_ALIVE,
+  VERDICT_OUT_OF_WINDOW,
+} from '../rows.js';
+import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../stream.js';
+
+/** How long an acknowledgement of unseen bytes is held to be early, and for how many rows of the connection. */
+const GRACE_NS = 1_000_000;
+const GRACE_ROWS = 8;
+const RING_MIN_BYTES = 64 << 10;
+
+/** Status bits of a direction: nobody wants its bytes (any more). */
+const UNWANTED = 1;
+/** Its SYN is in the capture, so offset 0 is the stream's first byte. */
+const SYN_SEEN = 2;
+
+export class Reassembler {
+  readonly #claim: ClaimStream;
+  readonly #log: AnomalyLog;
+  /** Per direction id: status bits. */
+  #status = new Uint8Array(256);
+  /** Directions whose bytes are followed: the wanted ones, and those not decided yet that already had data. */
+  readonly #streams = new Map<number, DirectionStream>();
+  readonly #budget: RingBudget = { bytes: 0 };
+  #latestNs = 0;
+  #latestFrame = 0;
+
+  constructor(claim: ClaimStream, log: AnomalyLog) {
+    this.#claim = claim;
+    this.#log = log;
+  }
+
+  /** Takes the TCP rows of one batch, annotated by connections. */
+  push(batch: PacketBatch, rows: SegmentRows): void {
+    const { kind, direction, flags, payloadLen, offset, ackOffset, verdict } = rows;
+    const { count, tNs, firstFrame } = batch;
+    let lastDirection = NO_DIRECTION;
+    let lastStream: DirectionStream | undefined;
+    for (let row = 0; row < count; row++) {
+      if (kind[row] !== KIND_TCP) continue;
+      const d = direction[row]!;
+      if (d === NO_DIRECTION) continue;
+      if ((d | 1) >= this.#status.length) this.#grow(d | 1);
+      const status = this.#status;
+      const own = status[d]!;
+      const reverse = status[d ^ 1]!;
+      if (own & reverse & UNWANTED) continue;
+      const flag = flags[row]!;
+      if (flag & FLAG_SYN) status[d] = status[d]! | SYN_SEEN;
+      const rowVerdict = verdict[row]!;
+      if (rowVerdict === VERDICT_CAPTURE_DUPLICATE || rowVerdict === VERDICT_OUT_OF_WINDOW) continue;
+      const t = tNs[row]!;
+      const frame = firstFrame + row;
+
+      if (!(own & UNWANTED)) {
+        const length = payloadLen[row]!;
+        if (lastDirection !== d) {
+          lastDirection = d;
+          lastStream = this.#streams.get(d);
+        }
+        if (length > 0 && rowVerdict !== VERDICT_KEEP_ALIVE) {
+          lastStream ??= this.#open(d, offset[row]!);
+          const at = rows.payload[row]!;
+          lastStream.segment(batch.bytes, at, rows.payloadCap[row]!, length, offset[row]!, t, frame);
+        }
+        if (lastStream) {
+          if (flag & FLAG_FIN) lastStream.fin(offset[row]! + length, t, frame);
+          if (lastStream.ackWaits) lastStream.mindAck(t, frame);
+          if (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) this.#relieve(t, frame);
+        }
+      }
+      if (!(reverse & UNWANTED)) {
+        const acknowledged = ackOffset[row]!;
+        const peer = this.#streams.get(d ^ 1);
+        if (peer && acknowledged > peer.next) peer.acknowledged(acknowledged, t, frame);
+      }
+      if (flag & FLAG_RST) {
+        this.#streams.get(d)?.reset(t, frame);
+        this.#streams.get(d ^ 1)?.reset(t, frame);
+      }
+    }
+    if (count > 0) {
+      this.#latestNs = tNs[count - 1]!;
+      this.#latestFrame = firstFrame + count - 1;
+    }
+  }
+
+  /** Ends all streams: what still waits is delivered, with holes in between. */
+  finish(): void {
+    for (const stream of [...this.#streams.values()]) stream.finish(this.#latestNs, this.#latestFrame);
+    this.#streams.clear();
+  }
+
+  #open(direction: number, offset: number): DirectionStream {
+    // Without the SYN, the first bytes there are begin the stream as far as we know.
+    const fromStart = (this.#status[direction]! & SYN_SEEN) !== 0;
+    const stream = new DirectionStream(direction, fromStart ? 0 : offset, fromStart, {
+      claim: this.#claim,
+      log: this.#log,
+      budget: this.#budget,
+      over: () => {
+        this.#status[direction] = this.#status[direction]! | UNWANTED;
+        this.#streams.delete(direction);
+      },
+    });
+    this.#streams.set(direction, stream);
+    return stream;
+  }
+
+  /** All rings together are too large: gives up the hole that has been open longest, anywhere. */
+  #relieve(tNs: number, frame: number): void {
+    while (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) {
+      let oldest: DirectionStream | undefined;
+      for (const stream of this.#streams.values()) {
+        if (stream.waiting && (!oldest || stream.waitingSinceNs < oldest.waitingSinceNs)) oldest = stream;
+      }
+      if (!oldest) return;
+      oldest.giveUpOldest(tNs, frame);
+    }
+  }
+
+  #grow(direction: number): void {
+    const grown = new Uint8Array(Math.max(2 * this.#status.length, 2 * direction + 2));
+    grown.set(this.#status);
+    this.#status = grown;
+  }
+}
+
+/** Ring memory in use by all directions together. */
+interface RingBudget {
+  bytes: number;
+}
+
+interface StreamServices {
+  readonly claim: ClaimStream;
+  readonly log: AnomalyLog;
+  readonly budget: RingBudget;
+  /** The stream has ended or nobody wants it. */
+  over(): void;
+}
+
+/** One direction: what was delivered, and what waits. */
+class DirectionStream {
+  readonly #direction: number;
+  readonly #services: StreamServices;
+  /** Offset of the next byte to deliver. */
+  next: number;
+  #consumer: StreamConsumer | null = null;
+  #done = false;
+  // While undecided: the first bytes so far, and whether they are the first of the stream.
+  #fromStart: boolean;
+  #first: Uint8Array | null = null;
+  #kept = 0;
+  readonly #early = new EarlyBytes();
+  /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
+  waitingSinceNs = 0;
+  #finOffset = Number.NaN;
+  // Acknowledgements of bytes not delivered yet: the one under grace, and the highest.
+  ackWaits = false;
+  #graceAck = 0;
+  #graceNs = 0;
+  #graceRows = 0;
+  #highestAck = 0;
+
+  constructor(direction: number, next: number, fromStart: boolean, services: StreamServices) {
+    this.#direction = direction;
+    this.next = next;
+    this.#fromStart = fromStart;
+    this.#services = services;
+  }
+
+  get waiting(): boolean {
+    return this.#early.rows > 0;
+  }
+
+  /** `buffer[at, at + captured)` are the first of `length` payload bytes at `offset`. */
+  segment(
+    buffer: Uint8Array,
+    at: number,
+    captured: number,
+    length: number,
+    offset: number,
+    tNs: number,
+    frame: number,
+  ): void {
+    if (this.#done) return;
+    const late = this.next - offset;
+    if (late >= 0) {
+      if (late >= length) return;
+      if (late > 0) {
+        at += late;
+        captured = captured > late ? captured - late : 0;
+        length -= late;
+        offset += late;
+      }
+      // A retransmission may span a hole and what waits behind it: only what closes the hole is taken from it, so that
+      // bytes cut here but held there are not lost.
+      if (this.#early.rows > 0) {
+        const room = this.#early.firstOffset() - offset;
+        if (length > room) {
+          this.#store(buffer, at + room, captured - room, length - room, offset + room, tNs, frame);
+          length = room;
+          if (captured > room) captured = room;
+        }
+      }
+      if (length > 0) this.#deliver(buffer, at, captured, length, offset, tNs, frame);
+      if (this.#early.rows > 0) this.#drain(tNs);
+      this.#endAtFin(tNs, frame);
+    } else {
+      this.#store(buffer, at, captured, length, offset, tNs, frame);
+    }
+  }
+
+  /** The peer acknowledged all before `ack`, which is beyond what was delivered. */
+  acknowledged(ack: number, tNs: number, frame: number): void {
+    if (this.#done) return;
+    if (ack > this.#highestAck) this.#highestAck = ack;
+    if (!this.ackWaits) {
+      this.ackWaits = true;
+      this.#graceAck = ack;
+      this.#graceNs = tNs;
+      this.#graceRows = 0;
+    }
+    this.mindAck(tNs, frame);
+  }
+
+  /** Called for every row while an acknowledgement is under grace: declares holes once the grace is over. */
+  mindAck(tNs: number, frame: number): void {
+    if (this.next >= this.#graceAck) {
+      this.ackWaits = false;
+      return;
+    }
+    if (++this.#graceRows <= GRACE_ROWS || tNs - this.#graceNs < GRACE_NS) return;
+    this.ackWaits = false;
+    // Only holes with bytes behind them: before that, the acknowledgement alone does not say how much is missing.
+    while (this.#early.rows > 0 && this.#early.firstOffset() <= this.#graceAck) {
+      this.#hole(this.#early.firstOffset() - this.next, 'unseen', tNs, frame);
+      this.#drain(tNs);
+    }
+    this.#endAtFin(tNs, frame);
+  }
+
+  fin(offset: number, tNs: number, frame: number): void {
+    if (this.#done) return;
+    this.#finOffset = offset;
+    this.#endAtFin(tNs, frame);
+  }
+
+  reset(tNs: number, frame: number): void {
+    // Data may still come that was captured out of order; with nothing waiting there is nothing to wait for.
+    if (this.#early.rows === 0) this.#end('rst', tNs, frame);
+  }
+
+  giveUpOldest(tNs: number, frame: number): void {
+    this.#hole(this.#early.firstOffset() - this.next, this.#cause(), tNs, frame);
+    this.#drain(tNs);
+  }
+
+  finish(tNs: number, frame: number): void {
+    if (this.#done) return;
+    while (this.#early.rows > 0) this.giveUpOldest(tNs, frame);
+    // The very last bytes can be missing too: the FIN or the peer's acknowledgement knows of them. An acknowledgement
+    // one byte ahead may be that of a FIN that is not in the capture.
+    const known = Number.isNaN(this.#finOffset) ? this.#highestAck - 1 : this.#finOffset;
+    if (known > this.next && known - this.next <= REASSEMBLY_DIRECTION_BYTES) {
+      this.#hole(known - this.next, this.#cause(), tNs, frame);
+    }
+    if (this.#done) return;
+    this.#end(this.next === this.#finOffset ? 'fin' : 'capture-end', tNs, frame);
+  }
+
+  /** Why the bytes at `next` are missing, as far as is known now. */
+  #cause(): HoleCause {
+    return this.#highestAck > this.next ? 'unseen' : 'given-up';
+  }
+
+  #endAtFin(tNs: number, frame: number): void {
+    if (this.next === this.#finOffset) this.#end('fin', tNs, frame);
+  }
+
+  #end(cause: StreamEnd, tNs: number, frame: number): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#release();
+    this.#consumer?.end(this.next, cause, tNs, frame);
+    this.#services.over();
+  }
+
+  #release(): void {
+    this.#services.budget.bytes -= this.#early.capacity;
+    this.#early.release();
+  }
+
+  /** Passes on `length` in-order bytes, of which only `captured` are in the capture. */
+  #deliver(
+    buffer: Uint8Array,
+    at: number,
+    captured: number,
+    length: number,
+    offset: number,
+    tNs: number,
+    frame: number,
+  ): void {
+    this.next = offset + length;
+    const present = captured < length ? captured : length;
+    if (present > 0) {
+      if (this.#consumer) this.#pass(buffer, at, at + present, offset, tNs, frame);
+      else this.#offer(buffer, at, at + present, offset, tNs, frame);
+    }
+    if (present < length) this.#passHole(offset + present, length - present, 'cut', tNs, frame);
+  }
+
+  /** Bytes from `next` on will never come. */
+  #hole(length: number, cause: HoleCause, tNs: number, frame: number): void {
+    const offset = this.next;
+    this.next += length;
+    this.#passHole(offset, length, cause, tNs, frame);
+  }
+
+  #passHole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
+    if (this.#done) return;
+    if (!this.#consumer) {
+      // Nobody could tell from the bytes before the hole: those behind it are offered as a stream joined midway.
+      this.#kept = 0;
+      this.#fromStart = false;
+      return;
+    }
+    if (cause !== 'cut') {
+      const location = { direction: this.#direction, streamOffset: offset, tNs, frame, detail: `${length} bytes` };
+      this.#services.log.note(cause === 'unseen' ? 'stream/hole' : 'stream/hole-given-up', location);
+    }
+    this.#consumer.hole(offset, length, cause, tNs, frame);
+  }
+
+  /** Asks who wants the stream; bytes that nobody could judge yet are kept and offered again with those that follow. */
+  #offer(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): void {
+    const { claim } = this.#services;
+    const before = this.#kept;
+    let taken = 0;
+    let consumer: StreamConsumer | null | undefined;
+    if (before === 0) {
+      consumer = claim(this.#direction, buffer, start, end, this.#fromStart, tNs, frame);
+      if (consumer === undefined) taken = this.#keep(buffer, start, end);
+    } else {
+      taken = this.#keep(buffer, start, end);
+      consumer = claim(this.#direction, this.#first!, 0, this.#kept, this.#fromStart, tNs, frame);
+    }
+    if (consumer === undefined && this.#kept < PROBE_BYTES) return;
+    const kept = this.#kept;
+    const first = this.#first;
+    this.#kept = 0;
+    this.#first = null;
+    if (!consumer) {
+      this.#forget();
+      return;
+    }
+    this.#consumer = consumer;
+    if (kept > 0) this.#pass(first!, 0, kept, offset - before, tNs, frame);
+    if (start + taken < end) this.#pass(buffer, start + taken, end, offset + taken, tNs, frame);
+  }
+
+  /** Keeps as many of the bytes as a probe may see; returns how many. */
+  #keep(buffer: Uint8Array, start: number, end: number): number {
+    this.#first ??= new Uint8Array(PROBE_BYTES);
+    const take = Math.min(end - start, PROBE_BYTES - this.#kept);
+    this.#first.set(buffer.subarray(start, start + take), this.#kept);
+    this.#kept += take;
+    return take;
+  }
+
+  #pass(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): void {
+    if (this.#consumer!.bytes(buffer, start, end, offset, tNs, frame) === false) this.#forget();
+  }
+
+  /** Nobody wants this direction (any more). */
+  #forget(): void {
+    this.#done = true;
+    this.#release();
+    this.#services.over();
+  }
+
+  /** Keeps bytes that came before their turn. */
+  #store(
+    buffer: Uint8Array,
+    at: number,
+    captured: number,
+    length: number,
+    offset: number,
+    tNs: number,
+    frame: number,
+  ): void {
+    const early = this.#early;
+    while (
+      early.rows > 0 &&
+      (early.rows >= REASSEMBLY_SEGMENTS || early.span(offset, length) > REASSEMBLY_DIRECTION_BYTES)
+    ) {
+      this.giveUpOldest(tNs, frame);
+      if (this.#done) return;
+      if (offset <= this.next) {
+        this.segment(buffer, at, captured, length, offset, tNs, frame);
+        return;
+      }
+    }
+    if (early.rows === 0) this.waitingSinceNs = tNs;
+    const capacity = early.capacity;
+    early.store(buffer, at, captured, length, offset, tNs, frame);
+    this.#services.budget.bytes += early.capacity - capacity;
+  }
+
+  /** Delivers what has become in order. */
+  #drain(tNs: number): void {
+    const early = this.#early;
+    while (early.rows > 0 && early.firstOffset() === this.next && !this.#done) {
+      const { offset, length, captured, tNs: seenNs, frame: seenFrame } = early.take();
+      const at = offset & (early.capacity - 1);
+      const room = early.capacity - at;
+      if (captured <= room) {
+        this.#deliver(early.ring, at, captured, length, offset, seenNs, seenFrame);
+      } else {
+        this.#deliver(early.ring, at, room, room, offset, seenNs, seenFrame);
+        if (!this.#done) this.#deliver(early.ring, 0, captured - room, length - room, offset + room, seenNs, seenFrame);
+      }
+    }
+    if (early.rows === 0) this.#release();
+    else this.waitingSinceNs = tNs;
+  }
+}
+
+/**
+ * Segments that came before their turn: a ring of memory addressed by stream offset, and one row a segment, sorted.
+ * Rows do not overlap: of bytes that came twice, the first copy stays.
+ */
+class EarlyBytes {
+  ring: Uint8Array = EMPTY;
+  #offset = new Float64Array(0);
+  #length = new Uint32Array(0);
+  #captured = new Uint32Array(0);
+  #tNs = new Float64Array(0);
+  #frame = new Float64Array(0);
+  #head = 0;
+  #tail = 0;
+
+  get rows(): number {
+    return this.#tail - this.#head;
+  }
+
+  get capacity(): number {
+    return this.ring.length;
+  }
+
+  firstOffset(): number {
+    return this.#offset[this.#head]!;
+  }
+
+  /** Bytes from the first to the last one waiting, were `length` bytes at `offset` added. */
+  span(offset: number, length: number): number {
+    const first = Math.min(offset, this.firstOffset());
+    return Math.max(offset + length, this.#endOf(this.#tail - 1)) - first;
+  }
+
+  /** Adds those of `length` bytes at `offset` that are not here yet; `captured` of them, from `buffer[at]`, are real. */
+  store(
+    buffer: Uint8Array,
+    at: number,
+    captured: number,
+    length: number,
+    offset: number,
+    tNs: number,
+    frame: number,
+  ): void {
+    this.#reserve(offset, length);
+    const end = offset + length;
+    let row = this.#find(offset);
+    for (let from = offset; from < end; ) {
+      const until = row < this.#tail ? Math.min(end, this.#offset[row]!) : end;
+      if (from < until) {
+        const done = from - offset;
+        const present = Math.max(0, Math.min(captured - done, until - from));
+        this.#write(buffer, at + done, present, from);
+        this.#insert(row, from, until - from, present, tNs, frame);
+        row++;
+      }
+      if (row === this.#tail) break;
+      from = Math.max(until, this.#endOf(row));
+      row++;
+    }
+  }
+
+  /** Removes the first row. Its bytes stay in the ring until something else is stored. */
+  take(): { offset: number; length: number; captured: number; tNs: number; frame: number } {
+    const row = this.#head++;
+    return {
+      offset: this.#offset[row]!,
+      length: this.#length[row]!,
+      captured: this.#captured[row]!,
+      tNs: this.#tNs[row]!,
+      frame: this.#frame[row]!,
+    };
+  }
+
+  release(): void {
+    this.ring = EMPTY;
+    this.#head = 0;
+    this.#tail = 0;
+  }
+
+  #endOf(row: number): number {
+    return this.#offset[row]! + this.#length[row]!;
+  }
+
+  /** First row that ends behind `offset`. */
+  #find(offset: number): number {
+    let low = this.#head;
+    let high = this.#tail;
+    // Nearly always behind the last one.
+    if (low < high && this.#endOf(high - 1) <= offset) return high;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#endOf(middle) <= offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #write(buffer: Uint8Array, at: number, length: number, offset: number): void {
+    const { ring } = this;
+    const to = offset & (ring.length - 1);
+    const room = Math.min(length, ring.length - to);
+    ring.set(buffer.subarray(at, at + room), to);
+    if (room < length) ring.set(buffer.subarray(at + room, at + length), 0);
+  }
+
+  #insert(row: number, offset: number, length: number, captured: number, tNs: number, frame: number): void {
+    for (const column of [this.#offset, this.#length, this.#captured, this.#tNs, this.#frame]) {
+      column.copyWithin(row + 1, row, this.#tail);
+    }
+    this.#offset[row] = offset;
+    this.#length[row] = length;
+    this.#captured[row] = captured;
+    this.#tNs[row] = tNs;
+    this.#frame[row] = frame;
+    this.#tail++;
+  }
+
+  /** Room for the span with `length` more bytes at `offset`, and for the rows it may be split into. */
+  #reserve(offset: number, length: number): void {
+    const span = this.rows === 0 ? length : this.span(offset, length);
+    if (span > this.ring.length) {
+      let capacity = Math.max(RING_MIN_BYTES, this.ring.length);
+      while (capacity < span) capacity *= 2;
+      const old = this.ring;
+      this.ring = new Uint8Array(capacity);
+      for (let row = this.#head; row < this.#tail; row++) {
+        for (let o = this.#offset[row]!, end = o + this.#captured[row]!; o < end; ) {
+          const from = o & (old.length - 1);
+          const run = Math.min(end - o, old.length - from);
+          this.#write(old, from, run, o);
+          o += run;
+        }
+      }
+    }
+    // One segment is split by the rows it meets; every piece beyond the first closes a gap between two rows.
+    const rows = this.rows;
+    const need = this.#tail + rows + 1;
+    if (need <= this.#offset.length) return;
+    const grow = <Values extends Float64Array | Uint32Array>(old: Values, fresh: Values): Values => {
+      fresh.set(old.subarray(this.#head, this.#tail));
+      return fresh;
+    };
+    const size = Math.max(64, 4 * (rows + 1));
+    this.#offset = grow(this.#offset, new Float64Array(size));
+    this.#length = grow(this.#length, new Uint32Array(size));
+    this.#captured = grow(this.#captured, new Uint32Array(size));
+    this.#tNs = grow(this.#tNs, new Float64Array(size));
+    this.#frame = grow(this.#frame, new Float64Array(size));
+    this.#head = 0;
+    this.#tail = rows;
+  }
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,191 @@
+// The driver: feeds one stream to its decoder, through holes and back to firm ground.
+//
+// It implements the transport's StreamConsumer on one side and resumes a StreamReader's generators on the other. Bytes
+// are handed on as views; a remainder too short for the decoder's next read is copied by the cursor. Where the decoder
+// lost its place, the driver runs its `resync` and accounts for the bytes in between.
+import type { AnomalyLog } from '../anomaly.js';
+import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
+import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';
+import { RESYNC_SEARCH_BYTES } from '../limits.js';
+import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+
+/** What the driver knows of a stream's bytes. */
+export interface StreamAccount {
+  /** Bytes from the first to the last one known of, holes included. */
+  length: number;
+  /** Of these, how many no decoder could place: lost headers and what follows them until the decoder found its feet. */
+  undecodedBytes: number;
+  /** Bytes absent from the capture, inside page contents or not. */
+  missingBytes: number;
+  /** Of these, cut by the snap length. */
+  cutBytes: number;
+}
+
+/** Runs one StreamDecoder over one stream. */
+export class StreamDriver implements StreamConsumer {
+  readonly account: StreamAccount = { length: 0, undecodedBytes: 0, missingBytes: 0, cutBytes: 0 };
+  /** How the stream ended; null while it goes on. */
+  ended: StreamEnd | null = null;
+  endNs = 0;
+  readonly #cursor = new ByteCursor();
+  readonly #reader: StreamReader;
+  readonly #sink: MigrationSink;
+  readonly #direction: number;
+  readonly #log: AnomalyLog;
+  /** The generator at work, or null when the rest of the stream is not decoded. */
+  #reading: Reading<ReadEnd | boolean> | null;
+  /** Contiguous bytes the generator waits for. */
+  #need = 0;
+  /** Offset where the place was lost; NaN while in step. */
+  #lostAt = Number.NaN;
+  /** False until the stream is known to be what the decoder reads: while a stream joined midway is searched. */
+  #proven: boolean;
+  #begun = false;
+  /** Where the search last found its feet; a decoder that fails right there again must not be sent back to it. */
+  #foundAt = Number.NaN;
+
+  /**
+   * @param joined  true when the stream is joined midway: the decoder searches before it reads
+   */
+  constructor(decoder: StreamDecoder, sink: MigrationSink, direction: number, log: AnomalyLog, joined: boolean) {
+    this.#sink = sink;
+    this.#direction = direction;
+    this.#log = log;
+    this.#reader = decoder.open(sink, (code, detail) => {
+      const { offset, tNs, frame } = this.#cursor;
+      log.note(code, { direction, streamOffset: offset, tNs, frame, detail });
+    });
+    this.#proven = !joined;
+    this.#reading = joined ? (this.#reader.resync?.(this.#cursor) ?? null) : this.#reader.decode(this.#cursor);
+  }
+
+  /** True once the stream is known to be what its decoder reads. */
+  get proven(): boolean {
+    return this.#proven;
+  }
+
+  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
+    const cursor = this.#cursor;
+    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    cursor.frame = frame;
+    this.account.length += end - start;
+    if (!this.#begun) this.#begin(offset);
+    let at = start;
+    if (cursor.owed > 0) at += cursor.pay(end - at);
+    // A record that straddles two chunks is completed in the cursor's own memory, byte by byte as far as it is needed.
+    while (at < end && cursor.available > 0 && this.#reading) {
+      const take = Math.min(end - at, this.#need - cursor.available);
+      cursor.append(buffer, at, at + take);
+      at += take;
+      if (cursor.available < this.#need) return true;
+      this.#resume();
+      if (cursor.owed > 0) at += cursor.pay(end - at);
+    }
+    if (at < end && this.#reading) {
+      cursor.attach(buffer, at, end, offset + (at - start));
+      if (end - at >= this.#need) this.#resume();
+      if (this.#reading) cursor.keep();
+    }
+    return this.#proven || this.account.length <= RESYNC_SEARCH_BYTES;
+  }
+
+  hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
+    const cursor = this.#cursor;
+    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    cursor.frame = frame;
+    const { account } = this;
+    account.length += length;
+    account.missingBytes += length;
+    if (cause === 'cut') account.cutBytes += length;
+    if (!this.#begun) this.#begin(offset);
+    if (!this.#reading) return;
+    const inContents = cursor.owed > 0 ? cursor.pay(length) : 0;
+    if (inContents === length) return;
+    // The hole covers something the decoder has to read.
+    if (Number.isNaN(this.#lostAt) && this.#proven) this.#lose(cursor.offset);
+    cursor.jump(offset + length);
+    this.#step(false);
+    this.#resumeWhileReady();
+  }
+
+  end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
+    const cursor = this.#cursor;
+    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    cursor.frame = frame;
+    cursor.ended = true;
+    this.ended = cause;
+    this.endNs = cursor.tNs;
+    // A decoder may look ahead further than the stream goes: it is asked again what it makes of the remainder.
+    while (this.#reading) this.#step(false);
+    if (this.#lostAt < offset) {
+      this.account.undecodedBytes += offset - this.#lostAt;
+      this.#sink.blind(this.#lostAt, offset, cursor.tNs);
+    }
+  }
+
+  #begin(offset: number): void {
+    this.#begun = true;
+    this.#cursor.jump(offset);
+    if (!this.#proven) this.#lostAt = offset;
+    if (this.#reading) this.#step(true);
+  }
+
+  #lose(offset: number): void {
+    this.#lostAt = offset;
+    const { tNs, frame } = this.#cursor;
+    this.#log.note('stream/desync', { direction: this.#direction, streamOffset: offset, tNs, frame });
+  }
+
+  #resume(): void {
+    this.#step(true);
+    this.#resumeWhileReady();
+  }
+
+  /** Goes on as long as what the generator asks for is already here. */
+  #resumeWhileReady(): void {
+    const cursor = this.#cursor;
+    while (this.#reading && cursor.owed === 0 && cursor.available >= this.#need) this.#step(true);
+  }
+
+  /** Resumes the generator; when it is done, decides who goes on. */
+  #step(ready: boolean): void {
+    const cursor = this.#cursor;
+    for (let answer = ready; this.#reading; answer = true) {
+      const { done, value } = this.#reading.next(answer);
+      if (!done) {
+        this.#need = value as number;
+        return;
+      }
+      if (value === true) {
+        this.#found();
+        this.#reading = this.#reader.decode(cursor);
+      } else if (value === 'desync') {
+        if (Number.isNaN(this.#lostAt)) this.#lose(cursor.offset);
+        if (cursor.offset === this.#foundAt) cursor.skip(1);
+        this.#reading = cursor.ended ? null : (this.#reader.resync?.(cursor) ?? null);
+      } else {
+        // The last record was read, or a search came to the end of the stream. What follows is nobody's.
+        this.#reading = null;
+        if (Number.isNaN(this.#lostAt)) this.#lostAt = cursor.offset;
+      }
+    }
+  }
+
+  #found(): void {
+    const { offset, tNs, frame } = this.#cursor;
+    this.account.undecodedBytes += offset - this.#lostAt;
+    this.#sink.blind(this.#lostAt, offset, tNs);
+    if (this.#proven) {
+      this.#log.note('stream/resync', {
+        direction: this.#direction,
+        streamOffset: offset,
+        tNs,
+        frame,
+        detail: `${offset - this.#lostAt} bytes not decoded`,
+      });
+    }
+    this.#proven = true;
+    this.#lostAt = Number.NaN;
+    this.#foundAt = offset;
+  }
+}
