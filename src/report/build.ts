@@ -1,0 +1,287 @@
+// From finished results to ReportData: connections learn their part in a migration, tables shrink to report size.
+//
+// Every table has a row budget, so the JSON of any capture stays within a few megabytes. Shrinking keeps what the eye
+// looks for: sums stay sums, extremes stay extremes, rare events survive frequent ones.
+import type { Anomaly } from '../anomaly.js';
+import type { Column, ColumnData, ColumnValues } from '../columns.js';
+import { TCP_EVENT_KINDS, type TcpResults } from '../decode/tcp/results.js';
+import type { UdpResults } from '../decode/udp/results.js';
+import type { MigrationResults } from '../migration-stream/results.js';
+import type { Connection, JsonTable, ReportData } from './report.js';
+
+/** Rows of the report's timeline over all directions, and the most that one direction gets. */
+const TIMELINE_ROWS = 12_000;
+const TIMELINE_DIRECTION_ROWS = 2_400;
+const TIMELINE_DIRECTION_ROWS_MIN = 150;
+const EVENT_ROWS = 8_000;
+const EPISODE_ROWS = 2_000;
+const REGION_ROWS = 16_000;
+const OTHER_ROWS = 4_000;
+/** Connections and flows listed one by one. */
+const CONNECTION_ROWS = 2_000;
+const FLOW_ROWS = 500;
+
+/** What the stages hand on at the end of a capture. */
+export interface ReportInput {
+  readonly capture: ReportData['capture'];
+  readonly anomalies: readonly Anomaly[];
+  readonly tcp: TcpResults;
+  readonly udp: UdpResults;
+  readonly migration: MigrationResults;
+  /** Further tables by name: signals, sections, commands … */
+  readonly tables?: Readonly<Record<string, ColumnData>>;
+}
+
+/** The result without findings and models, which are computed from it. */
+export function buildReport(input: ReportInput, version: string): ReportData {
+  const channels = new Map(input.migration.channels.map((channel) => [channel.connection, channel]));
+  const connections: Connection[] = input.tcp.connections.map((connection) => {
+    const channel = channels.get(connection.id);
+    return {
+      ...connection,
+      channel: channel
+        ? { kind: channel.kind, index: channel.index, migration: channel.migration }
+        : { kind: 'unknown', index: null, migration: null },
+    };
+  });
+  const tables: Record<string, JsonTable> = {
+    timeline: shrinkTimeline(input.tcp.timeline),
+    tcpEvents: shrinkEvents(input.tcp.events),
+    tcpEpisodes: keepLongest(input.tcp.episodes, EPISODE_ROWS),
+    pageRegions: shrinkRegions(input.migration.pageRegions),
+    udpTimeline: spread(input.udp.timeline, OTHER_ROWS),
+  };
+  for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table, OTHER_ROWS);
+  return {
+    schema: 'migscope.report',
+    schemaVersion: 1,
+    generator: { name: 'migscope', version },
+    capture: input.capture,
+    anomalies: [...input.anomalies],
+    connections: weightiest(connections, CONNECTION_ROWS, connectionWeight),
+    flows: weightiest(
+      input.udp.flows,
+      FLOW_ROWS,
+      (flow) => flow.directions[0].wireBytes + flow.directions[1].wireBytes,
+    ),
+    migrations: input.migration.migrations.map((migration) => ({ ...migration, models: {} })),
+    findings: [],
+    tables,
+  };
+}
+
+/** A table as JSON, all rows; NaN becomes null and fractions keep seven digits. */
+export function jsonTable(table: ColumnData, omitted = 0): JsonTable {
+  const columns: Record<string, { unit: string; values: (number | string | null)[] }> = {};
+  for (const [name, column] of Object.entries(table.columns)) {
+    columns[name] = { unit: column.unit, values: Array.from(column.values as ArrayLike<number | string>, jsonValue) };
+  }
+  return omitted > 0 ? { rows: table.rows, omitted, columns } : { rows: table.rows, columns };
+}
+
+const jsonValue = (value: number | string): number | string | null =>
+  typeof value === 'string' || Number.isInteger(value)
+    ? value
+    : Number.isFinite(value)
+      ? Number(value.toPrecision(7))
+      : null;
+
+// A connection of a migration is never left out for being small.
+const connectionWeight = (connection: Connection): number =>
+  connection.channel.migration !== null
+    ? Number.POSITIVE_INFINITY
+    : connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
+
+/** The `limit` weightiest items in their original order. */
+function weightiest<T>(items: readonly T[], limit: number, weight: (item: T) => number): T[] {
+  if (items.length <= limit) return [...items];
+  const threshold = items.map(weight).sort((a, b) => b - a)[limit - 1]!;
+  return items.filter((item) => weight(item) >= threshold).slice(0, limit);
+}
+
+/** Neighbouring bins of one direction merge, by powers of two, until the direction is within its share of the budget. */
+function shrinkTimeline(table: ColumnData): JsonTable {
+  const direction = numbers(table, 'direction');
+  const startNs = numbers(table, 'startNs');
+  const durationNs = numbers(table, 'durationNs');
+  const rowsOf = new Map<number, number>();
+  for (let row = 0; row < table.rows; row++) rowsOf.set(direction[row]!, (rowsOf.get(direction[row]!) ?? 0) + 1);
+  const share = Math.floor(TIMELINE_ROWS / Math.max(1, rowsOf.size));
+  const budget = Math.min(TIMELINE_DIRECTION_ROWS, Math.max(TIMELINE_DIRECTION_ROWS_MIN, share));
+  if ([...rowsOf.values()].every((rows) => rows <= budget)) return jsonTable(table);
+
+  const widthNs = new Map<number, number>();
+  for (const d of rowsOf.keys()) {
+    const starts: number[] = [];
+    let width = Number.POSITIVE_INFINITY;
+    for (let row = 0; row < table.rows; row++) {
+      if (direction[row] !== d) continue;
+      starts.push(startNs[row]!);
+      width = Math.min(width, durationNs[row]!);
+    }
+    while (distinctBins(starts, width) > budget) width *= 2;
+    widthNs.set(d, width);
+  }
+  return jsonTable(
+    mergeRows(
+      table,
+      (row) => {
+        const width = widthNs.get(direction[row]!)!;
+        return `${direction[row]} ${Math.floor(startNs[row]! / width)}`;
+      },
+      (name) => (name === 'direction' ? 'first' : name === 'startNs' ? 'min' : extremeOf(name)),
+    ),
+  );
+}
+
+const extremeOf = (name: string): Merge => (/Max[A-Z]/.test(name) ? 'max' : /Min[A-Z]/.test(name) ? 'min' : 'sum');
+
+function distinctBins(startsNs: readonly number[], widthNs: number): number {
+  let bins = 0;
+  let last = Number.NaN;
+  for (const start of startsNs) {
+    const bin = Math.floor(start / widthNs);
+    if (bin !== last) bins++;
+    last = bin;
+  }
+  return bins;
+}
+
+/** Kinds share the budget from the rarest on, so a single timeout is kept among thousands of fast retransmissions. */
+function shrinkEvents(table: ColumnData): JsonTable {
+  if (table.rows <= EVENT_ROWS) return jsonTable(table);
+  const kind = numbers(table, 'kind');
+  const byKind = TCP_EVENT_KINDS.map((_, k) => indices(table.rows, (row) => kind[row] === k)).sort(
+    (a, b) => a.length - b.length,
+  );
+  const kept: number[] = [];
+  byKind.forEach((rows, k) => {
+    const share = Math.floor((EVENT_ROWS - kept.length) / (byKind.length - k));
+    kept.push(...evenly(rows, share));
+  });
+  return jsonTable(
+    pick(
+      table,
+      kept.sort((a, b) => a - b),
+    ),
+    table.rows - kept.length,
+  );
+}
+
+function keepLongest(table: ColumnData, limit: number): JsonTable {
+  if (table.rows <= limit) return jsonTable(table);
+  const durationNs = numbers(table, 'durationNs');
+  const rows = weightiest(
+    indices(table.rows, () => true),
+    limit,
+    (row) => durationNs[row]!,
+  );
+  return jsonTable(pick(table, rows), table.rows - rows.length);
+}
+
+/** Regions of the same block and round merge, by powers of two in size, until the table is within its budget. */
+function shrinkRegions(table: ColumnData): JsonTable {
+  if (table.rows <= REGION_ROWS) return jsonTable(table);
+  const migration = numbers(table, 'migration');
+  const block = numbers(table, 'block');
+  const startPage = numbers(table, 'startPage');
+  const pages = numbers(table, 'pages');
+  const round = numbers(table, 'round');
+  let roundStep = 1;
+  let step = Number.POSITIVE_INFINITY;
+  for (let row = 0; row < table.rows; row++) step = Math.min(step, pages[row]!);
+  for (;;) {
+    const key = (row: number): string =>
+      `${migration[row]} ${block[row]} ${Math.floor(round[row]! / roundStep)} ${Math.floor(startPage[row]! / step)}`;
+    const keys = new Set<string>();
+    for (let row = 0; row < table.rows && keys.size <= REGION_ROWS; row++) keys.add(key(row));
+    if (keys.size <= REGION_ROWS) {
+      return jsonTable(
+        mergeRows(table, key, (name) =>
+          name === 'copies' || name === 'pages' ? 'sum' : name === 'startPage' || name === 'round' ? 'min' : 'first',
+        ),
+      );
+    }
+    step *= 2;
+    // Address detail is worth more than one column a round only while rounds are few.
+    if (step > 1 << 14) roundStep *= 2;
+  }
+}
+
+/** Rows spread evenly over the table, the first and the last among them. */
+function spread(table: ColumnData, limit: number): JsonTable {
+  if (table.rows <= limit) return jsonTable(table);
+  return jsonTable(
+    pick(
+      table,
+      evenly(
+        indices(table.rows, () => true),
+        limit,
+      ),
+    ),
+    table.rows - limit,
+  );
+}
+
+function evenly(rows: readonly number[], limit: number): number[] {
+  if (rows.length <= limit) return [...rows];
+  return Array.from({ length: limit }, (_, i) => rows[Math.round((i * (rows.length - 1)) / Math.max(1, limit - 1))]!);
+}
+
+type NumberColumn = Float64Array | Uint32Array | Uint8Array;
+type Merge = 'first' | 'sum' | 'min' | 'max';
+
+function numbers(table: ColumnData, name: string): NumberColumn {
+  const values = table.columns[name]?.values ?? new Float64Array(table.rows);
+  return isNumbers(values) ? values : Float64Array.from(values, Number);
+}
+
+const isNumbers = (values: ColumnValues): values is NumberColumn => !Array.isArray(values);
+
+function indices(rows: number, wanted: (row: number) => boolean): number[] {
+  const found: number[] = [];
+  for (let row = 0; row < rows; row++) if (wanted(row)) found.push(row);
+  return found;
+}
+
+function pick(table: ColumnData, rows: readonly number[]): ColumnData {
+  const columns: Record<string, Column> = {};
+  for (const [name, column] of Object.entries(table.columns)) {
+    const values = column.values;
+    columns[name] = {
+      unit: column.unit,
+      values: isNumbers(values) ? Float64Array.from(rows, (row) => values[row]!) : rows.map((row) => values[row]!),
+    };
+  }
+  return { rows: rows.length, columns };
+}
+
+/** Rows with the same key become one, in order of first appearance; a missing number never hides a known one. */
+function mergeRows(table: ColumnData, key: (row: number) => string, rule: (name: string) => Merge): ColumnData {
+  const groupOf = new Map<string, number>();
+  const groups = new Uint32Array(table.rows);
+  for (let row = 0; row < table.rows; row++) {
+    const k = key(row);
+    let group = groupOf.get(k);
+    if (group === undefined) groupOf.set(k, (group = groupOf.size));
+    groups[row] = group;
+  }
+  const columns: Record<string, Column> = {};
+  for (const name of Object.keys(table.columns)) {
+    const from = numbers(table, name);
+    const to = new Float64Array(groupOf.size).fill(Number.NaN);
+    const how = rule(name);
+    for (let row = 0; row < table.rows; row++) {
+      const group = groups[row]!;
+      const value = from[row]!;
+      const known = to[group]!;
+      if (Number.isNaN(value)) continue;
+      if (Number.isNaN(known)) to[group] = value;
+      else if (how === 'sum') to[group] = known + value;
+      else if (how === 'min') to[group] = Math.min(known, value);
+      else if (how === 'max') to[group] = Math.max(known, value);
+    }
+    columns[name] = { unit: table.columns[name]!.unit, values: to };
+  }
+  return { rows: groupOf.size, columns };
+}

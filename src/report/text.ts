@@ -1,0 +1,353 @@
+// ReportData → terminal summary: what happened, how fast, what stood in the way, what is wrong with the capture.
+//
+// Pure text of its input. Everything that came from the wire or a file name passes plain(), so a hostile name can neither
+// move the cursor nor hide text. Escape sequences appear only when colour is asked for.
+import { styleText } from 'node:util';
+import {
+  bitRate,
+  byteRate,
+  bytes,
+  count,
+  duration,
+  endpoint,
+  memory,
+  moment,
+  percent,
+  plain,
+  plural,
+} from './format.js';
+import type { Connection, Finding, Migration, ReportData } from './report.js';
+import {
+  carrier,
+  carriersOf,
+  convergenceOf,
+  findingsOf,
+  LIMIT_WORDS,
+  qualityOf,
+  type Tone,
+  type Traffic,
+  trafficOf,
+  verdictOf,
+} from './verdict.js';
+
+export interface TextOptions {
+  readonly color: boolean;
+  /** Columns of the terminal. */
+  readonly width: number;
+}
+
+const NARROWEST = 40;
+const WIDEST = 110;
+/** Migrations, connections, rounds and findings shown one by one; the rest is counted. */
+const MIGRATIONS = 8;
+const CONNECTIONS = 6;
+const ROUNDS = 16;
+const FINDINGS = 5;
+/** Characters of one paragraph; longer ones can only come from a damaged or hostile result. */
+const PARAGRAPH = 2000;
+
+type Style = 'bold' | 'dim' | Tone;
+const STYLES = { bold: 'bold', dim: 'dim', good: 'green', warn: 'yellow', bad: 'red', neutral: 'cyan' } as const;
+
+/** The terminal summary, ending in a newline. */
+export function renderText(report: ReportData, options: TextOptions): string {
+  const page = new TextPage(options);
+  header(page, report);
+  const migrations = report.migrations.slice(0, MIGRATIONS);
+  for (const migration of migrations) writeMigration(page, report, migration);
+  if (report.migrations.length > migrations.length) {
+    page.line(`… and ${plural(report.migrations.length - migrations.length, 'more migration')} (see --json).`);
+    page.blank();
+  }
+  if (report.migrations.length === 0) writeConnections(page, report);
+  writeFindings(page, 'What stood in the way', findingsOf(report, null));
+  writeQuality(page, report);
+  return page.text();
+}
+
+/**
+ * Lines of a bounded width. All text passes plain() here, at the last moment, so no caller can forget it; styles are
+ * applied around it and dropped when colour is off.
+ */
+export class TextPage {
+  readonly width: number;
+  readonly #color: boolean;
+  readonly #lines: string[] = [];
+
+  constructor(options: TextOptions) {
+    this.width = Math.min(WIDEST, Math.max(NARROWEST, options.width));
+    this.#color = options.color;
+  }
+
+  blank(): void {
+    if (this.#lines.length > 0 && this.#lines.at(-1) !== '') this.#lines.push('');
+  }
+
+  heading(text: string): void {
+    this.parts(['bold', text]);
+  }
+
+  /** One line of differently styled parts, not wrapped. */
+  parts(...parts: readonly (readonly [Style | null, string])[]): void {
+    this.#lines.push(parts.map(([style, text]) => this.#style(style, plain(text))).join(''));
+  }
+
+  /** A paragraph wrapped at spaces; continuation lines are indented like the text after `lead`. */
+  line(text: string, lead = '', style: Style | null = null): void {
+    const room = this.width - lead.length;
+    const lines: string[] = [];
+    let current = '';
+    for (const word of plain(text, PARAGRAPH).split(' ')) {
+      if (current !== '' && current.length + 1 + word.length > room) {
+        lines.push(current);
+        current = '';
+      }
+      current = current === '' ? word : `${current} ${word}`;
+      for (; current.length > room; current = current.slice(room)) lines.push(current.slice(0, room));
+    }
+    lines.push(current);
+    lines.forEach((line, i) => {
+      this.#lines.push(`${i === 0 ? lead : ' '.repeat(lead.length)}${this.#style(style, line)}`);
+    });
+  }
+
+  /** Columns aligned right except the first; drops columns from the end until the width fits. */
+  table(head: readonly string[], rows: readonly (readonly string[])[], lead = '  '): void {
+    const clean = rows.map((row) => row.map((cell) => plain(cell, 60)));
+    const widths = head.map((cell, c) => Math.max(cell.length, ...clean.map((row) => row[c]!.length)));
+    const total = (n: number): number => lead.length + widths.slice(0, n).reduce((sum, width) => sum + width + 2, -2);
+    let columns = head.length;
+    while (columns > 2 && total(columns) > this.width) columns--;
+    const layOut = (cells: readonly string[]): string =>
+      lead +
+      cells
+        .slice(0, columns)
+        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)))
+        .join('  ')
+        .trimEnd();
+    this.#lines.push(this.#style('dim', layOut(head)));
+    for (const row of clean) this.#lines.push(layOut(row));
+  }
+
+  text(): string {
+    while (this.#lines.at(-1) === '') this.#lines.pop();
+    return `${this.#lines.join('\n')}\n`;
+  }
+
+  #style(style: Style | null, text: string): string {
+    return style !== null && this.#color ? styleText(STYLES[style], text, { validateStream: false }) : text;
+  }
+}
+
+function header(page: TextPage, report: ReportData): void {
+  const { inputs, durationNs, frames } = report.capture;
+  const names =
+    inputs.length > 3 ? plural(inputs.length, 'file') : inputs.map((input) => plain(input.name, 60)).join(', ');
+  page.line(
+    `migscope ${report.generator.version} · ${names} · ${duration(durationNs)}, ${plural(frames, 'frame')}`,
+    '',
+    'dim',
+  );
+  page.blank();
+}
+
+function writeMigration(page: TextPage, report: ReportData, migration: Migration): void {
+  const verdict = verdictOf(migration);
+  page.parts(
+    ['bold', report.migrations.length > 1 ? `Migration ${migration.id}  ` : ''],
+    [verdict.tone, verdict.outcome.toUpperCase()],
+    [null, `  ${migration.source} → ${endpoint({ address: migration.destination, port: migration.port })}`],
+  );
+  page.line(verdict.headline, '  ');
+  if (migration.downtime) {
+    const { earliestStartNs, latestStartNs, endNs, method } = migration.downtime;
+    const range = `${duration(endNs - latestStartNs)} and ${duration(endNs - earliestStartNs)}`;
+    page.line(`The pause lies between ${range} (${method}).`, '  ');
+  }
+  const convergence = convergenceOf(migration);
+  if (convergence) page.line(`${convergence[0]!.toUpperCase()}${convergence.slice(1)}.`, '  ');
+  if (migration.postcopy) {
+    const { requests, requestLatencyNs, pages } = migration.postcopy;
+    const latency = requestLatencyNs
+      ? `, answered in ${duration(requestLatencyNs.p50)} (p99 ${duration(requestLatencyNs.p99)})`
+      : '';
+    page.line(`Post-copy: ${plural(requests, 'page request')}${latency}; ${plural(pages, 'page')} in all.`, '  ');
+  }
+  page.blank();
+  writeSpeed(page, report, migration);
+  writeRounds(page, migration);
+  const spanNs = migration.endNs - migration.startNs;
+  const traffic = trafficOf(carriersOf(report, migration), spanNs);
+  writeFindings(page, 'What stood in the way', findingsOf(report, migration.id), traffic);
+}
+
+function writeSpeed(page: TextPage, report: ReportData, migration: Migration): void {
+  const { pages, stream } = migration;
+  const carriers = carriersOf(report, migration);
+  const traffic = trafficOf(carriers, migration.endNs - migration.startNs);
+  page.heading('How fast');
+  page.line(
+    `${bitRate(traffic.goodput)} of new data on average (${byteRate(traffic.goodput)}); ${bytes(migration.bytes.total)} over ${plural(carriers.length, 'connection')}.`,
+    '  ',
+  );
+  const ram = migration.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
+  if (pages.normal + pages.zero + pages.xbzrle + pages.compressed > 0) {
+    const kinds = [
+      `${count(pages.normal)} full`,
+      `${count(pages.zero)} zero`,
+      ...(pages.xbzrle > 0 ? [`${count(pages.xbzrle)} XBZRLE`] : []),
+      ...(pages.compressed > 0 ? [`${count(pages.compressed)} compressed`] : []),
+    ];
+    const size = ram > 0 ? ` of ${memory(ram)}` : '';
+    page.line(`Pages${size}: ${kinds.join(', ')}; ${count(pages.resent)} sent more than once.`, '  ');
+  } else if (migration.encryption === 'tls') {
+    page.line('The stream is encrypted: pages cannot be seen, rounds and downtime are inferred.', '  ');
+  }
+  page.line(
+    `Round trip ${duration(traffic.rttP50Ns)} (best ${duration(traffic.rttMinNs)}); retransmitted ${plural(traffic.retransmittedSegments, 'segment')}, ${percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null)} of the data.`,
+    '  ',
+  );
+  if (stream.features.length > 0 || stream.machineType) {
+    const facts = [stream.machineType, ...stream.features]
+      .filter((fact) => fact !== null)
+      .map((fact) => plain(fact, 60));
+    page.line(`Stream: ${facts.join(', ')}.`, '  ', 'dim');
+  }
+  page.blank();
+}
+
+function writeRounds(page: TextPage, migration: Migration): void {
+  const { rounds } = migration;
+  if (rounds.length === 0) return;
+  const pageSize = migration.stream.pageSize;
+  const cells = (index: number): string[] => {
+    const round = rounds[index]!;
+    const spanNs = round.endNs - round.startNs;
+    const dirtied =
+      round.dirtyPagesPerSecond === null || pageSize === null
+        ? null
+        : round.dirtyPagesPerSecond * pageSize * (spanNs / 1e9);
+    return [
+      String(round.index),
+      moment(round.startNs),
+      duration(spanNs),
+      bytes(round.bytes),
+      bitRate(round.goodput),
+      bytes(dirtied),
+      count(round.pages.normal + round.pages.xbzrle + round.pages.compressed),
+      count(round.pages.zero),
+    ];
+  };
+  const head = ['round', 'start', 'took', 'sent', 'rate', 'dirtied', 'pages', 'zero'];
+  const shown = rounds
+    .map((_, i) => i)
+    .filter((i) => rounds.length <= ROUNDS || i < ROUNDS - 4 || i >= rounds.length - 3);
+  const rows = shown.map(cells);
+  const left = rounds.length - shown.length;
+  if (left > 0) rows.splice(ROUNDS - 4, 0, ['…', `${left} more`, ...Array<string>(head.length - 2).fill('')]);
+  page.table(head, rows);
+  page.blank();
+}
+
+function writeFindings(page: TextPage, title: string, findings: readonly Finding[], traffic?: Traffic): void {
+  const limits = traffic?.limits.filter(([, share]) => share >= 0.01).slice(0, 4) ?? [];
+  if (findings.length === 0 && limits.length === 0) return;
+  page.heading(title);
+  findings.slice(0, FINDINGS).forEach((finding, i) => {
+    page.line(`${finding.text}`, `  ${i + 1}. `, toneOf(finding));
+    const saving = finding.cost
+      ? ` Fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}.`
+      : '';
+    page.line(
+      `${proofOf(finding)}${saving} [${finding.rule}, confidence ${percent(finding.confidence)}]`,
+      '     ',
+      'dim',
+    );
+    const [advice] = finding.advice;
+    if (advice) page.line(advice, '     → ');
+  });
+  if (findings.length > FINDINGS)
+    page.line(`… and ${plural(findings.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
+  if (limits.length > 0) {
+    const shares = limits.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`);
+    page.line(`Sending time went to: ${shares.join(', ')}.`, '  ');
+  }
+  page.blank();
+}
+
+const toneOf = (finding: Finding): Tone =>
+  finding.severity === 'fatal' || finding.severity === 'major'
+    ? 'bad'
+    : finding.severity === 'minor'
+      ? 'warn'
+      : 'neutral';
+
+function proofOf(finding: Finding): string {
+  const [first] = finding.interval;
+  const parts: string[] = [];
+  if (first)
+    parts.push(
+      `${moment(first[0])} to ${moment(first[1])}${finding.interval.length > 1 ? ` and ${finding.interval.length - 1} more` : ''}`,
+    );
+  if (finding.packets.length > 0)
+    parts.push(`${finding.packets.length > 1 ? 'frames' : 'frame'} ${finding.packets.slice(0, 3).join(', ')}`);
+  return parts.length > 0 ? `Proof: ${parts.join('; ')}.` : '';
+}
+
+function writeConnections(page: TextPage, report: ReportData): void {
+  page.parts(['warn', 'NO MIGRATION FOUND']);
+  if (report.connections.length === 0) {
+    page.line('The capture holds no TCP connection either.', '  ');
+  } else {
+    page.line(
+      `No QEMU migration stream could be recognised in ${plural(report.connections.length, 'TCP connection')}. What TCP shows:`,
+      '  ',
+    );
+    page.blank();
+    const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, CONNECTIONS);
+    page.table(
+      ['connection', 'data', 'took', 'goodput', 'RTT', 'retrans.', 'mostly held back by'],
+      largest.map(connectionCells),
+    );
+  }
+  if (report.flows.length > 0)
+    page.line(`${plural(report.flows.length, 'UDP or other flow')} (see --json or --html).`, '  ');
+  page.blank();
+}
+
+const weight = (connection: Connection): number =>
+  connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
+
+function connectionCells(connection: Connection): string[] {
+  const heavier = carrier(connection, null);
+  const spanNs = connection.endNs - connection.startNs;
+  const traffic = trafficOf([heavier], spanNs);
+  const [from, to] =
+    heavier.side === 0 ? [connection.client, connection.server] : [connection.server, connection.client];
+  const [top] = traffic.limits;
+  return [
+    `${endpoint(from)} → ${endpoint(to)}`,
+    bytes(traffic.uniqueBytes),
+    duration(spanNs),
+    bitRate(traffic.goodput),
+    duration(traffic.rttP50Ns),
+    percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
+    top ? `${LIMIT_WORDS[top[0]]} ${percent(top[1])}` : '–',
+  ];
+}
+
+function writeQuality(page: TextPage, report: ReportData): void {
+  const quality = qualityOf(report);
+  page.heading('What is wrong with the capture');
+  page.line(quality.headline, '  ', quality.tone);
+  for (const fact of quality.facts) page.line(fact, '  · ');
+  for (const anomaly of report.anomalies) {
+    const times = anomaly.count > 1 ? ` (${count(anomaly.count)} times)` : '';
+    const frame = anomaly.first.frame === undefined ? '' : `, first at frame ${anomaly.first.frame}`;
+    page.line(
+      `${anomaly.text}${times}${frame}`,
+      '  · ',
+      anomaly.severity === 'error' ? 'bad' : anomaly.severity === 'warning' ? 'warn' : 'dim',
+    );
+  }
+}

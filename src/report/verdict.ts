@@ -1,0 +1,261 @@
+// What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
+// terminal, the page and the comparison share, so that all three say the same.
+import { LIMITS, type Limit } from '../decode/tcp/results.js';
+import { bitRate, byteRate, bytes, count, duration, percent, plain, plural } from './format.js';
+import type { Connection, Finding, Migration, ReportData } from './report.js';
+
+/** How a statement should strike the reader. */
+export type Tone = 'good' | 'warn' | 'bad' | 'neutral';
+
+/** One direction of one connection that carries the bulk of a transfer. */
+export interface Carrier {
+  readonly connection: Connection;
+  readonly side: 0 | 1;
+  /** Direction id as in the tables: 2·connection + side. */
+  readonly direction: number;
+}
+
+export interface Verdict {
+  readonly tone: Tone;
+  /** One or two words: "completed". */
+  readonly outcome: string;
+  /** One sentence. */
+  readonly headline: string;
+}
+
+export interface Figure {
+  readonly label: string;
+  readonly value: string;
+  /** What the number includes or how sure it is; may be empty. */
+  readonly note: string;
+}
+
+/** In words of the reader, in the order of LIMITS. */
+export const LIMIT_WORDS: Readonly<Record<Limit, string>> = {
+  'sender-application': 'sender had no data ready',
+  'rate-limit': 'rate limit at the sender',
+  'receiver-window': 'receive window',
+  congestion: 'congestion window',
+  recovery: 'loss recovery',
+  'send-buffer': 'send buffer',
+  idle: 'idle',
+};
+
+/** The directions in which a migration's data flows, source to destination. */
+export function carriersOf(report: ReportData, migration: Migration): Carrier[] {
+  const wanted = new Set(migration.connections);
+  return report.connections
+    .filter((connection) => wanted.has(connection.id))
+    .map((connection) => carrier(connection, migration.source));
+}
+
+/** The heavier direction of a connection, or the one that leaves `source` where that tells the sides apart. */
+export function carrier(connection: Connection, source: string | null): Carrier {
+  const { client, server, directions } = connection;
+  const byAddress = source !== null && client.address !== server.address;
+  let side: 0 | 1 = directions[1].payloadBytes > directions[0].payloadBytes ? 1 : 0;
+  if (byAddress && client.address === source) side = 0;
+  else if (byAddress && server.address === source) side = 1;
+  return { connection, side, direction: 2 * connection.id + side };
+}
+
+/** Totals over carriers; rates are over `spanNs`. */
+export interface Traffic {
+  readonly payloadBytes: number;
+  readonly uniqueBytes: number;
+  readonly retransmittedBytes: number;
+  readonly retransmittedSegments: number;
+  readonly unseenBytes: number;
+  readonly goodput: number | null;
+  readonly rttMinNs: number | null;
+  readonly rttP50Ns: number | null;
+  readonly rttP95Ns: number | null;
+  /** Share of sending time by limit, largest first; empty when unknown. */
+  readonly limits: readonly (readonly [Limit, number])[];
+}
+
+export function trafficOf(carriers: readonly Carrier[], spanNs: number): Traffic {
+  const directions = carriers.map((c) => c.connection.directions[c.side]);
+  const sum = (pick: (d: (typeof directions)[number]) => number): number =>
+    directions.reduce((total, d) => total + pick(d), 0);
+  const uniqueBytes = sum((d) => d.uniqueBytes);
+  // The round-trip time of the transfer is that of its largest carrier: small channels idle and sample little.
+  const largest = directions.reduce<(typeof directions)[number] | null>(
+    (best, d) => (d.rttNs && (!best || d.uniqueBytes > best.uniqueBytes) ? d : best),
+    null,
+  );
+  return {
+    payloadBytes: sum((d) => d.payloadBytes),
+    uniqueBytes,
+    retransmittedBytes: sum((d) => d.retransmittedBytes),
+    retransmittedSegments: sum((d) => d.retransmittedSegments),
+    unseenBytes: sum((d) => d.unseenBytes),
+    goodput: spanNs > 0 ? uniqueBytes / (spanNs / 1e9) : null,
+    rttMinNs: largest?.rttNs?.min ?? null,
+    rttP50Ns: largest?.rttNs?.p50 ?? null,
+    rttP95Ns: largest?.rttNs?.p95 ?? null,
+    limits: limitShares(carriers),
+  };
+}
+
+// Each carrier's shares weigh by the time it was open and by its data: an idle control channel says nothing about speed.
+function limitShares(carriers: readonly Carrier[]): [Limit, number][] {
+  const totals = new Map<Limit, number>();
+  let weights = 0;
+  for (const { connection, side } of carriers) {
+    const direction = connection.directions[side];
+    if (!direction.limitedBy) continue;
+    const weight = Math.max(1, connection.endNs - connection.startNs) * Math.max(1, direction.uniqueBytes);
+    weights += weight;
+    for (const limit of LIMITS) {
+      totals.set(limit, (totals.get(limit) ?? 0) + (direction.limitedBy[limit] ?? 0) * weight);
+    }
+  }
+  if (weights === 0) return [];
+  return [...totals]
+    .map(([limit, total]): [Limit, number] => [limit, total / weights])
+    .filter(([, share]) => share > 0)
+    .sort((a, b) => b[1] - a[1]);
+}
+
+export function verdictOf(migration: Migration): Verdict {
+  const took = duration(migration.endNs - migration.startNs);
+  const rounds = migration.rounds.length > 0 ? ` in ${plural(migration.rounds.length, 'round')}` : '';
+  const postcopy = migration.postcopy ? ', finished by post-copy' : '';
+  switch (migration.outcome) {
+    case 'completed': {
+      const paused = migration.downtime
+        ? ` The guest was paused for about ${duration(migration.downtime.estimateNs)}.`
+        : '';
+      return { tone: 'good', outcome: 'completed', headline: `Completed in ${took}${rounds}${postcopy}.${paused}` };
+    }
+    case 'cancelled':
+      return {
+        tone: 'warn',
+        outcome: 'cancelled',
+        headline: `Cancelled by the source after ${took}${rounds}: it closed the stream in order before the end mark.`,
+      };
+    case 'failed':
+      return {
+        tone: 'bad',
+        outcome: 'failed',
+        headline: `Failed after ${took}${rounds}: the stream broke off before the end mark.`,
+      };
+    case 'incomplete':
+      return {
+        tone: 'warn',
+        outcome: 'incomplete',
+        headline: `Not finished when the capture ends: ${took}${rounds}, no end mark seen.`,
+      };
+  }
+}
+
+/** "3.1 MB in the last round, 9 % of the first": whether the rounds shrink, as one clause; null with fewer than 3 rounds. */
+export function convergenceOf(migration: Migration): string | null {
+  const sizes = migration.rounds.map((round) => round.bytes);
+  if (sizes.length < 3) return null;
+  const last = sizes.slice(-4);
+  const plateau = migration.outcome !== 'completed' && Math.min(...last) > 0.5 * Math.max(...last);
+  const text = `the last round sent ${bytes(sizes.at(-1)!)}, ${percent(sizes.at(-1)! / sizes[0]!)} of the first`;
+  return plateau ? `${text}; the rounds no longer shrink` : text;
+}
+
+/** The headline figures of a migration, most important first. */
+export function keyFigures(report: ReportData, migration: Migration): Figure[] {
+  const spanNs = migration.endNs - migration.startNs;
+  const traffic = trafficOf(carriersOf(report, migration), spanNs);
+  const { downtime, pages } = migration;
+  const allPages = pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+  const figures: Figure[] = [
+    { label: 'Total time', value: duration(spanNs), note: `from ${duration(migration.startNs)} into the capture` },
+    downtime
+      ? {
+          label: 'Downtime',
+          value: duration(downtime.estimateNs),
+          note: `${duration(downtime.endNs - downtime.latestStartNs)} to ${duration(downtime.endNs - downtime.earliestStartNs)}, seen on the wire`,
+        }
+      : { label: 'Downtime', value: '–', note: 'the switch-over is not in the capture' },
+    {
+      label: 'Rounds',
+      value: migration.rounds.length > 0 ? count(migration.rounds.length) : '–',
+      note: convergenceOf(migration) ?? '',
+    },
+    {
+      label: 'Goodput',
+      value: bitRate(traffic.goodput),
+      note: traffic.goodput === null ? '' : `${byteRate(traffic.goodput)} of new data on average`,
+    },
+    {
+      label: 'Data sent',
+      value: bytes(migration.bytes.total),
+      note: allPages > 0 ? `${count(pages.normal)} full and ${count(pages.zero)} zero pages` : 'pages not readable',
+    },
+    {
+      label: 'Retransmitted',
+      value: percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
+      note: `${plural(traffic.retransmittedSegments, 'segment')}, ${bytes(traffic.retransmittedBytes)}`,
+    },
+    {
+      label: 'Round-trip time',
+      value: duration(traffic.rttP50Ns),
+      note:
+        traffic.rttMinNs === null
+          ? 'not measurable here'
+          : `median; ${duration(traffic.rttMinNs)} at best, p95 ${duration(traffic.rttP95Ns)}`,
+    },
+  ];
+  const [top] = traffic.limits;
+  figures.push(
+    top
+      ? { label: 'Held back by', value: LIMIT_WORDS[top[0]], note: `${percent(top[1])} of the sending time` }
+      : { label: 'Held back by', value: '–', note: 'cannot be told from this capture' },
+  );
+  return figures;
+}
+
+/** Findings about one migration (or, for null, about none), in the engine's order. */
+export const findingsOf = (report: ReportData, migration: number | null): Finding[] =>
+  report.findings.filter((finding) => finding.migration === migration);
+
+export interface Quality {
+  readonly tone: Tone;
+  readonly headline: string;
+  /** Facts that are not anomalies, one sentence each. */
+  readonly facts: readonly string[];
+}
+
+/** How far the capture itself can be trusted. */
+export function qualityOf(report: ReportData): Quality {
+  const { capture, anomalies } = report;
+  const facts: string[] = [];
+  for (const input of capture.inputs) {
+    const name = capture.inputs.length > 1 ? `${plain(input.name, 60)}: ` : '';
+    if (input.cutFrames > 0) {
+      facts.push(
+        `${name}${count(input.cutFrames)} of ${plural(input.frames, 'frame')} are cut by the snap length (${input.snapLength ?? 'unknown'}).`,
+      );
+    }
+    if (input.droppedByCapture === null) facts.push(`${name}The file does not say whether the capture dropped frames.`);
+    else if (input.droppedByCapture > 0)
+      facts.push(`${name}The capture dropped ${plural(input.droppedByCapture, 'frame')} by its own count.`);
+  }
+  facts.push(VANTAGE_WORDS[capture.vantage]);
+  const errors = anomalies.filter(
+    (a) => a.severity === 'error' || (a.severity === 'warning' && a.origin !== 'network'),
+  );
+  const damaged = anomalies.some((a) => a.severity === 'error');
+  const headline =
+    errors.length === 0
+      ? 'Nothing is wrong with the capture.'
+      : damaged
+        ? 'Parts of the capture could not be read; figures that depend on them are doubtful.'
+        : 'The capture has gaps or limits that some figures depend on.';
+  return { tone: errors.length === 0 ? 'good' : damaged ? 'bad' : 'warn', headline, facts };
+}
+
+const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> = {
+  source: 'Taken at or near the source host.',
+  destination: 'Taken at or near the destination host: what was lost on the way is not in the file.',
+  'mid-path': 'Taken between the hosts.',
+  unknown: 'Where on the path it was taken cannot be told.',
+};
