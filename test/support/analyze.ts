@@ -1,0 +1,32 @@
+// Runs the whole analysis on a file, as the command line does, without the command line.
+import type { Readable } from 'node:stream';
+import { Analysis, type AnalysisOptions, type Results } from '../../src/analyze.js';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { openFiles } from '../../src/capture/source.js';
+import { buildReport } from '../../src/report/build.js';
+import { modelMigration } from '../../src/report/models/index.js';
+import type { ReportData } from '../../src/report/report.js';
+import { diagnose } from '../../src/report/rules/engine.js';
+
+export interface ReadSetting extends AnalysisOptions {
+  readonly chunkBytes?: number;
+  readonly stdin?: Readable;
+}
+
+/** Every stage, from files to results. */
+export async function analyzeFiles(paths: readonly string[], setting: ReadSetting = {}): Promise<Results> {
+  const log = new AnomalyLog();
+  const source = await openFiles(paths, log, setting);
+  const analysis = new Analysis(log, setting);
+  for await (const batch of source.batches()) analysis.push(batch);
+  source.close();
+  return analysis.finish(source.info);
+}
+
+/** The report as `migscope analyze --json` writes it. */
+export async function reportOn(paths: string | readonly string[], setting: ReadSetting = {}): Promise<ReportData> {
+  const report = buildReport(await analyzeFiles(typeof paths === 'string' ? [paths] : paths, setting), '0.0.0-test');
+  for (const migration of report.migrations) migration.models = modelMigration(report, migration);
+  report.findings = diagnose(report);
+  return report;
+}
