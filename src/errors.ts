@@ -98,3 +98,77 @@ export const twoRunsNeeded = (count: number): UsageError =>
 
 export const unknownShell = (shell: string): UsageError =>
   new UsageError(`There is no completion for ${shell}.`, 'Choose bash or zsh.');
+
+// Live capture.
+
+export const unknownInterface = (name: string, known: readonly string[]): UsageError =>
+  new UsageError(
+    `There is no interface ${name} to capture on.`,
+    `There is ${known.join(', ')}; migscope interfaces says more. Inside a network namespace: ip netns exec NAME migscope live …`,
+  );
+
+export const interfaceDown = (name: string): UsageError =>
+  new UsageError(`Interface ${name} is down.`, `Bring it up first: sudo ip link set ${name} up`);
+
+export const badFilter = (filter: string, reason: string): UsageError =>
+  new UsageError(
+    `The capture filter "${filter}" is not valid: ${reason}.`,
+    'See man pcap-filter; for one migration: --filter "tcp port 49152", with the right port.',
+  );
+
+export const engineMissing = (engine: string, packageName: string): InputError =>
+  new InputError(`${engine} is not installed.`, `Install it: sudo apt-get install ${packageName}`);
+
+export const capMissing = (reason: string): InputError =>
+  new InputError(
+    `The capture library cap is not usable: ${reason}.`,
+    'Build it: sudo apt-get install libpcap-dev g++ make python3 && npm install --allow-scripts=cap cap@0.2.1 (beside migscope; -g when migscope is global), or take --engine tcpdump.',
+  );
+
+export const captureNotPermitted = (engine: string, file: string): InputError =>
+  new InputError(
+    `${engine} may not capture: the right to open raw sockets is missing.`,
+    `Run migscope as root, or give ${file} the right once: sudo setcap cap_net_raw,cap_net_admin=eip ${file}`,
+  );
+
+export const engineNotExecutable = (engine: string, file: string): InputError =>
+  new InputError(
+    `${engine} may not be run by this user (${file}).`,
+    'Debian reserves it for a group: sudo usermod -aG wireshark "$USER", then log in again.',
+  );
+
+export const engineFailed = (engine: string, reason: string): InputError =>
+  new InputError(`${engine} could not start capturing: ${reason}.`, 'Try another one with --engine.');
+
+export const noEngine = (failures: readonly InputError[]): InputError =>
+  new InputError(
+    `No capture engine can be used. ${failures.map((failure) => failure.message).join(' ')}`,
+    failures[0]?.hint ?? 'Install tcpdump.',
+  );
+
+export const interfaceGone = (name: string): InputError =>
+  new InputError(
+    `Interface ${name} is gone; the capture ended there.`,
+    'All that was captured before counts: the report covers it.',
+  );
+
+export const engineDied = (engine: string, how: string): InputError =>
+  new InputError(
+    `${engine} ended without being asked (${how}).`,
+    'All that was captured before counts: the report covers it. Start again, perhaps with another --engine.',
+  );
+
+export const recordingFailed = (path: string, reason: string, frames: number): InputError =>
+  new InputError(
+    `${path} could not be written any further: ${reason}. It holds the first ${frames} frames.`,
+    'The capture and its analysis went on. Free some space, or record less with --snaplen or --filter.',
+  );
+
+export const recordingName = (path: string): UsageError =>
+  new UsageError(`${path} is not a name for a recording.`, 'It must end in .pcap, or in .pcap.gz to be packed.');
+
+export const nothingCaptured = (name: string): InputError =>
+  new InputError(
+    `Not a single frame was captured on ${name}.`,
+    'Check the interface (migscope interfaces), the filter, and that traffic was flowing.',
+  );

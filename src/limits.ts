@@ -42,6 +42,12 @@ export const TIMELINE_DIRECTIONS = 64;
 export const EVENT_ROWS = 100_000;
 /** Guest pages with exact history, all RAM blocks together (512 MiB of state at 4 bytes a page). Beyond: whole regions. */
 export const PAGE_HISTORY_PAGES = 1 << 27;
+/** RAM blocks of one migration. Beyond: the block list is taken to be damaged. */
+export const RAM_BLOCKS = 4096;
+/** Sections, devices, commands and messages kept one by one per migration. Beyond: counted only. */
+export const STREAM_RECORDS = 65_536;
+/** Bytes of a device description that are read as JSON. Beyond: its sizes are not compared. */
+export const DESCRIPTION_BYTES = 8 << 20;
 /** Rounds kept one by one. Beyond: the last one grows. */
 export const ROUNDS = 100_000;
 /** Sample locations kept per anomaly code and direction. Beyond: counted only. */

@@ -1,0 +1,189 @@
+// One capture program at work: started, watched, asked for its losses, ended.
+//
+// Standard output is the capture and is left to the reader; when the reader pauses, the pipe fills, the program blocks
+// and the kernel's ring is the place where frames are lost and counted. Standard error is read line by line: readiness,
+// losses, and the words for an error message.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { constants, setPriority } from 'node:os';
+import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import {
+  badFilter,
+  capMissing,
+  captureNotPermitted,
+  engineDied,
+  engineFailed,
+  engineMissing,
+  engineNotExecutable,
+  type InputError,
+  interfaceDown,
+  interfaceGone,
+  type UsageError,
+  unknownInterface,
+} from '../../errors.js';
+import { ENGINE_TEXT_CHARACTERS } from '../../limits.js';
+import type { CaptureRequest, Engine } from './engines.js';
+import { interfaceNames } from './interfaces.js';
+
+/** How long an engine may take to open the interface, ms. Opening a 128 MiB ring takes well under one second. */
+const START_MS = 15_000;
+/** How long it may take to end once told, ms, before it is killed. */
+const STOP_MS = 3_000;
+
+interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class EngineChild {
+  readonly engine: Engine;
+  /** The capture, pcap or pcapng. */
+  readonly capture: Readable;
+  /** Frames lost so far by the engine's own count; null while it has not said. */
+  lost: number | null = null;
+  readonly #process: ChildProcess;
+  readonly #request: CaptureRequest;
+  readonly #exit: Promise<Exit>;
+  #text = '';
+  #stopped = false;
+  #running = true;
+
+  private constructor(engine: Engine, request: CaptureRequest, child: ChildProcess) {
+    this.engine = engine;
+    this.#request = request;
+    this.#process = child;
+    this.capture = child.stdout!;
+    this.#exit = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        this.#running = false;
+        resolve({ code, signal });
+      });
+    });
+  }
+
+  /**
+   * Starts `engine` and waits until it captures.
+   *
+   * Throws UsageError when the request is at fault (unknown interface, bad filter), InputError when the engine is
+   * (missing, not permitted), each with the command that helps.
+   */
+  static async start(engine: Engine, request: CaptureRequest): Promise<EngineChild> {
+    const file = engine.locate();
+    if (file === null) throw engineMissing(engine.name, engine.packageName);
+    const child = spawn(file, engine.arguments(request), {
+      stdio: [engine.stopBy === 'end-of-input' ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+      env: { ...process.env, LC_ALL: 'C' }, // messages as this file knows them
+      detached: true, // Ctrl-C on the terminal is for us: we end the engine in order
+    });
+    const spawned = await Promise.race([
+      once(child, 'spawn').then(() => null),
+      once(child, 'error').then(([error]) => error as NodeJS.ErrnoException),
+    ]);
+    if (spawned?.code === 'EACCES') throw engineNotExecutable(engine.name, file);
+    if (spawned) throw engineFailed(engine.name, spawned.message);
+    const started = new EngineChild(engine, request, child);
+    favour(child.pid!);
+    if (!(await started.#becomesReady())) throw started.#startFailure(file);
+    return started;
+  }
+
+  /** Asks for the losses so far; the answer changes `lost` soon after. */
+  count(): void {
+    if (this.#running && this.engine.countSignal) this.#process.kill(this.engine.countSignal);
+  }
+
+  /** Ends the engine in order; what it has already handed over can still be read. */
+  stop(): void {
+    if (this.#stopped || !this.#running) return;
+    this.#stopped = true;
+    if (this.engine.stopBy === 'end-of-input') this.#process.stdin!.end();
+    else this.#process.kill(this.engine.stopBy);
+    setTimeout(() => this.kill(), STOP_MS).unref();
+  }
+
+  /** Ends the engine at once. */
+  kill(): void {
+    this.#stopped = true;
+    if (this.#running) this.#process.kill('SIGKILL');
+  }
+
+  /** Waits for the end; why it came, or null when we asked for it. */
+  async ended(): Promise<InputError | null> {
+    const { code, signal } = await this.#exit;
+    if (this.#stopped) return null;
+    if (/disappeared|went down|no longer attached|interface gone/i.test(this.#text))
+      return interfaceGone(this.#request.interface);
+    return engineDied(this.engine.name, signal ?? (code === 0 ? 'exit code 0' : this.#lastWords()));
+  }
+
+  /** True once the engine says that it captures, false when it ended or took too long. */
+  async #becomesReady(): Promise<boolean> {
+    let settle: (ready: boolean) => void;
+    const ready = new Promise<boolean>((resolve) => {
+      settle = resolve;
+    });
+    const decoder = new StringDecoder('utf8');
+    this.#process.stderr!.on('data', (bytes: Buffer) => {
+      this.#hear(decoder.write(bytes));
+      if (this.engine.ready.test(this.#text)) settle(true);
+    });
+    const timer = setTimeout(() => {
+      this.kill();
+      settle(false);
+    }, START_MS);
+    void this.#exit.then(() => settle(false));
+    // An engine that fails to start writes no capture; without a reader its output must not keep it from closing.
+    const isReady = await ready;
+    clearTimeout(timer);
+    if (!isReady) {
+      this.capture.resume();
+      await this.#exit;
+    }
+    return isReady;
+  }
+
+  #hear(text: string): void {
+    const from = this.#text.lastIndexOf('\n') + 1;
+    const lines = this.#text.slice(from) + text;
+    for (const match of lines.matchAll(new RegExp(this.engine.lost, 'g'))) this.lost = Number(match[1]);
+    this.#text = (this.#text + text).slice(-ENGINE_TEXT_CHARACTERS);
+  }
+
+  #startFailure(file: string): UsageError | InputError {
+    const { interface: device, filter } = this.#request;
+    const text = this.#text;
+    if (/permission|not permitted|CAP_NET_RAW/i.test(text)) return captureNotPermitted(this.engine.name, file);
+    if (/no such device|no device named|doesn't exist/i.test(text)) return unknownInterface(device, interfaceNames());
+    if (/is not up|interface is down|network is down/i.test(text)) return interfaceDown(device);
+    if (filter !== null && /filter|syntax error|expression/i.test(text))
+      return badFilter(filter, filterComplaint(text));
+    if (this.engine.name === 'cap' && /cannot be loaded/.test(text)) return capMissing(this.#lastWords());
+    return engineFailed(this.engine.name, this.#lastWords());
+  }
+
+  #lastWords(): string {
+    const lines = this.#text.split('\n').filter((line) => line.trim() !== '');
+    return lines.at(-1)?.replace(/\.$/, '') ?? 'it said nothing';
+  }
+}
+
+/** What libpcap dislikes about a filter, out of any engine's words. */
+export function filterComplaint(text: string): string {
+  const line = text
+    .split('\n')
+    .find((candidate) => /syntax error|can't parse|expression|unknown|illegal/i.test(candidate));
+  return (line ?? text.trim())
+    .replace(/^.*?can't parse filter expression:\s*/, '')
+    .replace(/^tcpdump:\s*/, '')
+    .replace(/[).]+$/, '');
+}
+
+/** A busy host must not starve the capture. Needs a privilege; without it the engine keeps the ordinary priority. */
+function favour(pid: number): void {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_HIGH);
+  } catch {
+    return; // not permitted to: the kernel's ring absorbs what it can
+  }
+}
