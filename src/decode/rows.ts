@@ -48,6 +48,15 @@ export const VERDICT_KEEP_ALIVE = 8;
 export const VERDICT_OUT_OF_WINDOW = 9; // stale or bogus, left aside
 export const VERDICT_CONTROL = 10; // SYN, FIN or RST without payload
 
+/** What made the sender transmit again (table 2 of the TCP reference). Names in brackets are Linux's own counters. */
+export const TRIGGER_NONE = 0; // not a retransmission
+export const TRIGGER_FAST = 1; // acknowledgements reported a loss (TCPFastRetrans)
+export const TRIGGER_TIMEOUT = 2; // the retransmission timer ran out (TCPTimeouts)
+export const TRIGGER_PROBE = 3; // tail loss probe (TCPLossProbes)
+export const TRIGGER_GO_BACK = 4; // what follows a timeout until the loss is repaired (TCPSlowStartRetrans)
+export const TRIGGER_CONTROL = 5; // SYN or FIN sent again
+export const TRIGGER_UNKNOWN = 6;
+
 /** `direction` of a row that belongs to no connection. */
 export const NO_DIRECTION = 0xffffffff;
 
@@ -108,6 +117,22 @@ export interface SegmentRows {
   readonly verdict: Uint8Array;
   /** Payload bytes seen for the first time with this row. */
   readonly newBytes: Uint32Array;
+  /** TRIGGER_… of a retransmission, TRIGGER_NONE of all else. */
+  readonly trigger: Uint8Array;
+  /** Segments on the wire behind this row's payload (1 unless an offload merged several); 0 without payload. */
+  readonly segments: Uint16Array;
+  /** Time from the capture point to this row's sender and back, where the row answers a known frame; NaN else. ns. */
+  readonly loopNs: Float64Array;
+  /** Rows with payload: sent and not acknowledged as far as the sender knew, this row included; NaN else. Bytes. */
+  readonly flight: Float64Array;
+  /** Rows with payload: flight less what was reported received or lost (RFC 6675 pipe); NaN else. Bytes. */
+  readonly pipe: Float64Array;
+  /** Rows with payload: what the row leaves of the window its sender knew; NaN where not known. Bytes. */
+  readonly room: Float64Array;
+  /** Rows with payload: time since the sender got the newest acknowledgement; NaN where not known. ns. */
+  readonly reactionNs: Float64Array;
+  /** Bytes of the other direction that are missing in the capture, as this row's acknowledgement shows. */
+  readonly unseenBytes: Uint32Array;
 
   /** Tunnel paths met so far; index 0 is the empty path. */
   readonly tunnels: TunnelPath[];
@@ -158,6 +183,14 @@ export function createRows(): SegmentRows {
     ackOffset: new Float64Array(n),
     verdict: new Uint8Array(n),
     newBytes: new Uint32Array(n),
+    trigger: new Uint8Array(n),
+    segments: new Uint16Array(n),
+    loopNs: new Float64Array(n),
+    flight: new Float64Array(n),
+    pipe: new Float64Array(n),
+    room: new Float64Array(n),
+    reactionNs: new Float64Array(n),
+    unseenBytes: new Uint32Array(n),
     tunnels: [{ labels: [] }],
     tunnelIds: new Map(),
   };
