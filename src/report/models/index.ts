@@ -1,0 +1,45 @@
+// All models in fixed order, and what they say about one migration.
+import type { Migration, ReportData } from '../report.js';
+import { adaptiveRate } from './adaptive-rate.js';
+import { autoConverge } from './auto-converge.js';
+import { average } from './average.js';
+import { bounds } from './bounds.js';
+import { encryptedRounds } from './encrypted-rounds.js';
+import { geometric } from './geometric.js';
+import { history } from './history.js';
+import { type Model, modelInput } from './model.js';
+import { remedies } from './remedies.js';
+import { saturating } from './saturating.js';
+import { switchover } from './switchover.js';
+import { replay, type World, whatIf } from './what-if.js';
+
+export const MODELS: readonly Model<unknown>[] = [
+  bounds,
+  average,
+  history,
+  geometric,
+  saturating,
+  replay,
+  switchover,
+  autoConverge,
+  adaptiveRate,
+  remedies,
+  encryptedRounds,
+];
+
+/**
+ * What every model says about one migration, by model id; models that lack their input are absent.
+ *
+ * @param world  another bandwidth (bytes/s) or downtime limit (ns); its outcome stands under `whatIf`
+ */
+export function modelMigration(report: ReportData, migration: Migration, world?: World): Record<string, unknown> {
+  const input = modelInput(report, migration);
+  const results: Record<string, unknown> = {};
+  for (const model of MODELS) {
+    const result = model.run(input);
+    if (result !== null) results[model.id] = result;
+  }
+  const other = world ? whatIf(input, world) : null;
+  if (other) results['whatIf'] = other;
+  return results;
+}
