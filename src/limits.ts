@@ -6,6 +6,10 @@ export const BATCH_ROWS = 4096;
 export const BATCH_BYTES = 4 << 20;
 /** Captured bytes of one frame. Beyond: the record header is taken to be damaged and the reader resynchronises. */
 export const FRAME_BYTES = 1 << 20;
+/** Bytes of one pcapng block without frames. Beyond: its length is taken to be damaged and the reader resynchronises. */
+export const PCAPNG_BLOCK_BYTES = 16 << 20;
+/** Inputs that overlap in time and are merged at once. Beyond: refused. */
+export const MERGED_INPUTS = 128;
 /** Nested encapsulations peeled from one frame. Beyond: the frame is left as it is. */
 export const TUNNEL_DEPTH = 8;
 /** Bytes of headers in front of the innermost packet. Beyond: the frame is left as it is. */
@@ -38,6 +42,10 @@ export const TIMELINE_BINS = 16_384;
 export const TIMELINE_BIN_NS = 1_000_000;
 /** Directions that get a timeline of their own. Beyond: totals only. */
 export const TIMELINE_DIRECTIONS = 64;
+/** Signals kept per kind. Beyond: counted only. */
+export const SIGNAL_ROWS = 10_000;
+/** DNS queries waiting for their answer. Beyond: the oldest is forgotten. */
+export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */
 export const EVENT_ROWS = 100_000;
 /** Guest pages with exact history, all RAM blocks together (512 MiB of state at 4 bytes a page). Beyond: whole regions. */

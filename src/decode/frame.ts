@@ -17,7 +17,7 @@ import {
   PROTOCOL_TCP,
   PROTOCOL_UDP,
 } from './ip.js';
-import { ethernet, linkHeader } from './link.js';
+import { ethernet, LINKTYPE_ETHERNET, linkHeader } from './link.js';
 import {
   KIND_CUT,
   KIND_FRAGMENT,
@@ -26,10 +26,12 @@ import {
   KIND_OTHER_IP,
   KIND_ROCE_V1,
   KIND_SIGNAL,
+  KIND_TCP,
   KIND_UDP,
+  OPTION_TIMESTAMP,
   type SegmentRows,
 } from './rows.js';
-import { tcpHeader } from './tcp/header.js';
+import { NOP_NOP_TIMESTAMP, tcpHeader } from './tcp/header.js';
 import { PORT_STT, tunnelGre, tunnelInUdp, tunnelIp, tunnelMpls, tunnelStt } from './udp/tunnel.js';
 import {
   ETHERTYPE_ARP,
@@ -60,13 +62,19 @@ const GRH_BYTES = 40;
  * @param log    learns of malformed frames, fragments, unknown link types and encapsulation beyond the bounds
  */
 export function decodeFrames(batch: PacketBatch, rows: SegmentRows, log?: AnomalyLog): void {
-  const { count, firstFrame, start, captured, wire, iface, interfaces } = batch;
+  const { view, count, firstFrame, start, captured, wire, iface, interfaces } = batch;
   const { kind, ipVersion, tunnel, fragmented, ipBytes, outerIpBytes, protocol, ports, options } = rows;
   const { payload, payloadCap, payloadLen, transport } = rows;
-  const walk = new FrameWalk(batch);
+  const walk = new FrameWalk(batch, log);
   for (let row = 0; row < count; row++) {
     const link = interfaces[iface[row]!];
     const first = start[row]!;
+    if (
+      link !== undefined &&
+      link.linkType === LINKTYPE_ETHERNET &&
+      plainTcp(view, first, first + captured[row]!, rows, row)
+    )
+      continue;
     ipVersion[row] = 0;
     protocol[row] = 0;
     ports[row] = 0;
@@ -79,9 +87,9 @@ export function decodeFrames(batch: PacketBatch, rows: SegmentRows, log?: Anomal
     payloadCap[row] = 0;
     payloadLen[row] = 0;
 
-    walk.begin(first, captured[row]!, wire[row]!, link === undefined ? 0 : link.fcsBytes);
+    walk.begin(firstFrame + row, first, captured[row]!, wire[row]!, link === undefined ? 0 : link.fcsBytes);
     const type = link === undefined ? STOP_UNKNOWN_LINK : linkHeader(walk, link.linkType);
-    const found = network(walk, rows, row, type, log, firstFrame + row);
+    const found = network(walk, rows, row, type);
     kind[row] = found;
     tunnel[row] = walk.tunnel;
     if (log !== undefined && (found === KIND_MALFORMED || found === KIND_FRAGMENT || type === STOP_UNKNOWN_LINK)) {
@@ -90,20 +98,62 @@ export function decodeFrames(batch: PacketBatch, rows: SegmentRows, log?: Anomal
   }
 }
 
+/**
+ * The common case at once: untagged Ethernet, IPv4 without options or fragmentation, TCP with no options or just the
+ * timestamps, captured up to the payload. Writes what the general walk would write, in half the time.
+ *
+ * @returns  false, with nothing written, where a frame is anything else
+ */
+function plainTcp(view: DataView, at: number, end: number, rows: SegmentRows, row: number): boolean {
+  if (at + 54 > end || view.getUint16(at + 12) !== ETHERTYPE_IPV4 || view.getUint8(at + 14) !== 0x45) return false;
+  const protocolWord = view.getUint16(at + 22); // hop limit and protocol
+  if ((protocolWord & 0xff) !== PROTOCOL_TCP || (view.getUint16(at + 20) & 0x3fff) !== 0) return false;
+  const ipBytes = view.getUint16(at + 16);
+  const word = view.getUint16(at + 46);
+  const headerBytes = (word >>> 12) << 2;
+  const ipEnd = at + 14 + ipBytes;
+  const payload = at + 34 + headerBytes;
+  if (payload > end || payload > ipEnd) return false;
+  let options = 0;
+  if (headerBytes === 32) {
+    if (view.getUint32(at + 54) !== NOP_NOP_TIMESTAMP) return false;
+    rows.tsValue[row] = view.getUint32(at + 58);
+    rows.tsEcho[row] = view.getUint32(at + 62);
+    options = OPTION_TIMESTAMP;
+  } else if (headerBytes !== 20) return false;
+  const ports = view.getUint32(at + 34);
+  if ((ports & 0xffff) === PORT_STT) return false;
+  rows.kind[row] = KIND_TCP;
+  rows.ipVersion[row] = 4;
+  rows.addresses[row] = at + 26;
+  rows.protocol[row] = PROTOCOL_TCP;
+  rows.ports[row] = ports;
+  rows.tunnel[row] = 0;
+  rows.ttl[row] = protocolWord >>> 8;
+  rows.ecn[row] = view.getUint8(at + 15) & 3;
+  rows.ipId[row] = view.getUint16(at + 18);
+  rows.fragmented[row] = 0;
+  rows.ipBytes[row] = ipBytes;
+  rows.outerIpBytes[row] = ipBytes;
+  rows.transport[row] = at + 34;
+  rows.seq[row] = view.getUint32(at + 38);
+  rows.ack[row] = view.getUint32(at + 42);
+  rows.flags[row] = word & 0x1ff;
+  rows.window[row] = view.getUint16(at + 48);
+  rows.options[row] = options;
+  rows.payload[row] = payload;
+  rows.payloadCap[row] = Math.min(end, ipEnd) - payload;
+  rows.payloadLen[row] = ipEnd - payload;
+  return true;
+}
+
 function noteKind(log: AnomalyLog, kind: number, type: number, frame: number, tNs: number): void {
   if (type === STOP_UNKNOWN_LINK) log.note('decode/unknown-link-type', { frame, tNs });
   else log.note(kind === KIND_FRAGMENT ? 'decode/fragment' : 'decode/malformed', { frame, tNs });
 }
 
 /** Walks from the network header of EtherType `type` to the innermost transport. Returns the kind of the row. */
-function network(
-  walk: FrameWalk,
-  rows: SegmentRows,
-  row: number,
-  type: number,
-  log: AnomalyLog | undefined,
-  frame: number,
-): number {
+function network(walk: FrameWalk, rows: SegmentRows, row: number, type: number): number {
   // Ends: every turn moves `walk.at` forward or returns.
   for (;;) {
     let protocol: number;
@@ -119,7 +169,7 @@ function network(
         continue;
       case ETHERTYPE_MPLS:
       case ETHERTYPE_MPLS_UPSTREAM:
-        type = tunnelMpls(walk, rows, log, frame);
+        type = tunnelMpls(walk, rows);
         continue;
       case ETHERTYPE_ARP:
       case ETHERTYPE_RARP:
@@ -140,27 +190,27 @@ function network(
     rows.protocol[row] = protocol;
     switch (protocol) {
       case PROTOCOL_TCP:
-        type = sttFollows(walk) ? tunnelStt(walk, rows, log, frame) : STOP_NONE;
+        type = sttFollows(walk) ? tunnelStt(walk, rows) : STOP_NONE;
         if (type === STOP_NONE) return tcpHeader(walk, rows, row);
         break;
       case PROTOCOL_UDP: {
         const udp = udpHeader(walk, rows, row);
         if (udp !== KIND_UDP) return udp;
-        type = tunnelInUdp(walk, rows, rows.ports[row]! & 0xffff, log, frame);
+        type = tunnelInUdp(walk, rows, rows.ports[row]! & 0xffff);
         if (type === STOP_NONE) return KIND_UDP;
         break;
       }
       case PROTOCOL_IPV4:
-        type = tunnelIp(walk, rows, rows.ipVersion[row]!, 4, log, frame);
+        type = tunnelIp(walk, rows, rows.ipVersion[row]!, 4);
         break;
       case PROTOCOL_IPV6:
-        type = tunnelIp(walk, rows, rows.ipVersion[row]!, 6, log, frame);
+        type = tunnelIp(walk, rows, rows.ipVersion[row]!, 6);
         break;
       case PROTOCOL_GRE:
-        type = tunnelGre(walk, rows, log, frame);
+        type = tunnelGre(walk, rows);
         break;
       case PROTOCOL_MPLS:
-        type = tunnelMpls(walk, rows, log, frame);
+        type = tunnelMpls(walk, rows);
         break;
       case PROTOCOL_ICMP:
       case PROTOCOL_ICMPV6:

@@ -136,7 +136,10 @@ function extensions(walk: FrameWalk, rows: SegmentRows, row: number, protocol: n
         // Offset 0 without more fragments is an atomic fragment: whole (RFC 6946).
         if ((fragment & 0xfff9) !== 0) {
           rows.protocol[row] = bytes[at]!;
-          if ((fragment & 0xfff8) !== 0) return STOP_FRAGMENT;
+          if ((fragment & 0xfff8) !== 0) {
+            walk.at = next;
+            return STOP_FRAGMENT;
+          }
           rows.fragmented[row] = rows.fragmented[row]! | FRAGMENTED_INNERMOST;
         }
         break;

@@ -16,7 +16,7 @@ import {
 
 // Numbers from the LINKTYPE_ registry of the pcap file format.
 const LINKTYPE_NULL = 0;
-const LINKTYPE_ETHERNET = 1;
+export const LINKTYPE_ETHERNET = 1;
 const LINKTYPE_RAW_BSD = 12;
 const LINKTYPE_RAW_OPENBSD = 14;
 const LINKTYPE_RAW = 101;

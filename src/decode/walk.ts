@@ -3,7 +3,7 @@
 // Header functions read at `at`, check lengths once against `end`, move `at` behind the header and return what comes
 // next (an EtherType or an IP protocol) or why the walk stops (a negative STOP_… code). Positions are indexes into
 // `bytes`; a position between `end` and `wireEnd` existed on the wire but is not in the capture.
-
+import type { AnomalyLog } from '../anomaly.js';
 import type { PacketBatch } from '../capture/packet-batch.js';
 import { TUNNEL_PATHS } from '../limits.js';
 import type { SegmentRows } from './rows.js';
@@ -71,6 +71,7 @@ const TUNNEL_NAMES = [
 export class FrameWalk {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly log: AnomalyLog | undefined;
   /** Next byte to read. */
   at = 0;
   /** One past the last captured byte of the current layer. */
@@ -80,18 +81,21 @@ export class FrameWalk {
   /** Encapsulations peeled so far, and their path in `rows.tunnels`. */
   depth = 0;
   tunnel = 0;
-  /** First byte of the frame. */
+  /** Number and first byte of the frame. */
+  frame = 0;
   start = 0;
 
   #lastKey = -1;
   #lastTunnel = 0;
 
-  constructor(batch: PacketBatch) {
+  constructor(batch: PacketBatch, log: AnomalyLog | undefined) {
+    this.log = log;
     this.bytes = batch.bytes;
     this.view = batch.view;
   }
 
-  begin(start: number, captured: number, wire: number, fcsBytes: number): void {
+  begin(frame: number, start: number, captured: number, wire: number, fcsBytes: number): void {
+    this.frame = frame;
     this.start = start;
     this.at = start;
     this.wireEnd = start + Math.max(0, Math.max(wire, captured) - fcsBytes);
@@ -119,6 +123,7 @@ export class FrameWalk {
 
   #remember(rows: SegmentRows, lookup: number, kind: number, key: number): number {
     const { tunnels, tunnelIds } = rows;
+    if (tunnels.length >= TUNNEL_PATHS - 1) this.log?.note('decode/tunnel-paths', { frame: this.frame });
     if (tunnels.length >= TUNNEL_PATHS) return TUNNEL_PATHS - 1;
     // The last path stands for all that come after it.
     const labels =

@@ -239,7 +239,7 @@ export const extension = (type: number, body: Payload = []): Layer => ({
   },
 });
 
-export const ipv6Fragment = (options: { offset?: number; more?: boolean; id?: number }): Layer => ({
+export const ipv6Fragment = (options: { offset?: number; more?: boolean; id?: number } = {}): Layer => ({
   ipProtocol: 44,
   build: (inner, next) =>
     concat(

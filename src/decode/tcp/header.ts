@@ -19,7 +19,7 @@ const HEADER_BYTES = 20;
 const NEEDED_BYTES = 16;
 
 /** Option list of nearly every data segment: NOP, NOP, timestamp of 10 bytes. */
-const NOP_NOP_TIMESTAMP = 0x0101080a;
+export const NOP_NOP_TIMESTAMP = 0x0101080a;
 
 const END_OF_OPTIONS = 0;
 const NO_OPERATION = 1;

@@ -2,7 +2,6 @@
 //
 // Every function looks at the header at `walk.at` first and moves only when it is certain: a datagram on a tunnel port
 // that does not look like that tunnel stays what it is. Peeling is bounded in depth and in bytes of headers.
-import type { AnomalyLog } from '../../anomaly.js';
 import { TUNNEL_BYTES, TUNNEL_DEPTH } from '../../limits.js';
 import { looksLikeEthernet } from '../link.js';
 import type { SegmentRows } from '../rows.js';
@@ -52,9 +51,9 @@ const BOTTOM_OF_STACK = 0x100;
 const STT_HEADER_BYTES = 18;
 
 /** Whether the bounds allow to peel one more header. Notes when they do not. */
-function mayPeel(walk: FrameWalk, log: AnomalyLog | undefined, frame: number): boolean {
+function mayPeel(walk: FrameWalk): boolean {
   if (walk.depth < TUNNEL_DEPTH && walk.at - walk.start < TUNNEL_BYTES) return true;
-  log?.note('decode/tunnel-depth', { frame });
+  walk.log?.note('decode/tunnel-depth', { frame: walk.frame });
   return false;
 }
 
@@ -63,50 +62,37 @@ function mayPeel(walk: FrameWalk, log: AnomalyLog | undefined, frame: number): b
  *
  * @returns  the EtherType of the inner packet with the walk moved to it, or STOP_NONE with the walk untouched
  */
-export function tunnelInUdp(
-  walk: FrameWalk,
-  rows: SegmentRows,
-  destinationPort: number,
-  log: AnomalyLog | undefined,
-  frame: number,
-): number {
+export function tunnelInUdp(walk: FrameWalk, rows: SegmentRows, destinationPort: number): number {
   switch (destinationPort) {
     case PORT_VXLAN:
     case PORT_VXLAN_LINUX:
-      return mayPeel(walk, log, frame) ? vxlan(walk, rows) : STOP_NONE;
+      return mayPeel(walk) ? vxlan(walk, rows) : STOP_NONE;
     case PORT_VXLAN_GPE:
-      return mayPeel(walk, log, frame) ? vxlanGpe(walk, rows) : STOP_NONE;
+      return mayPeel(walk) ? vxlanGpe(walk, rows) : STOP_NONE;
     case PORT_GENEVE:
-      return mayPeel(walk, log, frame) ? geneve(walk, rows) : STOP_NONE;
+      return mayPeel(walk) ? geneve(walk, rows) : STOP_NONE;
     case PORT_GRE:
-      return mayPeel(walk, log, frame) ? gre(walk, rows) : STOP_NONE;
+      return mayPeel(walk) ? gre(walk, rows) : STOP_NONE;
     case PORT_MPLS:
-      return mayPeel(walk, log, frame) ? mpls(walk, rows) : STOP_NONE;
+      return mayPeel(walk) ? mpls(walk, rows) : STOP_NONE;
     default:
       return STOP_NONE;
   }
 }
 
 /** Peels GRE (IP protocol 47). Returns as tunnelInUdp(). */
-export function tunnelGre(walk: FrameWalk, rows: SegmentRows, log: AnomalyLog | undefined, frame: number): number {
-  return mayPeel(walk, log, frame) ? gre(walk, rows) : STOP_NONE;
+export function tunnelGre(walk: FrameWalk, rows: SegmentRows): number {
+  return mayPeel(walk) ? gre(walk, rows) : STOP_NONE;
 }
 
 /** Peels an MPLS label stack (EtherType or IP protocol 137). Returns as tunnelInUdp(). */
-export function tunnelMpls(walk: FrameWalk, rows: SegmentRows, log: AnomalyLog | undefined, frame: number): number {
-  return mayPeel(walk, log, frame) ? mpls(walk, rows) : STOP_NONE;
+export function tunnelMpls(walk: FrameWalk, rows: SegmentRows): number {
+  return mayPeel(walk) ? mpls(walk, rows) : STOP_NONE;
 }
 
 /** Enters IP inside IP (protocols 4 and 41). Returns as tunnelInUdp(). */
-export function tunnelIp(
-  walk: FrameWalk,
-  rows: SegmentRows,
-  outerVersion: number,
-  innerVersion: 4 | 6,
-  log: AnomalyLog | undefined,
-  frame: number,
-): number {
-  if (!ipFollows(walk, walk.at, innerVersion) || !mayPeel(walk, log, frame)) return STOP_NONE;
+export function tunnelIp(walk: FrameWalk, rows: SegmentRows, outerVersion: number, innerVersion: 4 | 6): number {
+  if (!ipFollows(walk, walk.at, innerVersion) || !mayPeel(walk)) return STOP_NONE;
   const from4 = outerVersion === 4;
   if (innerVersion === 4) walk.enter(rows, from4 ? TUNNEL_IPIP : TUNNEL_4IN6, 0);
   else walk.enter(rows, from4 ? TUNNEL_6IN4 : TUNNEL_6IN6, 0);
@@ -119,7 +105,7 @@ export function tunnelIp(
  *
  * Source: draft-davie-stt-08 §3: the sequence number holds frame length and fragment offset, then 18 bytes follow.
  */
-export function tunnelStt(walk: FrameWalk, rows: SegmentRows, log: AnomalyLog | undefined, frame: number): number {
+export function tunnelStt(walk: FrameWalk, rows: SegmentRows): number {
   const { at, bytes, view } = walk;
   const stt = at + 20;
   if (stt + STT_HEADER_BYTES > walk.end || bytes[at + 12]! >>> 4 !== 5) return STOP_NONE;
@@ -127,7 +113,7 @@ export function tunnelStt(walk: FrameWalk, rows: SegmentRows, log: AnomalyLog | 
   if (view.getUint16(at + 6) !== 0 || frameBytes < walk.wireEnd - stt) return STOP_NONE;
   // Version 0, reserved byte 0, two bytes of padding before the inner frame.
   if (bytes[stt] !== 0 || bytes[stt + 3] !== 0 || view.getUint16(stt + 16) !== 0) return STOP_NONE;
-  if (!looksLikeEthernet(walk, stt + STT_HEADER_BYTES) || !mayPeel(walk, log, frame)) return STOP_NONE;
+  if (!looksLikeEthernet(walk, stt + STT_HEADER_BYTES) || !mayPeel(walk)) return STOP_NONE;
   walk.enter(rows, TUNNEL_STT, view.getUint32(stt + 12));
   walk.at = stt + STT_HEADER_BYTES;
   return ETHERTYPE_ETHERNET;
