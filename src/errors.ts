@@ -172,3 +172,21 @@ export const nothingCaptured = (name: string): InputError =>
     `Not a single frame was captured on ${name}.`,
     'Check the interface (migscope interfaces), the filter, and that traffic was flowing.',
   );
+
+export const noZstd = (): InputError =>
+  new InputError(
+    'This input is zstd-compressed, and there is nothing here to unpack it with.',
+    'Install the zstd program, use Node 22.15 or later, or unpack the input first.',
+  );
+
+export const tooManyInputs = (count: number, limit: number): InputError =>
+  new InputError(
+    `${count} inputs run at the same time; at most ${limit} can be merged.`,
+    'Merge some of them into one file first, for example with mergecap.',
+  );
+
+export const pipeAmongFiles = (path: string): UsageError =>
+  new UsageError(
+    `${path} is a pipe and cannot be read together with other inputs.`,
+    'To order several inputs by time each is opened twice; save the pipe to a file first.',
+  );

@@ -56,6 +56,10 @@ export const RAM_BLOCKS = 4096;
 export const STREAM_RECORDS = 65_536;
 /** Bytes of a device description that are read as JSON. Beyond: its sizes are not compared. */
 export const DESCRIPTION_BYTES = 8 << 20;
+/** Pages of one RAM section that wait for its round to be known. Beyond: they count for the round that is open. */
+export const SECTION_PAGES = 1 << 22;
+/** Post-copy page requests that wait for their page. Beyond: their latency is not measured. */
+export const PAGE_REQUESTS = 65_536;
 /** Rounds kept one by one. Beyond: the last one grows. */
 export const ROUNDS = 100_000;
 /** Sample locations kept per anomaly code and direction. Beyond: counted only. */
