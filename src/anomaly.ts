@@ -90,6 +90,11 @@ export const ANOMALIES = {
   ),
   'stream/limit': kind('warning', 'limit', 'The stream announces more than is kept; the rest is counted only.'),
   'stream/mid-stream': kind('warning', 'capture', 'The capture starts in the middle of a migration.'),
+  'udp/flows-full': kind(
+    'warning',
+    'limit',
+    'More flows without TCP than are kept; those idle longest were forgotten.',
+  ),
   'udp/malformed': kind('note', 'network', 'Datagrams that contradict the transport they were recognised as.'),
 } as const satisfies Record<string, AnomalyKind>;
 

@@ -20,6 +20,14 @@ export const TUNNEL_PATHS = 4096;
 export const INTERFACES = 4096;
 /** Live connections. Beyond: the longest idle one is closed and counted. */
 export const CONNECTIONS = 65_536;
+/** Live flows without TCP. Beyond: the quarter of them that was idle longest is forgotten. */
+export const UDP_FLOWS = 65_536;
+/** Flows without TCP that have a timeline. Beyond: a flow takes it from one half its size. */
+export const UDP_TIMELINES = 16;
+/** Wire bytes from which a flow without TCP gets a timeline. Below: totals only. */
+export const UDP_TIMELINE_BYTES = 64 << 10;
+/** Datagrams of a flow in which its transport is looked for. Beyond: it stays plain UDP. */
+export const UDP_RECOGNITION_DATAGRAMS = 64;
 /** Bytes waiting behind a hole, per direction. Beyond: the oldest hole is given up. */
 export const REASSEMBLY_DIRECTION_BYTES = 16 << 20;
 /** Bytes waiting behind holes in all directions together. Beyond: the oldest hole anywhere is given up. */

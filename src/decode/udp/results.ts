@@ -32,7 +32,21 @@ export interface UdpFlow {
   facts: Record<string, number | string | boolean | null>;
 }
 
+/** What one way of encapsulation carried and cost. IP bytes count from the innermost or outermost IP header on. */
+export interface TunnelTotal {
+  readonly encapsulation: readonly string[];
+  readonly frames: number;
+  readonly innerIpBytes: number;
+  readonly outerIpBytes: number;
+  /** The largest single packet, inside and outside; offload makes them larger than the path's MTU. */
+  readonly innerMaxBytes: number;
+  readonly outerMaxBytes: number;
+  /** Frames whose outer packet is the first of several fragments: the tunnel does not fit the path. */
+  readonly fragmentedFrames: number;
+}
+
 export interface UdpResults {
   readonly flows: readonly UdpFlow[];
+  readonly tunnels: readonly TunnelTotal[];
   readonly timeline: ColumnData;
 }

@@ -1,0 +1,134 @@
+import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../../src/anomaly.js';
+import type { PacketBatch } from '../../../src/capture/packet-batch.js';
+import { decodeFrames } from '../../../src/decode/frame.js';
+import { createRows } from '../../../src/decode/rows.js';
+import { UdpFlows } from '../../../src/decode/udp/flows.js';
+import { UDP_FLOWS, UDP_TIMELINES } from '../../../src/limits.js';
+import {
+  batchOf,
+  type CapturedFrame,
+  ethernet,
+  frame,
+  ipv4,
+  ipv6,
+  raw,
+  tcp,
+  u24,
+  udp,
+  vxlan,
+} from '../../support/frames.js';
+
+function analysed(batches: Iterable<PacketBatch>) {
+  const log = new AnomalyLog();
+  const flows = new UdpFlows(log, () => null);
+  const rows = createRows();
+  for (const batch of batches) {
+    decodeFrames(batch, rows, log);
+    flows.push(batch, rows);
+  }
+  return { ...flows.finish(), log };
+}
+const flowsOf = (...frames: (Uint8Array | CapturedFrame)[]) => analysed([batchOf(frames)]).flows;
+
+const there = (payload: string) => frame(ethernet(), ipv4(), udp({ srcPort: 9000, dstPort: 500 }, payload));
+const back = (payload: string) =>
+  frame(ethernet(), ipv4({ src: '10.0.0.2', dst: '10.0.0.1' }), udp({ srcPort: 500, dstPort: 9000 }, payload));
+
+describe('flows', () => {
+  test('both directions of a conversation are one flow', () => {
+    const [flow, ...others] = flowsOf(there('12345'), back('1'), { bytes: there('123'), tNs: 7000 });
+    expect(others).toEqual([]);
+    expect(flow).toMatchObject({
+      id: 0,
+      transport: 'udp',
+      client: { address: '10.0.0.1', port: 9000 },
+      server: { address: '10.0.0.2', port: 500 },
+      firstFrame: 1,
+      startNs: 0,
+      endNs: 7000,
+      directions: [
+        { frames: 2, wireBytes: 92, payloadBytes: 8, lostPackets: null },
+        { frames: 1, wireBytes: 43, payloadBytes: 1, lostPackets: null },
+      ],
+    });
+  });
+
+  test('who was seen first is the client, also when it has the higher address', () => {
+    expect(flowsOf(back('x'), there('x'))).toMatchObject([{ client: { address: '10.0.0.2', port: 500 } }]);
+  });
+
+  test('both ends on one host differ by port', () => {
+    const self = (srcPort: number, dstPort: number) =>
+      frame(ethernet(), ipv6({ src: '::1', dst: '::1' }), udp({ srcPort, dstPort }, 'x'));
+    expect(flowsOf(self(2, 1), self(1, 2))).toMatchObject([
+      { client: { address: '::1', port: 2 }, directions: [{ frames: 1 }, { frames: 1 }] },
+    ]);
+  });
+
+  test('the same addresses in two tunnels are two flows', () => {
+    const tenant = (vni: number) =>
+      frame(ethernet(), ipv4(), udp({ dstPort: 4789 }), vxlan(vni), ethernet(), ipv4(), udp({ dstPort: 53 }, 'q'));
+    expect(flowsOf(tenant(1), tenant(2)).map((flow) => flow.encapsulation)).toEqual([['vxlan:1'], ['vxlan:2']]);
+  });
+
+  test('the timeline has the bytes of big flows only', () => {
+    const big = frame(ethernet(), ipv4(), udp({ dstPort: 2049 }, new Uint8Array(60_000)));
+    const frames = [there('x'), ...[0, 1, 2, 3].map((ms) => ({ bytes: big, tNs: ms * 1e6 }))];
+    const { timeline } = analysed([batchOf(frames)]);
+    expect(timeline.rows).toBe(2); // from the second on: the first alone is not big
+    expect([...(timeline.columns['flow']!.values as Float64Array)]).toEqual([1, 1]);
+    expect([...(timeline.columns['clientWireBytes']!.values as Float64Array)]).toEqual([60_042, 60_042]);
+  });
+});
+
+test('what encapsulation costs, and whether it fits', () => {
+  const inner = [ethernet(), ipv4(), tcp({}, new Uint8Array(1460))] as const;
+  const datagram = frame(udp({ dstPort: 4789 }), vxlan(42), ...inner);
+  const { tunnels } = analysed([
+    batchOf([
+      frame(ethernet(), ipv4(), udp({ dstPort: 4789 }), vxlan(42), ...inner),
+      frame(ethernet(), ipv4({ moreFragments: true }), raw(datagram.slice(0, 1480), { ipProtocol: 17 })),
+    ]),
+  ]);
+  expect(tunnels).toEqual([
+    {
+      encapsulation: ['vxlan:42'],
+      frames: 2,
+      innerIpBytes: 3000,
+      outerIpBytes: 3050,
+      innerMaxBytes: 1500,
+      outerMaxBytes: 1550,
+      fragmentedFrames: 1,
+    },
+  ]);
+});
+
+describe('bounds', () => {
+  test('more flows than are kept: those idle longest are forgotten', () => {
+    const total = UDP_FLOWS + 5;
+    function* batches() {
+      for (let done = 0; done < total; done += 4000) {
+        const frames = Array.from({ length: Math.min(4000, total - done) }, (_, i) => ({
+          bytes: frame(ethernet(), ipv4({ src: `10.${u24(done + i).join('.')}` }), udp({ checksum: false }, 'x')),
+          tNs: done + i,
+        }));
+        yield batchOf(frames, { firstFrame: done + 1 });
+      }
+    }
+    const { flows, log } = analysed(batches());
+    expect(flows.length).toBe(UDP_FLOWS * 0.75 + 5);
+    expect([flows[0]!.firstFrame, flows.at(-1)!.firstFrame]).toEqual([UDP_FLOWS * 0.25 + 1, total]);
+    expect(flows.at(-1)!.client.address).toBe(`10.${u24(total - 1).join('.')}`);
+    expect(log.count('udp/flows-full')).toBe(UDP_FLOWS / 4);
+  });
+
+  test('more big flows than timelines: a bigger one takes over', () => {
+    const send = (port: number, count: number) =>
+      new Array(count).fill(frame(ethernet(), ipv4(), udp({ dstPort: port, checksum: false }, new Uint8Array(40_000))));
+    const small = Array.from({ length: UDP_TIMELINES }, (_, i) => send(1000 + i, 3)).flat();
+    const { timeline } = analysed([batchOf([...small, ...send(7000, 13)])]);
+    const ids = new Set(timeline.columns['flow']!.values as Float64Array);
+    expect([ids.size, ids.has(UDP_TIMELINES), ids.has(0)]).toEqual([UDP_TIMELINES, true, false]);
+  });
+});
