@@ -21,12 +21,18 @@ import {
   OPTION_WINDOW_SCALE,
   OPTIONS_CUT,
   type SegmentRows,
+  TRIGGER_NONE,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_NETWORK_DUPLICATE,
   VERDICT_NONE,
 } from '../rows.js';
+import { acknowledge } from './acknowledge.js';
 import { Direction } from './direction.js';
 import { grown } from './ranges.js';
 import type { Endpoint } from './results.js';
 import { seqDistance, WINDOW_MAX_BYTES } from './sequence.js';
+import { transmit } from './transmit.js';
+import { TWIN_NONE, TWIN_OTHER_PLACE, Twins } from './twins.js';
 
 /** Who talks to whom, known from the first frame on. */
 export interface ConnectionIdentity {
@@ -51,6 +57,9 @@ export class Connection {
   /** Side whose FIN or RST came first, −1 while neither has. */
   closedFirstBy = -1;
   reset = false;
+  /** SYN-ACK seen, what follows it not yet. */
+  opening = false;
+  frames = 0;
 
   constructor(
     readonly id: number,
@@ -71,6 +80,8 @@ export class Connection {
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
 const KEY_WORDS = 10;
 const EMPTY = -1;
+/** Source: RFC 7323 §2.3. */
+const WINDOW_SCALE_MAX = 14;
 /** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
 const REUSE_IDLE_NS = 60e9;
 
@@ -87,6 +98,7 @@ export class Connections {
   readonly #slots: Connection[] = [];
   readonly #listeners: ((id: number) => void)[] = [];
   /** Salt against captures made to collide. */
+  readonly #twins = new Twins();
   readonly #salt = (Math.random() * 0x1_0000_0000) >>> 0;
   #keys = new Uint32Array(KEY_WORDS * 16);
   /** Slot by hash, linear probing; a power of two, at most half full. */
@@ -137,16 +149,25 @@ export class Connections {
     this.#listeners.push(listener);
   }
 
-  /** Fills direction, offset, ackOffset, verdict and newBytes of every TCP row. */
+  /** Fills the annotated part of every row. */
   annotate(batch: PacketBatch, rows: SegmentRows): void {
-    const { kind, direction, offset, ackOffset, verdict, newBytes } = rows;
-    for (let row = 0; row < batch.count; row++) {
+    const { kind, direction } = rows;
+    const { count } = batch;
+    rows.offset.fill(Number.NaN, 0, count);
+    rows.ackOffset.fill(Number.NaN, 0, count);
+    rows.verdict.fill(VERDICT_NONE, 0, count);
+    rows.newBytes.fill(0, 0, count);
+    rows.trigger.fill(TRIGGER_NONE, 0, count);
+    rows.segments.fill(0, 0, count);
+    rows.loopNs.fill(Number.NaN, 0, count);
+    rows.flight.fill(Number.NaN, 0, count);
+    rows.pipe.fill(Number.NaN, 0, count);
+    rows.room.fill(Number.NaN, 0, count);
+    rows.reactionNs.fill(Number.NaN, 0, count);
+    rows.unseenBytes.fill(0, 0, count);
+    for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
-        offset[row] = Number.NaN;
-        ackOffset[row] = Number.NaN;
-        verdict[row] = VERDICT_NONE;
-        newBytes[row] = 0;
         continue;
       }
       const id = this.#find(batch, rows, row);
@@ -154,17 +175,28 @@ export class Connections {
       const side = this.#side(id);
       direction[row] = 2 * id + side;
       this.#touch(id);
-      const tNs = batch.tNs[row]!;
-      if (tNs > connection.endNs) connection.endNs = tNs;
+      connection.frames++;
+      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
+      const tNs = Math.max(batch.tNs[row]!, connection.endNs);
+      connection.endNs = tNs;
       const sender = connection.directions[side]!;
       const receiver = connection.directions[1 - side]!;
-      if (rows.flags[row]! & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
-      if (rows.flags[row]! & FLAG_ACK) {
-        ackOffset[row] = receiver.acknowledged(rows.ack[row]!);
-      } else {
-        ackOffset[row] = Number.NaN;
+      const twin = this.#twins.look(batch, rows, row, connection.frames, 0.5 * sender.roundTripMinNs);
+      const share = rows.payloadLen[row]! > 0 ? sender.dataTwins : sender.ackTwins;
+      sender.revisedTwins += share.count(twin !== TWIN_NONE);
+      if (twin !== TWIN_NONE) {
+        const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
+        rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
+        if (byCapture)
+          this.#log.note('tcp/captured-twice', { frame: batch.firstFrame + row, tNs, direction: sender.id });
+        rows.offset[row] = sender.offsetOf(rows.seq[row]!, rows.flags[row]!);
+        if (rows.flags[row]! & FLAG_ACK) rows.ackOffset[row] = receiver.ackOffsetOf(rows.ack[row]!);
+        continue;
       }
-      sender.sent(rows, row, tNs, receiver);
+      if (rows.flags[row]! & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
+      else if (connection.opening) completeHandshake(connection, side, tNs);
+      if (rows.flags[row]! & FLAG_ACK) acknowledge(batch, rows, row, tNs, receiver, sender);
+      transmit(rows, row, tNs, sender);
     }
   }
 
@@ -416,20 +448,61 @@ function ipv6Text(words: Uint32Array): string {
 /** Follows a connection's opening and closing. */
 function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number, tNs: number): void {
   const flags = rows.flags[row]!;
-  const sender = connection.directions[side]!;
+  const [client, server] = connection.directions;
   if (flags & FLAG_SYN) {
+    const sender = connection.directions[side];
+    readSynOptions(sender, rows, row);
     if (flags & FLAG_ACK) {
-      if (Number.isNaN(connection.synAckNs)) connection.synAckNs = tNs;
-      else connection.handshakeRepeated = true;
+      if (Number.isNaN(connection.synAckNs)) {
+        connection.synAckNs = tNs;
+        connection.opening = true;
+        if (!connection.handshakeRepeated && connection.synNs <= tNs) {
+          client.sampleAckLoop(tNs - connection.synNs);
+          server.sampleEchoLoop(tNs - connection.synNs);
+        }
+      } else connection.handshakeRepeated = true;
+      agree(client, server);
     } else if (Number.isNaN(connection.synNs)) connection.synNs = tNs;
     else connection.handshakeRepeated = true;
-    const options = rows.options[row]!;
-    if (options & OPTION_MSS) sender.mss = rows.mss[row]!;
-    if (options & OPTION_WINDOW_SCALE) sender.windowScale = Math.min(rows.windowScale[row]!, 14);
-    sender.optionsKnown = (options & OPTIONS_CUT) === 0;
-    if (options & OPTION_SACK_PERMITTED) sender.sackPermitted = true;
-    if (options & OPTION_TIMESTAMP) sender.timestamps = true;
   }
   if (flags & FLAG_RST) connection.reset = true;
   if (flags & (FLAG_RST | FLAG_FIN) && connection.closedFirstBy < 0) connection.closedFirstBy = side;
+}
+
+/** The client's first frame after the SYN-ACK completes the handshake. */
+function completeHandshake(connection: Connection, side: 0 | 1, tNs: number): void {
+  if (side !== 0) return;
+  connection.opening = false;
+  connection.establishedNs = tNs;
+  if (connection.handshakeRepeated) return;
+  const [client, server] = connection.directions;
+  server.sampleAckLoop(tNs - connection.synAckNs);
+  client.sampleEchoLoop(tNs - connection.synAckNs);
+}
+
+function readSynOptions(sender: Direction, rows: SegmentRows, row: number): void {
+  const options = rows.options[row]!;
+  sender.synOptionsWhole = (options & OPTIONS_CUT) === 0;
+  if (options & OPTION_MSS) sender.mss = rows.mss[row]!;
+  if (options & OPTION_WINDOW_SCALE) sender.windowScale = Math.min(rows.windowScale[row]!, WINDOW_SCALE_MAX);
+  if (options & OPTION_SACK_PERMITTED) sender.sackPermitted = true;
+  if (options & OPTION_TIMESTAMP) sender.timestamps = true;
+}
+
+/** What the two SYNs agreed on: an option counts only when both carry it. */
+function agree(client: Direction, server: Direction): void {
+  // A SYN-ACK may answer only what the SYN offered, so its option speaks for both (RFC 7323 §2.2).
+  if (!Number.isNaN(server.windowScale)) {
+    server.shift = server.windowScale;
+    client.shift = client.windowScale;
+  } else if (server.synOptionsWhole) server.shift = client.shift = 0;
+  if (client.synOptionsWhole && Number.isNaN(client.windowScale)) server.shift = client.shift = 0;
+  const noSack = (side: Direction): boolean => side.synOptionsWhole && !side.sackPermitted;
+  if (noSack(client) || noSack(server)) client.sackUsable = server.sackUsable = false;
+  const agreed = Number.isNaN(client.mss)
+    ? server.mss
+    : Number.isNaN(server.mss)
+      ? client.mss
+      : Math.min(client.mss, server.mss);
+  client.agreedMss = server.agreedMss = agreed;
 }

@@ -1,90 +1,219 @@
-// Direction: what one side has sent and what the other has acknowledged of it.
-import { SEQUENCE_HOLES } from '../../limits.js';
-import {
-  FLAG_FIN,
-  FLAG_RST,
-  FLAG_SYN,
-  type SegmentRows,
-  VERDICT_CONTROL,
-  VERDICT_NEW,
-  VERDICT_NONE,
-  VERDICT_OUT_OF_WINDOW,
-  VERDICT_REORDERED,
-  VERDICT_RETRANSMISSION,
-} from '../rows.js';
+// Direction: all that is known about what one side has sent, and what the other acknowledged of it.
+//
+// State only. acknowledge.ts changes it for what the peer says, transmit.ts for what the side itself sends, and
+// classify.ts reads it. Offsets are stream offsets, times ns since the capture's first frame, NaN is "not known".
+//
+// "Sender's view": a capture taken at the receiver shows acknowledgements long before the sender has them. `known` holds
+// back each one until the sender shows that it arrived, so that what was in flight is what the sender thought it was.
+import { SACKED_RANGES, SEQUENCE_HOLES } from '../../limits.js';
+import { FLAG_SYN } from '../rows.js';
+import { Acknowledgements } from './acknowledgements.js';
+import { IpIds } from './ip-ids.js';
 import { RangeSet } from './ranges.js';
-import { advance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
+import { unwrap } from './sequence.js';
+import { Transmitted } from './transmitted.js';
+import { TwinShare } from './twins.js';
+
+/** Notes of a hole: when it was found; timestamp and IP identification of the frame behind it; when it was acknowledged. */
+export const HOLE_FOUND_NS = 0;
+export const HOLE_TS_VALUE = 1;
+export const HOLE_IP_ID = 2;
+export const HOLE_ACKED_NS = 3;
+const HOLE_NOTES = 4;
+
+/** The timestamp option as senders pad it. Source: RFC 7323 appendix A. */
+const TIMESTAMP_BYTES = 12;
+/** Frames that filled a hole, remembered to know a further copy when it comes. */
+const FILLS = 256;
+
+/** Below this round trip the millisecond clock of timestamps says less than the frames' own times. */
+const ECHO_WORTHWHILE_NS = 2e6;
+/** A capture point nearer to the sender than this share of the round trip is at the sender. */
+const AT_SENDER_SHARE = 0.1;
 
 export class Direction {
-  /** A sequence number of this direction has been seen: stream offsets mean something. */
+  // Sequence space.
+  /** A frame of this side has been seen: stream offsets mean something. */
   started = false;
+  /** A raw number is known, be it only from the peer's acknowledgement. */
+  referenced = false;
   synSent = false;
   finSent = false;
-  /** Raw initial sequence number, valid when `synSent`. */
   initialSeq = 0;
-  /** Highest stream offset sent (exclusive) and its raw number. */
+  /** Highest offset sent (exclusive) and its raw number. FIN does not count. */
   sentMax = 0;
   nextSeq = 0;
-  /** Highest stream offset acknowledged by the peer. */
-  acked = 0;
+  /** Highest offset acknowledged; NaN before the first acknowledgement of a connection met midway. */
+  acked = Number.NaN;
+  /** Where the stream ends, once a FIN said so. */
   finOffset = Number.POSITIVE_INFINITY;
+  finAcked = false;
+  /** A frame that lay too far ahead to be believed alone; −1 when there is none. */
+  suspectSeq = -1;
+
+  // What was sent.
+  readonly transmitted = new Transmitted();
+  readonly holes = new RangeSet(SEQUENCE_HOLES, HOLE_NOTES);
+  /** Holes that were given up because the peer has the bytes. */
+  readonly unseen = new RangeSet(SEQUENCE_HOLES);
+  /** Frames that filled holes: start, end, TSval, IP identification, time. Made with the first hole. */
+  fills: Float64Array | undefined;
+  fillCount = 0;
+  readonly ipIds = new IpIds();
   dataFrames = 0;
+  latestSentNs = Number.NaN;
+  firstDataNs = Number.NaN;
+
+  // What the peer said.
+  readonly sacked = new RangeSet(SACKED_RANGES);
+  readonly known = new Acknowledgements();
+  /** Right edge of the peer's window; NaN while its scale is not known. */
+  edge = Number.NaN;
+  /** Raw window of the latest acknowledgement, −1 before the first. */
+  windowRaw = -1;
+  /** The peer's window is 0. */
+  windowClosed = false;
+  latestAckNs = Number.NaN;
+  latestAdvanceNs = Number.NaN;
+  /** Acknowledgements in a row that repeat the highest one, and all of them. */
+  repeatedAcks = 0;
+  duplicateAcks = 0;
+  unseenBytes = 0;
+
+  // Round trips. `ack`: capture point to the peer and back. `echo`: capture point to this side and back.
+  ackLoopMinNs = Number.NaN;
+  ackLoopNs = Number.NaN;
+  ackLoopVarNs = 0;
+  echoLoopMinNs = Number.NaN;
+  echoLoopNs = Number.NaN;
+  echoLoopVarNs = 0;
+  /** Entries from this offset on give valid samples: nothing below was missing or sent again after them. */
+  cleanFrom = Number.NEGATIVE_INFINITY;
+
+  // Loss recovery, as far as it decides what triggered a retransmission.
+  /** Recovery lasts until this offset is acknowledged; −∞ when none is on. */
+  recoveryPoint = Number.NEGATIVE_INFINITY;
+  /** The recovery began with a timeout. */
+  afterTimeout = false;
+  /** A tail loss probe is out and not answered. */
+  probing = false;
+  /** Bytes sent again above `acked` in this recovery. */
+  repeatedBytes = 0;
+
+  // Options, from SYN or learned. `mss` as this side announced it.
   mss = Number.NaN;
   windowScale = Number.NaN;
-  optionsKnown = false;
+  /** The SYN was seen with all its options: what it does not offer is absent, not unknown. */
+  synOptionsWhole = false;
   sackPermitted = false;
+  /** Largest payload of one segment as the SYNs agreed on it, timestamps not yet taken off. */
+  agreedMss = Number.NaN;
+  /** Not ruled out by what the SYNs offered. */
+  sackUsable = true;
   timestamps = false;
-  readonly holes = new RangeSet(SEQUENCE_HOLES);
+  /** Shift of the windows this side advertises; NaN while not known. */
+  shift = Number.NaN;
+  shiftInferred = false;
+  /** Votes per shift, made when there is something to infer. */
+  shiftVotes: Uint8Array | undefined;
+
+  // Frames captured twice.
+  readonly dataTwins = new TwinShare();
+  readonly ackTwins = new TwinShare();
+  /** Twins annotated as the network's that turned out to be the capture's. */
+  revisedTwins = 0;
 
   constructor(readonly id: number) {}
 
-  /** Takes an acknowledgement from the peer; returns the stream offset it names, NaN before the first segment. */
-  acknowledged(ack: number): number {
-    if (!this.started) return Number.NaN;
-    const offset = Math.min(unwrap(ack, this.nextSeq, this.sentMax), this.finOffset);
-    if (offset > this.sentMax + WINDOW_MAX_BYTES) return offset;
-    if (offset > this.acked) this.acked = offset;
-    return offset;
+  /** Payload of a full segment on the wire; NaN where neither identifications nor SYNs tell. */
+  get segmentBytes(): number {
+    const learned = this.ipIds.segmentBytes;
+    if (!Number.isNaN(learned)) return learned;
+    return this.agreedMss - (this.timestamps ? TIMESTAMP_BYTES : 0);
   }
 
-  /** Takes a segment this direction sent and annotates its row. */
-  sent(rows: SegmentRows, row: number, _tNs: number, _peer: Direction): void {
-    const flags = rows.flags[row]!;
-    const length = rows.payloadLen[row]!;
-    const first = (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0;
-    if (!this.started) {
-      this.started = true;
-      this.nextSeq = first;
-    }
-    if (flags & FLAG_SYN && !this.synSent) {
-      this.synSent = true;
-      this.initialSeq = rows.seq[row]!;
-    }
-    const start = unwrap(first, this.nextSeq, this.sentMax);
-    const end = start + length;
-    rows.offset[row] = start;
-    rows.newBytes[row] = 0;
-    if (Math.abs(start - this.sentMax) > WINDOW_MAX_BYTES) {
-      rows.verdict[row] = VERDICT_OUT_OF_WINDOW;
+  /** Sent and not acknowledged, as at the capture point. */
+  get outstanding(): number {
+    return this.sentMax - this.acked;
+  }
+
+  /** Smallest round trip of the whole loop, NaN while a half is missing. */
+  get roundTripMinNs(): number {
+    return this.ackLoopMinNs + this.echoLoopMinNs;
+  }
+
+  /** Smoothed round trip of the whole loop. */
+  get roundTripNs(): number {
+    if (this.isAtSender) return this.ackLoopNs + (this.echoLoopMinNs || 0);
+    return Math.max(this.echoLoopNs + (this.ackLoopMinNs || 0), this.ackLoopNs + (this.echoLoopMinNs || 0));
+  }
+
+  /** The capture point is so near to this side that its view and ours are the same. */
+  get isAtSender(): boolean {
+    const total = this.roundTripMinNs;
+    return !(total > ECHO_WORTHWHILE_NS) || this.echoLoopMinNs < AT_SENDER_SHARE * total;
+  }
+
+  /** Linux: smoothed round trip plus four deviations, these at least 200 ms (tcp_set_rto, TCP_RTO_MIN). */
+  get timeoutNs(): number {
+    const roundTrip = this.roundTripNs;
+    const deviation = this.isAtSender ? this.ackLoopVarNs : this.echoLoopVarNs;
+    return (Number.isNaN(roundTrip) ? 0 : roundTrip) + Math.max(200e6, 4 * deviation);
+  }
+
+  /** Offset of the first payload byte of a frame with this raw number; NaN before the first frame. */
+  offsetOf(seq: number, flags: number): number {
+    return this.started ? unwrap(seq, this.nextSeq, this.sentMax) + (flags & FLAG_SYN ? 1 : 0) : Number.NaN;
+  }
+
+  /** Offset that the acknowledgement number names; NaN before the first frame of this side. */
+  ackOffsetOf(ack: number): number {
+    return this.started ? Math.min(unwrap(ack, this.nextSeq, this.sentMax), this.finOffset) : Number.NaN;
+  }
+
+  /** A sample of the loop to the peer. Source of the weights: RFC 6298 §2. */
+  sampleAckLoop(sampleNs: number): void {
+    if (!(sampleNs >= this.ackLoopMinNs)) this.ackLoopMinNs = sampleNs;
+    if (Number.isNaN(this.ackLoopNs)) {
+      this.ackLoopNs = sampleNs;
+      this.ackLoopVarNs = sampleNs / 2;
       return;
     }
-    if (flags & FLAG_FIN && !this.finSent) {
-      this.finSent = true;
-      this.finOffset = end;
-    }
-    if (length === 0) {
-      rows.verdict[row] = flags & (FLAG_SYN | FLAG_FIN | FLAG_RST) ? VERDICT_CONTROL : VERDICT_NONE;
+    this.ackLoopVarNs += (Math.abs(sampleNs - this.ackLoopNs) - this.ackLoopVarNs) / 4;
+    this.ackLoopNs += (sampleNs - this.ackLoopNs) / 8;
+  }
+
+  /** A sample of the loop to this side. */
+  sampleEchoLoop(sampleNs: number): void {
+    if (!(sampleNs >= this.echoLoopMinNs)) this.echoLoopMinNs = sampleNs;
+    if (Number.isNaN(this.echoLoopNs)) {
+      this.echoLoopNs = sampleNs;
+      this.echoLoopVarNs = sampleNs / 2;
       return;
     }
-    this.dataFrames++;
-    const filled = this.holes.remove(start, end);
-    const beyond = Math.max(0, end - Math.max(start, this.sentMax));
-    if (start > this.sentMax) this.holes.merge(this.sentMax, start);
-    if (end > this.sentMax) {
-      this.sentMax = end;
-      this.nextSeq = advance(first, length);
+    this.echoLoopVarNs += (Math.abs(sampleNs - this.echoLoopNs) - this.echoLoopVarNs) / 4;
+    this.echoLoopNs += (sampleNs - this.echoLoopNs) / 8;
+  }
+
+  /** Remembers a frame that filled (part of) a hole. */
+  rememberFill(start: number, end: number, tsValue: number, ipId: number, tNs: number): void {
+    this.fills ??= new Float64Array(FILLS * 5);
+    const at = (this.fillCount++ % FILLS) * 5;
+    this.fills[at] = start;
+    this.fills[at + 1] = end;
+    this.fills[at + 2] = tsValue;
+    this.fills[at + 3] = ipId;
+    this.fills[at + 4] = tNs;
+  }
+
+  /** First word of the latest remembered fill that holds `offset`, −1 when there is none. */
+  findFill(offset: number): number {
+    const { fills } = this;
+    if (!fills) return -1;
+    for (let age = 1; age <= Math.min(this.fillCount, FILLS); age++) {
+      const at = ((this.fillCount - age) % FILLS) * 5;
+      if (fills[at]! <= offset && offset < fills[at + 1]!) return at;
     }
-    rows.newBytes[row] = filled + beyond;
-    rows.verdict[row] = beyond > 0 ? VERDICT_NEW : filled > 0 ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
+    return -1;
   }
 }

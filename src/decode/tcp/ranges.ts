@@ -42,6 +42,17 @@ export class RangeSet {
     return low;
   }
 
+  /** Adds [start, end), which lies above all others, with its notes. */
+  append(start: number, end: number, notes: readonly number[]): void {
+    const at = this.count;
+    this.#splice(at, 0, 1);
+    this.starts[at] = start;
+    this.ends[at] = end;
+    for (let n = 0; n < this.notes.length; n++) this.notes[n]![at] = notes[n]!;
+    this.bytes += end - start;
+    if (this.count > this.#limit) this.#joinClosest();
+  }
+
   /** Adds [start, end), joining it with everything it overlaps or touches. Returns the bytes that were not covered before. */
   merge(start: number, end: number): number {
     if (end <= start) return 0;

@@ -1,0 +1,205 @@
+// What an acknowledgement says about the data of the other side: how far it arrived, what arrived beyond, how much more
+// may be sent, and how long the round trip took.
+import type { PacketBatch } from '../../capture/packet-batch.js';
+import { FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
+import { CAPTURE_REORDER_NS } from './classify.js';
+import { type Direction, HOLE_ACKED_NS } from './direction.js';
+import { advance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
+
+/** A delayed acknowledgement says how long the peer waited, not how long the path is (Linux: at least 40 ms). */
+const DELAYED_ACK_NS = 35e6;
+/** Ticks in which acknowledgements are pooled where there are no timestamps. */
+const TICK_NS = 1e5;
+/** Smallest change of the raw window that a scale is inferred from. */
+const INFER_RAW_STEP = 8;
+const INFER_VOTES = 4;
+const SHIFT_MAX = 14;
+
+/**
+ * Takes the acknowledgement in `row`, sent by `peer`, for what `data` has sent.
+ *
+ * Fills ackOffset and unseenBytes, and loopNs where the acknowledgement answers a known frame.
+ */
+export function acknowledge(
+  batch: PacketBatch,
+  rows: SegmentRows,
+  row: number,
+  tNs: number,
+  data: Direction,
+  peer: Direction,
+): void {
+  const raw = rows.ack[row]!;
+  const flags = rows.flags[row]!;
+  if (!data.referenced) {
+    data.referenced = true;
+    data.nextSeq = raw;
+  }
+  let offset = unwrap(raw, data.nextSeq, data.sentMax);
+  if (offset > data.finOffset && data.finOffset >= data.sentMax) {
+    offset = data.finOffset;
+    data.finAcked = true;
+  }
+  rows.ackOffset[row] = data.started ? offset : Number.NaN;
+  if (offset < data.acked - WINDOW_MAX_BYTES || offset > data.sentMax + WINDOW_MAX_BYTES) return;
+  if (offset > data.sentMax) passUnseen(data, offset, raw, tNs);
+
+  const before = data.acked;
+  const rawWindow = rows.window[row]!;
+  if (Number.isNaN(before)) {
+    data.acked = offset;
+  } else if (offset > before) {
+    if (data.dataFrames > 0) rows.loopNs[row] = sampleLoop(data, before, offset, tNs);
+    inferShift(data, peer, offset - before, data.windowRaw - rawWindow, rows.payloadLen[row]!);
+    advanceTo(data, before, offset, tNs);
+  } else if (offset < before) {
+    return; // Older than what is known: its window and SACK blocks are older too.
+  } else if (data.sentMax > offset && rows.payloadLen[row] === 0 && (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) === 0) {
+    // RFC 5681 §2; with SACK the window may change at the same time.
+    const sacks = rows.sackBlocks[row]! > 0;
+    if (rawWindow === data.windowRaw || sacks) {
+      data.duplicateAcks++;
+      data.repeatedAcks++;
+    }
+  }
+  if ((flags & FLAG_RST) === 0) {
+    data.windowRaw = rawWindow;
+    data.windowClosed = rawWindow === 0;
+    // The window of a SYN is never scaled (RFC 7323 §2.2).
+    data.edge = offset + (flags & FLAG_SYN ? rawWindow : rawWindow === 0 ? 0 : rawWindow * 2 ** peer.shift);
+  }
+  if (rows.options[row]! & OPTION_SACK) takeBlocks(batch, rows, row, tNs, data, offset);
+  data.latestAckNs = tNs;
+  const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
+  data.known.passed(tNs, stamp, data.acked, data.edge);
+  if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) rows.unseenBytes[row] = declareUnseen(data, tNs);
+}
+
+/** The peer has bytes that the capture has not shown: they become a hole until they show up or are given up. */
+function passUnseen(data: Direction, offset: number, raw: number, tNs: number): void {
+  if (data.started) openHole(data, offset, tNs, -1, -1);
+  data.sentMax = offset;
+  data.nextSeq = raw;
+}
+
+/** Opens a hole from the highest offset to `end`; `tsValue` and `ipId` are those of the frame that reveals it, or −1. */
+export function openHole(data: Direction, end: number, tNs: number, tsValue: number, ipId: number): void {
+  const { holes } = data;
+  const start = data.sentMax;
+  holes.append(start, end, [tNs, tsValue, ipId, Number.NaN]);
+  data.transmitted.append(start, end - start, tNs, 0, 0, 0);
+  data.cleanFrom = end;
+}
+
+function advanceTo(data: Direction, before: number, offset: number, tNs: number): void {
+  data.acked = offset;
+  data.latestAdvanceNs = tNs;
+  data.repeatedAcks = 0;
+  data.probing = false;
+  data.repeatedBytes = Math.max(0, data.repeatedBytes - (offset - before));
+  data.transmitted.acknowledge(offset);
+  if (data.sacked.count > 0) data.sacked.remove(Number.NEGATIVE_INFINITY, offset);
+  if (offset >= data.recoveryPoint) {
+    data.recoveryPoint = Number.NEGATIVE_INFINITY;
+    data.afterTimeout = false;
+    data.repeatedBytes = 0;
+  }
+}
+
+/** Round trip from the capture point to the peer: the newest frame that this acknowledgement covers, if it is valid. */
+function sampleLoop(data: Direction, before: number, offset: number, tNs: number): number {
+  const { transmitted } = data;
+  let entry = transmitted.unacked;
+  while (entry < transmitted.next && transmitted.end(entry) <= offset) entry++;
+  // Offloaded frames are often acknowledged in part.
+  if (entry === transmitted.next || transmitted.start(entry) >= offset) entry--;
+  if (entry < transmitted.first || transmitted.sends(entry) !== 1) return Number.NaN;
+  if (transmitted.start(entry) < data.cleanFrom) return Number.NaN;
+  const sampleNs = tNs - transmitted.sentNs(entry);
+  const delayed =
+    sampleNs >= DELAYED_ACK_NS && offset - before < 2 * data.segmentBytes && entry === transmitted.next - 1;
+  if (sampleNs < 0 || (delayed && sampleNs > 2 * data.ackLoopMinNs)) return Number.NaN;
+  data.sampleAckLoop(sampleNs);
+  return sampleNs;
+}
+
+/**
+ * Learns the window scale of a connection whose SYNs are not in the capture.
+ *
+ * While the peer does not read, its right edge stands still: the window shrinks by just what is acknowledged, so the two
+ * changes differ by the scale.
+ */
+function inferShift(data: Direction, peer: Direction, ackedBytes: number, shrunkRaw: number, payload: number): void {
+  if (!Number.isNaN(peer.shift) && !peer.shiftInferred) return;
+  if (payload > 0 || data.windowRaw < 0 || shrunkRaw < INFER_RAW_STEP) return;
+  const shift = Math.round(Math.log2(ackedBytes / shrunkRaw));
+  if (shift < 0 || shift > SHIFT_MAX || Math.abs(ackedBytes - shrunkRaw * 2 ** shift) > 2 ** shift) return;
+  const votes = (peer.shiftVotes ??= new Uint8Array(SHIFT_MAX + 1));
+  if (votes[shift]! < 255) votes[shift]!++;
+  let best = 0;
+  for (let k = 1; k <= SHIFT_MAX; k++) if (votes[k]! > votes[best]!) best = k;
+  if (votes[best]! < INFER_VOTES) return;
+  peer.shift = best;
+  peer.shiftInferred = true;
+}
+
+/** SACK blocks: a block below what is acknowledged (or inside the next one) reports a duplicate and no new data. */
+function takeBlocks(
+  batch: PacketBatch,
+  rows: SegmentRows,
+  row: number,
+  tNs: number,
+  data: Direction,
+  acked: number,
+): void {
+  const { view } = batch;
+  const { sacked } = data;
+  const at = rows.sack[row]!;
+  for (let block = 0; block < rows.sackBlocks[row]!; block++) {
+    const left = unwrap(view.getUint32(at + 8 * block), data.nextSeq, data.sentMax);
+    const rightRaw = view.getUint32(at + 8 * block + 4);
+    const right = unwrap(rightRaw, data.nextSeq, data.sentMax);
+    if (left < acked || right <= left) continue;
+    if (right > data.sentMax) {
+      if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
+      passUnseen(data, right, rightRaw, tNs);
+    }
+    sacked.merge(left, right);
+  }
+}
+
+/** Gives up holes that were acknowledged a while ago: the peer has the bytes, so the capture lost them. */
+function declareUnseen(data: Direction, tNs: number): number {
+  const { holes } = data;
+  const ackedNs = holes.notes[HOLE_ACKED_NS]!;
+  const patienceNs = Math.max(CAPTURE_REORDER_NS, data.roundTripMinNs / 8 || 0);
+  let bytes = 0;
+  let hole = 0;
+  while (hole < holes.count && holes.starts[hole]! < data.acked) {
+    if (Number.isNaN(ackedNs[hole]!)) ackedNs[hole] = tNs;
+    if (tNs - ackedNs[hole]! <= patienceNs) hole++;
+    else bytes += giveUp(data, holes.starts[hole]!, Math.min(holes.ends[hole]!, data.acked));
+  }
+  return bytes;
+}
+
+/** Turns [start, end) from a hole into unseen bytes; returns how many. */
+export function giveUp(data: Direction, start: number, end: number): number {
+  const bytes = data.holes.remove(start, end);
+  data.unseen.merge(start, end);
+  data.unseenBytes += bytes;
+  return bytes;
+}
+
+/** Shifts every offset of `data` so that raw number `raw` becomes offset 0: the first byte seen. */
+export function rebase(data: Direction, raw: number): void {
+  const bytes = unwrap(raw, data.nextSeq, data.sentMax);
+  data.sentMax -= bytes;
+  data.acked -= bytes;
+  data.edge -= bytes;
+  data.known.rebase(bytes);
+  // What the peer acknowledged without the capture showing it was sent before the capture began.
+  if (data.sentMax < 0) {
+    data.nextSeq = advance(data.nextSeq, -data.sentMax);
+    data.sentMax = 0;
+  }
+}

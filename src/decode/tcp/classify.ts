@@ -1,0 +1,151 @@
+// Classification of segments that do not simply continue the stream (tables 1, 2 and 4 of the TCP reference).
+//
+// Reads a direction's state, changes nothing. The order of the tests is that of the tables: the first that holds decides.
+import {
+  TRIGGER_FAST,
+  TRIGGER_GO_BACK,
+  TRIGGER_PROBE,
+  TRIGGER_TIMEOUT,
+  TRIGGER_UNKNOWN,
+  VERDICT_KEEP_ALIVE,
+  VERDICT_LATE_ORIGINAL,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_NEW,
+  VERDICT_NONE,
+  VERDICT_REORDERED,
+  VERDICT_RETRANSMISSION,
+  VERDICT_WINDOW_PROBE,
+} from '../rows.js';
+import { type Direction, HOLE_FOUND_NS, HOLE_IP_ID, HOLE_TS_VALUE } from './direction.js';
+import { IpIds } from './ip-ids.js';
+
+/** An answer within this time after an acknowledgement is its doing: host stack and capture jitter. */
+export const ACK_CLOCKED_NS = 3e6;
+/** A capture of several queues may hold an acknowledgement before the data it acknowledges. */
+export const CAPTURE_REORDER_NS = 1e6;
+
+/**
+ * Whether a segment of at most one byte tests the peer instead of carrying data (table 4).
+ *
+ * Linux sends neither with payload: both are an empty segment one byte below what is acknowledged (tcp_xmit_probe_skb);
+ * BSD and Windows send a byte. Returns VERDICT_NONE when it is an ordinary segment.
+ */
+export function probeVerdict(sender: Direction, start: number, length: number): number {
+  if (Number.isNaN(sender.acked) || length > 1) return VERDICT_NONE;
+  const { acked, sentMax } = sender;
+  if (sender.windowClosed) {
+    const atEdge = length === 0 ? start === acked - 1 : start === acked || start === acked - 1 || start === sentMax;
+    return atEdge ? VERDICT_WINDOW_PROBE : VERDICT_NONE;
+  }
+  return start === sentMax - 1 && sentMax === acked && sender.dataFrames > 0 ? VERDICT_KEEP_ALIVE : VERDICT_NONE;
+}
+
+/**
+ * What a segment is whose first byte lies below the highest one sent (table 1, rows D1 to F6).
+ *
+ * @param tsValue timestamp value, −1 where the frame shows none
+ */
+export function verdictBelow(
+  sender: Direction,
+  start: number,
+  length: number,
+  tNs: number,
+  tsValue: number,
+  ipId: number,
+): number {
+  const { holes, transmitted } = sender;
+  const hole = holes.find(start);
+  if (hole < holes.count && holes.starts[hole]! <= start) return fillVerdict(sender, hole, tNs, tsValue, ipId);
+  if (sender.unseen.count > 0 && sender.unseen.covered(start, start + 1) > 0) return VERDICT_REORDERED;
+
+  // The latest copy of the first byte: what was sent in order, or what filled a hole later.
+  let copyTsValue = Number.NaN;
+  let copyIpId = -1;
+  let copyNs = Number.NaN;
+  let copyLength = -1;
+  const entry = transmitted.find(start);
+  if (entry < transmitted.next && transmitted.start(entry) <= start && transmitted.sends(entry) > 0) {
+    copyTsValue = transmitted.tsValue(entry);
+    copyIpId = transmitted.ipId(entry);
+    copyNs = transmitted.sentNs(entry);
+    copyLength = transmitted.end(entry) - transmitted.start(entry);
+  } else {
+    const fill = sender.findFill(start);
+    if (fill >= 0) {
+      const fills = sender.fills!;
+      copyTsValue = fills[fill + 2]!;
+      copyIpId = fills[fill + 3]!;
+      copyNs = fills[fill + 4]!;
+      copyLength = fills[fill + 1]! - fills[fill]!;
+    }
+  }
+  if (copyIpId < 0) return VERDICT_RETRANSMISSION;
+  const stamped = tsValue >= 0;
+  const sameTick = !stamped || tsValue === copyTsValue;
+  const { ipIds } = sender;
+  if (ipIds.constant) {
+    const soon = tNs - copyNs < 0.5 * sender.roundTripMinNs;
+    const noLossKnown = sender.sacked.count === 0 && sender.repeatedAcks === 0;
+    if (sameTick && length === copyLength && soon && noLossKnown) return VERDICT_NETWORK_DUPLICATE;
+  } else if (sameTick && ipId === copyIpId) return VERDICT_NETWORK_DUPLICATE;
+  if (stamped && tsValue !== copyTsValue) {
+    return ((tsValue - copyTsValue) | 0) < 0 ? VERDICT_LATE_ORIGINAL : VERDICT_RETRANSMISSION;
+  }
+  return ipIds.counting && !ipIds.constant && IpIds.isOlder(ipId, copyIpId)
+    ? VERDICT_LATE_ORIGINAL
+    : VERDICT_RETRANSMISSION;
+}
+
+/**
+ * Whether a segment that fills a hole is an original out of order or a retransmission.
+ *
+ * Without help from timestamps and identification time decides: a retransmission can be caused by the hole only after one
+ * whole round trip, wherever the capture point is.
+ */
+function fillVerdict(sender: Direction, hole: number, tNs: number, tsValue: number, ipId: number): number {
+  const { notes } = sender.holes;
+  const revealedBy = notes[HOLE_TS_VALUE]![hole]!;
+  const foundNs = notes[HOLE_FOUND_NS]![hole]!;
+  const revealedById = notes[HOLE_IP_ID]![hole]!;
+  if (revealedById < 0 && tNs - foundNs <= CAPTURE_REORDER_NS) return VERDICT_NEW;
+  if (tsValue >= 0 && revealedById >= 0 && tsValue !== revealedBy) {
+    return ((tsValue - revealedBy) | 0) < 0 ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
+  }
+  const { ipIds } = sender;
+  if (ipIds.counting && !ipIds.constant && revealedById >= 0) {
+    return IpIds.isOlder(ipId, revealedById) ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
+  }
+  return tNs - foundNs < 0.9 * sender.roundTripMinNs ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
+}
+
+/**
+ * What made the sender transmit [start, end) again (table 2).
+ *
+ * @param reactionNs time since the sender got the newest acknowledgement, NaN where not known
+ * @param sinceSentNs time since the range was sent before (or was found missing)
+ */
+export function triggerOf(
+  sender: Direction,
+  start: number,
+  end: number,
+  reactionNs: number,
+  sinceSentNs: number,
+): number {
+  const { sacked, sentMax } = sender;
+  const inRecovery = sender.recoveryPoint > Number.NEGATIVE_INFINITY;
+  const lossReported = inRecovery || sacked.count > 0 || sender.repeatedAcks > 0;
+  const ackClocked = reactionNs <= ACK_CLOCKED_NS + (sender.isAtSender ? 0 : 2 * sender.echoLoopVarNs);
+  const first = start <= sender.acked || Number.isNaN(sender.acked);
+  const timeoutNs = sender.timeoutNs;
+  if (!ackClocked || !lossReported) {
+    const waitedNs = Math.max(sinceSentNs, reactionNs);
+    // Linux sends at most one probe an episode, only while nothing is reported lost, and needs SACK for it
+    // (tcp_schedule_loss_probe). With one segment out it waits as long as the timer proper would.
+    const mayProbe = !inRecovery && !sender.probing && sacked.count === 0 && sender.sackUsable;
+    if (end === sentMax && mayProbe && waitedNs < 1.8 * timeoutNs) return TRIGGER_PROBE;
+    if (first && waitedNs >= 0.8 * timeoutNs) return TRIGGER_TIMEOUT;
+  }
+  // Linux counts by the state it is in, not by what reported the loss (tcp_xmit_retransmit_queue).
+  if (inRecovery && sender.afterTimeout) return TRIGGER_GO_BACK;
+  return lossReported ? TRIGGER_FAST : TRIGGER_UNKNOWN;
+}

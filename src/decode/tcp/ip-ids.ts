@@ -1,0 +1,80 @@
+// IpIds: what the IPv4 identification of one direction reveals.
+//
+// Linux counts a connected socket's packets in it, one a segment on the wire, acknowledgements included. Where that is so,
+// the identification orders frames, counts the segments behind offloaded frames, and shows packets that were lost before
+// the capture point even when their bytes are not missing. Other stacks send zero, or a counter shared with other traffic.
+
+/** Frames before a judgement. */
+const DECIDE_FRAMES = 8;
+/** Identifications that may be missing between two frames of a counting sender. */
+const STEP_MAX = 1024;
+/** Shortest payload a segment of an offloaded frame is thought to have. */
+const SEGMENT_MIN_BYTES = 500;
+const VOTES = 4;
+
+export class IpIds {
+  /** Identifications skipped and never seen: packets of this direction that did not reach the capture point. */
+  missing = 0;
+  #frames = 0;
+  #counting = 0;
+  #constant = 0;
+  #previous = 0;
+  #previousBytes = 0;
+  /** Identification after the highest one seen. */
+  #next = 0;
+  /** Bytes a segment carries, as the steps behind offloaded frames say, by majority. */
+  #segmentBytes = 0;
+  #votes = 0;
+
+  /** Each packet of this direction counts the identification on. */
+  get counting(): boolean {
+    return this.#frames < DECIDE_FRAMES ? this.#constant === 0 : this.#counting * 2 > this.#frames;
+  }
+
+  /** The field says nothing: IPv6, or the same value always. */
+  get constant(): boolean {
+    return this.#constant * 2 > this.#frames;
+  }
+
+  /** Bytes of payload in one segment on the wire as learned from offloaded frames; NaN while unsure. */
+  get segmentBytes(): number {
+    return this.#votes >= VOTES ? this.#segmentBytes : Number.NaN;
+  }
+
+  /** True when `a` was sent before `b`. */
+  static isOlder(a: number, b: number): boolean {
+    return ((a - b) << 16) >> 16 < 0;
+  }
+
+  /** Takes the next frame: its identification, payload bytes and segments on the wire. */
+  take(id: number, bytes: number, segments: number): void {
+    if (this.#frames === 0) {
+      this.#next = id;
+    } else {
+      const step = (id - this.#previous) & 0xffff;
+      if (step === 0) this.#constant++;
+      else if (step <= STEP_MAX) {
+        this.#counting++;
+        if (this.#previousBytes > SEGMENT_MIN_BYTES * step) this.#vote(this.#previousBytes / step);
+      }
+    }
+    this.#frames++;
+    const skipped = ((id - this.#next) << 16) >> 16;
+    if (skipped >= 0) {
+      this.missing += skipped;
+      this.#next = (id + segments) & 0xffff;
+    } else this.missing -= segments;
+    this.#previous = id;
+    this.#previousBytes = bytes;
+  }
+
+  /** Boyer and Moore's majority vote; only whole quotients can be segment sizes. */
+  #vote(segmentBytes: number): void {
+    if (!Number.isInteger(segmentBytes)) return;
+    if (segmentBytes === this.#segmentBytes) this.#votes = Math.min(this.#votes + 1, 1000);
+    else if (this.#votes === 0) {
+      this.#segmentBytes = segmentBytes;
+      this.#votes = 1;
+    } else this.#votes--;
+  }
+}

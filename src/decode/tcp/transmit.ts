@@ -1,0 +1,246 @@
+// What a frame says about the data of its own side: new bytes, a hole, or bytes that were sent before; and what its sender
+// knew when it sent it.
+import {
+  FLAG_ACK,
+  FLAG_FIN,
+  FLAG_RST,
+  FLAG_SYN,
+  OPTION_TIMESTAMP,
+  type SegmentRows,
+  TRIGGER_CONTROL,
+  TRIGGER_PROBE,
+  TRIGGER_TIMEOUT,
+  VERDICT_CONTROL,
+  VERDICT_LATE_ORIGINAL,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_NEW,
+  VERDICT_NONE,
+  VERDICT_OUT_OF_WINDOW,
+  VERDICT_REORDERED,
+  VERDICT_RETRANSMISSION,
+} from '../rows.js';
+import { openHole, rebase } from './acknowledge.js';
+import { probeVerdict, triggerOf, verdictBelow } from './classify.js';
+import { type Direction, HOLE_FOUND_NS } from './direction.js';
+import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
+
+/** A second frame within this distance confirms a jump that was not believed at first. */
+const CONFIRM_BYTES = 2 ** 24;
+/** A jump over bytes that the capture lost is believed when the stream could have carried them: 100 Gbit/s. */
+const BELIEVABLE_BYTES_PER_NS = 12.5;
+/** Acknowledged entries are kept at least this long. */
+const KEEP_NS = 500e6;
+/** Only a frame that follows the one before it soon tells the path's time and not the application's. */
+const STEADY_LOOPS = 2;
+const STEADY_NS = 1e6;
+
+/**
+ * Takes the frame in `row` as sent by `sender`.
+ *
+ * Fills offset, verdict, newBytes, trigger, segments, flight, pipe, room, reactionNs; loopNs when the row's
+ * acknowledgement gave none.
+ */
+export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Direction): void {
+  const flags = rows.flags[row]!;
+  const length = rows.payloadLen[row]!;
+  const first = (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0;
+  if (!sender.started) start(sender, first);
+  const stamped = (rows.options[row]! & OPTION_TIMESTAMP) !== 0;
+  if (stamped) sender.timestamps = true;
+  const from = unwrap(first, sender.nextSeq, sender.sentMax);
+  rows.offset[row] = from;
+  if (!isPlausible(sender, from, first, tNs, flags)) {
+    rows.verdict[row] = VERDICT_OUT_OF_WINDOW;
+    return;
+  }
+  const segmentBytes = sender.segmentBytes;
+  const segments = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
+  if (rows.ipVersion[row] === 4) sender.ipIds.take(rows.ipId[row]!, length, segments);
+  const { known } = sender;
+  let news = false;
+  if (flags & FLAG_ACK && stamped) news = known.echoed(rows.tsEcho[row]!);
+  else if (!stamped) news = known.arrived(tNs - (sender.echoLoopMinNs || 0));
+
+  if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
+    const again = takeControl(sender, flags, rows.seq[row]!, from + length);
+    if (length === 0) {
+      rows.verdict[row] = VERDICT_CONTROL;
+      if (again) rows.trigger[row] = TRIGGER_CONTROL;
+      return;
+    }
+  }
+  if (length <= 1) {
+    const probe = probeVerdict(sender, from, length);
+    rows.verdict[row] = probe;
+    if (length === 0 || (probe !== VERDICT_NONE && from < sender.sentMax)) return;
+  }
+  rows.segments[row] = segments;
+  takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
+  describeView(rows, row, tNs, sender, news && stamped);
+  sender.latestSentNs = tNs;
+}
+
+/** The first frame of a side fixes what offset 0 is. */
+function start(sender: Direction, first: number): void {
+  sender.started = true;
+  if (sender.referenced) rebase(sender, first);
+  else {
+    sender.referenced = true;
+    sender.nextSeq = first;
+  }
+}
+
+/**
+ * False for a frame so far from the others that it must be stale or forged. A jump ahead may also be a loss of the
+ * capture: believed when the time passed allows for it, or when a second frame confirms it.
+ */
+function isPlausible(sender: Direction, from: number, first: number, tNs: number, flags: number): boolean {
+  const jump = from - sender.sentMax;
+  if (jump <= WINDOW_MAX_BYTES) return !(from < sender.acked - WINDOW_MAX_BYTES);
+  if (flags & FLAG_RST) return false;
+  if (jump <= (tNs - sender.latestSentNs) * BELIEVABLE_BYTES_PER_NS) return true;
+  const confirmed = sender.suspectSeq >= 0 && Math.abs(seqDistance(sender.suspectSeq, first)) < CONFIRM_BYTES;
+  sender.suspectSeq = confirmed ? -1 : first;
+  return confirmed;
+}
+
+/** SYN, FIN and RST. True when it was sent before. */
+function takeControl(sender: Direction, flags: number, seq: number, end: number): boolean {
+  if (flags & FLAG_SYN) {
+    const again = sender.synSent && sender.initialSeq === seq;
+    sender.synSent = true;
+    sender.initialSeq = seq;
+    return again;
+  }
+  if (flags & FLAG_FIN) {
+    const again = sender.finSent && sender.finOffset === end;
+    sender.finSent = true;
+    sender.finOffset = end;
+    if (sender.finAcked === false && sender.sentMax === end + 1) forgetPhantom(sender, end);
+    return again;
+  }
+  return false;
+}
+
+/** The FIN's own number was acknowledged before the FIN was seen: no byte is missing there. */
+function forgetPhantom(sender: Direction, end: number): void {
+  if (sender.holes.remove(end, end + 1) === 0) return;
+  sender.finAcked = true;
+  sender.sentMax = end;
+  sender.nextSeq = advance(sender.nextSeq, -1);
+  sender.acked = Math.min(sender.acked, end);
+}
+
+function takeData(
+  rows: SegmentRows,
+  row: number,
+  tNs: number,
+  sender: Direction,
+  from: number,
+  length: number,
+  tsValue: number,
+): void {
+  const { transmitted } = sender;
+  const to = from + length;
+  const ipId = rows.ipId[row]!;
+  if (sender.dataFrames++ === 0) sender.firstDataNs = tNs;
+  let verdict: number = VERDICT_NEW;
+  let newBytes = length;
+  if (from < sender.sentMax) {
+    const top = Math.min(to, sender.sentMax);
+    verdict = verdictBelow(sender, from, length, tNs, tsValue, ipId);
+    if (verdict === VERDICT_RETRANSMISSION) noteRetransmission(rows, row, tNs, sender, from, to);
+    newBytes = to - top + takeFill(sender, from, top, tsValue, ipId, tNs);
+    if (verdict === VERDICT_RETRANSMISSION) transmitted.sentAgain(from, top, tNs, tsValue, ipId);
+  } else if (from > sender.sentMax) openHole(sender, from, tNs, tsValue, ipId);
+  if (to > sender.sentMax) {
+    const beyond = Math.max(from, sender.sentMax);
+    transmitted.retire(tNs - Math.max(KEEP_NS, 2 * sender.roundTripNs || 0));
+    transmitted.append(beyond, to - beyond, tNs, tsValue, ipId, 1);
+    sender.sentMax = to;
+    sender.nextSeq = (rows.seq[row]! + (rows.flags[row]! & FLAG_SYN ? 1 : 0) + length) >>> 0;
+  }
+  rows.newBytes[row] = newBytes;
+  if (rows.verdict[row] === VERDICT_NONE) rows.verdict[row] = verdict;
+}
+
+/** Bytes of [from, to) seen for the first time, though they lie below the highest offset. */
+function takeFill(sender: Direction, from: number, to: number, tsValue: number, ipId: number, tNs: number): number {
+  let bytes = 0;
+  if (sender.holes.count > 0) bytes = sender.holes.remove(from, to);
+  if (sender.unseen.count > 0) {
+    const late = sender.unseen.remove(from, to);
+    sender.unseenBytes -= late;
+    bytes += late;
+  }
+  if (bytes > 0) {
+    sender.rememberFill(from, to, tsValue, ipId, tNs);
+    sender.cleanFrom = sender.sentMax;
+  }
+  return bytes;
+}
+
+/** What triggered it, and the recovery it begins or belongs to. */
+function noteRetransmission(
+  rows: SegmentRows,
+  row: number,
+  tNs: number,
+  sender: Direction,
+  from: number,
+  to: number,
+): void {
+  const { holes, transmitted } = sender;
+  const hole = holes.find(from);
+  const inHole = hole < holes.count && holes.starts[hole]! <= from;
+  const entry = transmitted.find(from);
+  const beforeNs = inHole
+    ? holes.notes[HOLE_FOUND_NS]![hole]!
+    : entry < transmitted.next && transmitted.start(entry) <= from
+      ? transmitted.sentNs(entry)
+      : Number.NaN;
+  const trigger = triggerOf(sender, from, to, reactionOf(sender, tNs), tNs - beforeNs);
+  rows.trigger[row] = trigger;
+  sender.cleanFrom = sender.sentMax;
+  if (trigger === TRIGGER_PROBE) sender.probing = true;
+  else if (trigger === TRIGGER_TIMEOUT || sender.recoveryPoint === Number.NEGATIVE_INFINITY) {
+    sender.recoveryPoint = sender.sentMax;
+    sender.afterTimeout = trigger === TRIGGER_TIMEOUT;
+    sender.repeatedBytes = 0;
+  }
+  sender.repeatedBytes += to - from;
+}
+
+/** Time since the sender got the newest acknowledgement, as far as the capture point can tell. */
+function reactionOf(sender: Direction, tNs: number): number {
+  if (sender.isAtSender) return tNs - sender.latestAckNs;
+  return tNs - sender.known.passedNs - sender.echoLoopMinNs;
+}
+
+/** Fills what the sender knew when it sent the row. */
+function describeView(rows: SegmentRows, row: number, tNs: number, sender: Direction, news: boolean): void {
+  const { known, sacked } = sender;
+  const near = sender.isAtSender;
+  const acked = near ? sender.acked : known.acked;
+  const edge = near ? sender.edge : known.edge;
+  const flight = sender.sentMax - acked;
+  rows.flight[row] = flight;
+  rows.room[row] = edge - sender.sentMax;
+  rows.reactionNs[row] = reactionOf(sender, tNs);
+  if (sacked.count === 0) {
+    rows.pipe[row] = flight;
+  } else {
+    // RFC 6675 §4: above the highest SACKed byte all is out; below it only what was sent again.
+    const top = sacked.ends[sacked.count - 1]!;
+    const missing = top - sender.acked - sacked.bytes;
+    rows.pipe[row] = Math.min(flight, sender.sentMax - top + Math.min(sender.repeatedBytes, missing));
+  }
+  if (!news || rows.verdict[row] === VERDICT_NETWORK_DUPLICATE || rows.verdict[row] === VERDICT_LATE_ORIGINAL) return;
+  if (rows.verdict[row] === VERDICT_REORDERED) return;
+  const sampleNs = tNs - known.passedNs;
+  const steadyNs = Math.max(STEADY_NS, STEADY_LOOPS * sender.echoLoopMinNs || 0);
+  const gapNs = tNs - sender.latestSentNs;
+  if (!(sampleNs >= sender.echoLoopMinNs)) sender.echoLoopMinNs = sampleNs;
+  if (gapNs > steadyNs) return;
+  sender.sampleEchoLoop(sampleNs);
+  if (Number.isNaN(rows.loopNs[row]!)) rows.loopNs[row] = sampleNs;
+}
