@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { Analysis, type Results } from '../analyze.js';
 import { AnomalyLog } from '../anomaly.js';
-import { openFiles } from '../capture/source.js';
+import { openFiles, openStream } from '../capture/source.js';
 import { noFrames, twoOutputsToStdout } from '../errors.js';
 import { deliver, toReport } from './deliver.js';
 import type { CliIo } from './io.js';
@@ -48,7 +48,9 @@ export async function analyzeFiles(
   io: CliIo,
 ): Promise<Results> {
   const log = new AnomalyLog();
-  const source = await openFiles(files, log, { stdin: io.stdin });
+  const source = await (files.length === 1 && files[0] === '-'
+    ? openStream('-', io.stdin, log)
+    : openFiles(files, log));
   const analysis = new Analysis(log, options);
   const progress = new ProgressBar(io, options.quiet ?? false);
   try {

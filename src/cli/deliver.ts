@@ -1,6 +1,6 @@
 // From results to what the user asked for: report, findings, models, and every kind of output.
 import type { Results } from '../analyze.js';
-import { buildReport } from '../report/build.js';
+import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
 import { redact } from '../report/redact.js';
 import type { ReportData } from '../report/report.js';
@@ -13,7 +13,7 @@ import { VERSION } from './version.js';
 
 /** The whole result with models and findings, redacted when asked. */
 export function toReport(results: Results, options: AnalysisOptions & OutputOptions): ReportData {
-  const report = buildReport(results, VERSION);
+  const report = reportFrom(results, VERSION);
   return judge(report, options);
 }
 

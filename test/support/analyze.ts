@@ -2,8 +2,8 @@
 import type { Readable } from 'node:stream';
 import { Analysis, type AnalysisOptions, type Results } from '../../src/analyze.js';
 import { AnomalyLog } from '../../src/anomaly.js';
-import { openFiles } from '../../src/capture/source.js';
-import { buildReport } from '../../src/report/build.js';
+import { openFiles, openStream } from '../../src/capture/source.js';
+import { reportFrom } from '../../src/report/from-results.js';
 import { modelMigration } from '../../src/report/models/index.js';
 import type { ReportData } from '../../src/report/report.js';
 import { diagnose } from '../../src/report/rules/engine.js';
@@ -16,7 +16,9 @@ export interface ReadSetting extends AnalysisOptions {
 /** Every stage, from files to results. */
 export async function analyzeFiles(paths: readonly string[], setting: ReadSetting = {}): Promise<Results> {
   const log = new AnomalyLog();
-  const source = await openFiles(paths, log, setting);
+  const { stdin, chunkBytes } = setting;
+  const options = chunkBytes === undefined ? {} : { chunkBytes };
+  const source = await (stdin ? openStream('-', stdin, log, options) : openFiles(paths, log, options));
   const analysis = new Analysis(log, setting);
   for await (const batch of source.batches()) analysis.push(batch);
   source.close();
@@ -25,7 +27,7 @@ export async function analyzeFiles(paths: readonly string[], setting: ReadSettin
 
 /** The report as `migscope analyze --json` writes it. */
 export async function reportOn(paths: string | readonly string[], setting: ReadSetting = {}): Promise<ReportData> {
-  const report = buildReport(await analyzeFiles(typeof paths === 'string' ? [paths] : paths, setting), '0.0.0-test');
+  const report = reportFrom(await analyzeFiles(typeof paths === 'string' ? [paths] : paths, setting), '0.0.0-test');
   for (const migration of report.migrations) migration.models = modelMigration(report, migration);
   report.findings = diagnose(report);
   return report;

@@ -1,0 +1,51 @@
+// Results of an analysis → ReportData: the facts about the capture as a whole, and what goes into which table.
+import type { Results } from '../analyze.js';
+import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
+import { buildReport } from './build.js';
+import type { ReportData } from './report.js';
+
+/**
+ * The report of a finished analysis, without findings and models (see `diagnose` and `modelMigration`).
+ *
+ * @param version  of the program that makes it
+ */
+export function reportFrom(results: Results, version: string): ReportData {
+  const { capture, frames, wireBytes, durationNs } = results;
+  return buildReport(
+    {
+      capture: {
+        inputs: capture.inputs,
+        start: capture.epochNs === null ? null : rfc3339(capture.epochNs),
+        durationNs,
+        frames,
+        wireBytes,
+        vantage: vantageOf(results),
+      },
+      anomalies: results.anomalies,
+      tcp: results.tcp,
+      udp: results.udp,
+      migration: results.migration,
+      tables: { signals: results.signals },
+    },
+    version,
+  );
+}
+
+/** Where the capture was taken, seen from the migration; from the connection with most bytes where there is none. */
+function vantageOf({ tcp, migration }: Results): Vantage {
+  const channels = new Set(migration.channels.filter((channel) => channel.migration !== null).map((c) => c.connection));
+  const bytes = ({ directions: [a, b] }: TcpConnection): number => a.uniqueBytes + b.uniqueBytes;
+  const candidates = tcp.connections.filter((connection) => channels.size === 0 || channels.has(connection.id));
+  let best: TcpConnection | undefined;
+  for (const connection of candidates) {
+    if (connection.vantage !== 'unknown' && (!best || bytes(connection) > bytes(best))) best = connection;
+  }
+  return best?.vantage ?? 'unknown';
+}
+
+/** ns since 1970 → '2026-01-31T12:00:00.123456789Z'. */
+export function rfc3339(epochNs: bigint): string {
+  const seconds = epochNs / 1_000_000_000n;
+  const fraction = (epochNs % 1_000_000_000n).toString().padStart(9, '0');
+  return new Date(Number(seconds) * 1000).toISOString().replace(/\.\d+Z$/, `.${fraction}Z`);
+}
