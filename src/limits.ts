@@ -38,6 +38,8 @@ export const REASSEMBLY_SEGMENTS = 65_536;
 export const CURSOR_BYTES = 64 << 10;
 /** Bytes searched for a migration in a stream joined midway. Beyond: nobody wants the stream. */
 export const RESYNC_SEARCH_BYTES = 4 << 20;
+/** Streams joined midway that are searched at the same time. Beyond: further ones are left alone. */
+export const STREAM_SEARCHES = 256;
 /** Transmitted ranges remembered per direction for classification. Beyond: neighbours merge and only times are lost. */
 export const TRANSMITTED_SEGMENTS = 1 << 20;
 /** Never-seen ranges per direction. Beyond: the closest two merge and the direction is marked approximate. */

@@ -3,11 +3,17 @@
 // It implements the transport's StreamConsumer on one side and resumes a StreamReader's generators on the other. Bytes
 // are handed on as views; a remainder too short for the decoder's next read is copied by the cursor. Where the decoder
 // lost its place, the driver runs its `resync` and accounts for the bytes in between.
-import type { AnomalyLog } from '../anomaly.js';
+import type { AnomalyCode, AnomalyLog } from '../anomaly.js';
 import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
 import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';
 import { RESYNC_SEARCH_BYTES } from '../limits.js';
-import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+import { mainChannel, reconnection } from './main-channel.js';
+import { preempt } from './preempt.js';
+import type { MigrationSink, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
+import { returnPath } from './return-path.js';
+
+/** All stream protocols, in the order in which they are asked. Those with a magic come before those without. */
+export const DECODERS: readonly StreamDecoder[] = [mainChannel, returnPath, reconnection, preempt];
 
 /** What the driver knows of a stream's bytes. */
 export interface StreamAccount {
@@ -47,14 +53,16 @@ export class StreamDriver implements StreamConsumer {
   /**
    * @param joined  true when the stream is joined midway: the decoder searches before it reads
    */
-  constructor(decoder: StreamDecoder, sink: MigrationSink, direction: number, log: AnomalyLog, joined: boolean) {
+  constructor(decoder: StreamDecoder, sink: MigrationSink, context: StreamContext, log: AnomalyLog, joined: boolean) {
+    const { direction } = context;
     this.#sink = sink;
     this.#direction = direction;
     this.#log = log;
-    this.#reader = decoder.open(sink, (code, detail) => {
+    const note = (code: AnomalyCode, detail: string): void => {
       const { offset, tNs, frame } = this.#cursor;
       log.note(code, { direction, streamOffset: offset, tNs, frame, detail });
-    });
+    };
+    this.#reader = decoder.open(sink, note, context);
     this.#proven = !joined;
     this.#reading = joined ? (this.#reader.resync?.(this.#cursor) ?? null) : this.#reader.decode(this.#cursor);
   }
@@ -115,6 +123,7 @@ export class StreamDriver implements StreamConsumer {
     cursor.ended = true;
     this.ended = cause;
     this.endNs = cursor.tNs;
+    this.#sink.streamEnd(offset, cursor.tNs);
     // A decoder may look ahead further than the stream goes: it is asked again what it makes of the remainder.
     while (this.#reading) this.#step(false);
     if (this.#lostAt < offset) {

@@ -122,6 +122,8 @@ export interface MigrationSink {
   sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void;
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */
   blind(offset: number, resumed: number, tNs: number): void;
+  /** The stream is over; `offset` is its length, `tNs` when its last byte was seen. */
+  streamEnd(offset: number, tNs: number): void;
 }
 
 /** Notes damage at the place where the stream stands. */
@@ -140,8 +142,9 @@ export interface StreamContext {
   readonly fromStart: boolean;
   /** What session.ts knows of the reverse direction: its decoder's id, or null. */
   readonly reverse: string | null;
-  /** Names of the RAM blocks of migrations between the same hosts and port that could own this stream. */
+  /** Names of the RAM blocks, and page size where known, of the migration that could own this stream. */
   readonly knownBlocks: ReadonlySet<string>;
+  readonly pageSize: number | null;
 }
 
 /** One kind of stream: how to recognise it and how to read it. Stateless; `open` makes the state. */
@@ -150,7 +153,7 @@ export interface StreamDecoder {
   readonly channel: ChannelKind;
   /** Looks at the first bytes, `buffer[start, end)`; see Probe. Must say 'no' to anything that is not surely its own. */
   probe(buffer: Uint8Array, start: number, end: number, context: StreamContext): Probe;
-  open(sink: MigrationSink, note: NoteDamage): StreamReader;
+  open(sink: MigrationSink, note: NoteDamage, context: StreamContext): StreamReader;
 }
 
 /** Reads one stream. */

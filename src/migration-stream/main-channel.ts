@@ -1,0 +1,586 @@
+// Main channel: file header, configuration, sections, commands, end mark, description.
+//
+// Sections have no length. RAM and a few others delimit themselves; all other device state ends where its footer (0x7e
+// and the section's id) is followed by something that can only be the next element. The description at the end of a
+// pre-copy stream lists the sizes QEMU measured while writing, and checks every end found that way. Machine types up to
+// 2.3 send neither configuration nor footers: there the next section's header is searched for instead.
+// Source: QEMU migration/savevm.c, qemu_loadvm_state_main(), qemu_savevm_state_complete_precopy(); docs/ has the versions.
+import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import { CURSOR_BYTES, DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
+import { describedDevices } from './description.js';
+import { bodyReader } from './iterables.js';
+import { NOT_A_RECORD, RamReader, TOO_SHORT_TO_TELL } from './ram.js';
+import type {
+  MigrationSink,
+  NoteDamage,
+  ReadEnd,
+  RecordPlace,
+  Section,
+  SectionKind,
+  StreamContext,
+  StreamDecoder,
+  StreamReader,
+} from './records.js';
+import {
+  CMD_PACKAGED,
+  CMD_PING,
+  CMD_POSTCOPY_ADVISE,
+  CMD_POSTCOPY_RAM_DISCARD,
+  CMD_POSTCOPY_RUN,
+  COMMANDS,
+  QEMU_VM_COMMAND,
+  QEMU_VM_CONFIGURATION,
+  QEMU_VM_EOF,
+  QEMU_VM_FILE_MAGIC,
+  QEMU_VM_FILE_VERSION,
+  QEMU_VM_SECTION_END,
+  QEMU_VM_SECTION_FOOTER,
+  QEMU_VM_SECTION_FULL,
+  QEMU_VM_SECTION_PART,
+  QEMU_VM_SECTION_START,
+  QEMU_VM_SUBSECTION,
+  QEMU_VM_VMDESCRIPTION,
+} from './wire.js';
+
+/** Ids are a counter over registered devices: small. */
+const SECTION_ID_LIMIT = 65_536;
+/** Longest section header: type, id, name, instance, version. */
+const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
+/** Records that must follow each other before the search after a gap is believed. */
+const CONSISTENT_RECORDS = 4;
+/** Machine types are short; QEMU would allocate whatever is announced. */
+const MACHINE_TYPE_BYTES = 255;
+
+export const mainChannel: StreamDecoder = {
+  id: 'main',
+  channel: 'main',
+  probe(buffer, start, end, context) {
+    const magic = [0x51, 0x45, 0x56, 0x4d, 0, 0, 0, QEMU_VM_FILE_VERSION];
+    for (let i = 0; i < magic.length; i++) {
+      if (start + i === end) return 'more';
+      if (buffer[start + i] !== magic[i]) return context.fromStart ? 'no' : 'search';
+    }
+    return 'yes';
+  },
+  open: (sink, note, context) => new MainChannelReader(sink, note, context),
+};
+
+/** After a post-copy pause the source reconnects, sends no header and begins with RECV_BITMAP (9 on 3.0). */
+export const reconnection: StreamDecoder = {
+  id: 'main',
+  channel: 'main',
+  probe(buffer, start, end, context) {
+    if (context.knownBlocks.size === 0 || buffer[start] !== QEMU_VM_COMMAND) return 'no';
+    if (end - start < 6) return 'more';
+    const command = (buffer[start + 1]! << 8) | buffer[start + 2]!;
+    const length = (buffer[start + 3]! << 8) | buffer[start + 4]!;
+    return (command === 10 || command === 9) && length === buffer[start + 5]! + 1 ? 'yes' : 'no';
+  },
+  open: mainChannel.open,
+};
+
+interface KnownSection {
+  readonly name: string;
+  readonly instance: number;
+  readonly version: number;
+  ended: boolean;
+}
+
+class MainChannelReader implements StreamReader {
+  readonly #sink: MigrationSink;
+  readonly #note: NoteDamage;
+  readonly #ram: RamReader;
+  readonly #sections = new Map<number, KnownSection>();
+  #ramId: number | null = null;
+  #headerRead = false;
+  /** Whether sections end with footers: as the configuration suggests, then as the first section shows. */
+  #footers = true;
+  #footersSeen = false;
+  /** Offset behind the post-copy package being read; NaN outside. */
+  #packageEnd = Number.NaN;
+  #ended = false;
+  /** RAM records are the next thing: the search after a gap stopped inside a section. */
+  #insideRam = false;
+  /** Lengths of opaque bodies as found by their footers, by name and instance, until the description checks them. */
+  readonly #bodyLengths = new Map<string, number>();
+
+  constructor(sink: MigrationSink, note: NoteDamage, context: StreamContext) {
+    this.#sink = sink;
+    this.#note = note;
+    this.#ram = new RamReader(sink, note);
+    if (context.pageSize !== null) this.#ram.setPageSize(context.pageSize);
+  }
+
+  *decode(stream: ByteCursor): Reading<ReadEnd> {
+    if (!this.#headerRead && !(yield* this.#header(stream))) return stream.ended ? 'end' : 'desync';
+    if (this.#insideRam) {
+      this.#insideRam = false;
+      const section = this.#section('part', this.#ramId ?? 0, this.#place(stream));
+      this.#sink.sectionStart(section);
+      if ((yield* this.#body(stream, section)) === 'desync') return 'desync';
+    }
+    for (;;) {
+      if (stream.offset >= this.#packageEnd) this.#packageEnd = Number.NaN;
+      if (this.#ended && !(yield* want(stream, 1))) return 'end';
+      const packageEnd = this.#packageEnd;
+      const result = yield* this.#element(stream);
+      if (result === 'done') return 'end';
+      if (result === 'desync') {
+        if (stream.ended) return 'end';
+        // What is inside a package has a known end: go on there.
+        if (Number.isNaN(packageEnd) || stream.offset > packageEnd) return 'desync';
+        stream.skip(packageEnd - stream.offset);
+      }
+    }
+  }
+
+  /**
+   * Moves on until the place is proven: a chain of RAM records, or a section's footer followed by a plausible element.
+   * Page contents can look like either by chance or because the guest itself holds migration streams, so one match does
+   * not count.
+   */
+  *resync(stream: ByteCursor): Reading<boolean> {
+    this.#headerRead = true;
+    this.#packageEnd = Number.NaN;
+    this.#ram.afterGap();
+    const reach = Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * (this.#ram.pageSize + 32) + HEADER_BYTES);
+    for (;;) {
+      const whole = yield* want(stream, reach);
+      if (!whole) {
+        if (!stream.ended) continue;
+        if (stream.available === 0) return false;
+      }
+      const { buffer, end } = stream;
+      const last = whole ? end - reach : end;
+      for (let at = stream.position; at <= last; at++) {
+        const found = this.#provenAt(buffer, at, end);
+        if (found === 'no') continue;
+        stream.position = at;
+        this.#insideRam = found === 'ram';
+        if (found === 'footer') stream.skip(5);
+        return true;
+      }
+      stream.position = whole ? last + 1 : end;
+    }
+  }
+
+  /** What, if anything, certainly begins at `buffer[at]`. */
+  #provenAt(buffer: Uint8Array, at: number, end: number): 'no' | 'ram' | 'footer' {
+    if (buffer[at] === QEMU_VM_SECTION_FOOTER) {
+      return this.#isFooter(buffer, at, end, null) === 'yes' ? 'footer' : 'no';
+    }
+    // RAM words begin with a zero byte: no guest has 2^56 bytes.
+    if (buffer[at] !== 0) return 'no';
+    let records = 0;
+    for (let next = at; records < CONSISTENT_RECORDS; records++) {
+      const length = this.#ram.measure(buffer, next, end);
+      if (length === NOT_A_RECORD || length === TOO_SHORT_TO_TELL) return 'no';
+      next += length;
+      // The end of a body is proof by itself: eight bytes of EOS, five of footer, then the next element.
+      if (length === 8) return this.#isFooter(buffer, next, end, null) === 'yes' ? 'ram' : 'no';
+    }
+    return 'ram';
+  }
+
+  #place(stream: ByteCursor): RecordPlace {
+    return { offset: stream.offset, tNs: stream.tNs, frame: stream.frame };
+  }
+
+  #section(kind: SectionKind, id: number, place: RecordPlace): Section {
+    const known = this.#sections.get(id);
+    return {
+      ...place,
+      kind,
+      id,
+      name: known?.name ?? (this.#ramId === null || id === this.#ramId ? 'ram' : ''),
+      instance: known?.instance ?? 0,
+      version: known?.version ?? 0,
+      packaged: !Number.isNaN(this.#packageEnd),
+    };
+  }
+
+  *#header(stream: ByteCursor): Reading<boolean> {
+    if (!(yield* want(stream, 9))) return false;
+    if (stream.peek(0) === QEMU_VM_COMMAND) {
+      // A reconnection after a post-copy pause goes on where the broken connection stopped.
+      this.#headerRead = true;
+      return true;
+    }
+    if (stream.u32() !== QEMU_VM_FILE_MAGIC || stream.u32() !== QEMU_VM_FILE_VERSION) {
+      this.#note('stream/bad-header', 'magic or version');
+      return false;
+    }
+    this.#headerRead = true;
+    this.#footers = stream.peek(0) === QEMU_VM_CONFIGURATION;
+    if (!this.#footers) return true;
+    const place = this.#place(stream);
+    stream.skip(1);
+    if (!(yield* want(stream, 4))) return false;
+    const length = stream.u32();
+    if (length > MACHINE_TYPE_BYTES) {
+      this.#note('stream/bad-header', `machine type of ${length} bytes`);
+      return false;
+    }
+    if (!(yield* want(stream, length))) return false;
+    const machineType = stream.text(length);
+    let pageBits: number | null = null;
+    const capabilities: string[] = [];
+    // Subsections have no length; the next element can only be 0x01, 0x04 or 0x08.
+    for (;;) {
+      if (!(yield* want(stream, 1)) || stream.peek(0) !== QEMU_VM_SUBSECTION) break;
+      if (!(yield* want(stream, 2))) return false;
+      const nameLength = stream.peek(1);
+      if (!(yield* want(stream, 2 + nameLength + 4))) return false;
+      stream.skip(2);
+      const name = stream.text(nameLength);
+      stream.skip(4);
+      if (name === 'configuration/target-page-bits') {
+        if (!(yield* want(stream, 4))) return false;
+        pageBits = stream.u32();
+      } else if (name === 'configuration/capabilities') {
+        if (!(yield* want(stream, 4))) return false;
+        for (let left = Math.min(stream.u32(), 255); left > 0; left--) {
+          if (!(yield* want(stream, 1))) return false;
+          const capabilityLength = stream.u8();
+          if (!(yield* want(stream, capabilityLength))) return false;
+          capabilities.push(stream.text(capabilityLength));
+        }
+      } else if (name === 'configuration/uuid') {
+        stream.skip(16);
+      } else {
+        this.#note('stream/bad-header', `configuration subsection ${name}`);
+        return false;
+      }
+    }
+    if (pageBits !== null && pageBits >= 10 && pageBits <= 16) this.#ram.setPageSize(2 ** pageBits);
+    this.#ram.ignoreShared = capabilities.includes('x-ignore-shared');
+    this.#sink.configuration({ ...place, machineType, pageBits, capabilities });
+    return true;
+  }
+
+  /** One section, command, end mark or description. */
+  *#element(stream: ByteCursor): Reading<ReadEnd | 'done'> {
+    if (!(yield* want(stream, 1))) return 'desync';
+    const place = this.#place(stream);
+    const type = stream.u8();
+    switch (type) {
+      case QEMU_VM_SECTION_START:
+      case QEMU_VM_SECTION_FULL:
+        return yield* this.#announced(stream, type === QEMU_VM_SECTION_START ? 'start' : 'full', place);
+      case QEMU_VM_SECTION_PART:
+      case QEMU_VM_SECTION_END:
+        return yield* this.#continued(stream, type === QEMU_VM_SECTION_PART ? 'part' : 'end', place);
+      case QEMU_VM_COMMAND:
+        return yield* this.#command(stream, place);
+      case QEMU_VM_EOF:
+        this.#ended = true;
+        this.#sink.endMark(place);
+        return 'end';
+      case QEMU_VM_VMDESCRIPTION:
+        return yield* this.#description(stream, place);
+      default:
+        this.#note('stream/unknown-section', `element type 0x${type.toString(16)}`);
+        return 'desync';
+    }
+  }
+
+  /** START or FULL: the header names the section. */
+  *#announced(stream: ByteCursor, kind: SectionKind, place: RecordPlace): Reading<ReadEnd> {
+    if (!(yield* want(stream, 5))) return 'desync';
+    const id = stream.u32();
+    const nameLength = stream.u8();
+    if (!(yield* want(stream, nameLength + 8))) return 'desync';
+    const name = stream.text(nameLength);
+    const instance = stream.u32();
+    const version = stream.u32();
+    if (id >= SECTION_ID_LIMIT || nameLength === 0) {
+      this.#note('stream/bad-record', `section header ${id} '${name}'`);
+      return 'desync';
+    }
+    const known = this.#sections.get(id);
+    // An iterable device may have a second, non-iterable part under the same id and name (VFIO).
+    if (known && (known.name !== name || kind === 'start')) {
+      this.#note('stream/invariant', `section id ${id} announced again as '${name}'`);
+    }
+    if (known || this.#sections.size < STREAM_RECORDS) {
+      this.#sections.set(id, { name, instance, version, ended: known?.ended ?? kind === 'full' });
+    }
+    if (name === 'ram' && kind === 'start') this.#ramId = id;
+    const section = this.#section(kind, id, place);
+    this.#sink.sectionStart(section);
+    return yield* this.#body(stream, section);
+  }
+
+  /** PART or END of a section that START announced. */
+  *#continued(stream: ByteCursor, kind: SectionKind, place: RecordPlace): Reading<ReadEnd> {
+    if (!(yield* want(stream, 4))) return 'desync';
+    const id = stream.u32();
+    const known = this.#sections.get(id);
+    if (!known && this.#sections.size > 0 && this.#ramId !== null) {
+      this.#note('stream/unknown-section', `section id ${id} was not announced`);
+      return 'desync';
+    }
+    if (known?.ended) this.#note('stream/invariant', `section '${known.name}' goes on after its end`);
+    if (known && kind === 'end') known.ended = true;
+    // Joined midway: the only section that is iterated over and over is RAM.
+    this.#ramId ??= id;
+    const section = this.#section(kind, id, place);
+    this.#sink.sectionStart(section);
+    return yield* this.#body(stream, section);
+  }
+
+  /** The body of `section` and its footer. */
+  *#body(stream: ByteCursor, section: Section): Reading<ReadEnd> {
+    if (section.name === 'ram' && section.kind !== 'full') {
+      if ((yield* this.#ram.records(stream)) === 'desync') return 'desync';
+      if (stream.ended && stream.available === 0 && stream.owed > 0) return 'desync';
+    } else {
+      const read = bodyReader(section.name, section.kind);
+      if (!read) return yield* this.#opaqueBody(stream, section);
+      if (!(yield* read(stream, section.kind))) {
+        if (!stream.ended) this.#note('stream/bad-record', `body of section '${section.name}'`);
+        return 'desync';
+      }
+    }
+    if (!this.#footersSeen) {
+      if (!(yield* want(stream, 1))) return 'desync';
+      this.#footers = stream.peek(0) === QEMU_VM_SECTION_FOOTER;
+      this.#footersSeen = true;
+    }
+    if (this.#footers && !(yield* this.#footer(stream, section.id))) return 'desync';
+    this.#finishSection(stream, section, true);
+    return 'end';
+  }
+
+  *#footer(stream: ByteCursor, id: number): Reading<boolean> {
+    if (!(yield* want(stream, 5))) return false;
+    const type = stream.peek(0);
+    if (type !== QEMU_VM_SECTION_FOOTER) {
+      this.#note('stream/footer-mismatch', `0x${type.toString(16)} where the footer of section ${id} belongs`);
+      return false;
+    }
+    stream.skip(1);
+    const named = stream.u32();
+    if (named !== id && this.#sections.has(id)) {
+      this.#note('stream/footer-mismatch', `footer of section ${named} ends section ${id}`);
+      return false;
+    }
+    return true;
+  }
+
+  #finishSection(stream: ByteCursor, section: Section, exact: boolean): void {
+    this.#sink.sectionEnd(section, { ...this.#place(stream), length: stream.offset - section.offset, exact });
+  }
+
+  /** Device state: searched for its end, see the top of this file. */
+  *#opaqueBody(stream: ByteCursor, section: Section): Reading<ReadEnd> {
+    const bodyAt = stream.offset;
+    for (;;) {
+      if (!(yield* want(stream, 1))) return 'desync';
+      const limit = this.#limit(stream);
+      let candidate = stream.position;
+      while (candidate < limit && !this.#mayEnd(stream.buffer[candidate]!)) candidate++;
+      stream.position = candidate;
+      if (candidate === limit) {
+        if (stream.offset >= this.#packageEnd) return 'desync';
+        continue;
+      }
+      // As much as it takes to be sure, or all there is before the stream's end.
+      let verdict = this.#isEnd(stream, section.id);
+      for (let ahead = 16; verdict === 'more' && ahead <= 2 * HEADER_BYTES; ahead *= 2) {
+        if (!(yield* want(stream, Math.min(ahead, 5 + HEADER_BYTES)))) {
+          if (!stream.ended) return 'desync';
+          break;
+        }
+        verdict = this.#isEnd(stream, section.id);
+      }
+      if (verdict === 'no' || (verdict === 'more' && !stream.ended)) {
+        stream.skip(1);
+        continue;
+      }
+      if (this.#bodyLengths.size < STREAM_RECORDS) {
+        this.#bodyLengths.set(`${section.name}\0${section.instance}`, stream.offset - bodyAt);
+      }
+      if (this.#footers) stream.skip(5);
+      this.#finishSection(stream, section, false);
+      return 'end';
+    }
+  }
+
+  /** Index behind the last byte at hand that can belong to a section: a package is not overrun. */
+  #limit(stream: ByteCursor): number {
+    const left = this.#packageEnd - stream.offset;
+    return left < stream.available ? stream.position + left : stream.end;
+  }
+
+  /** Whether opaque device state may end before a byte of this value. */
+  #mayEnd(byte: number): boolean {
+    if (this.#footers) return byte === QEMU_VM_SECTION_FOOTER;
+    return byte === QEMU_VM_SECTION_FULL || byte === QEMU_VM_EOF;
+  }
+
+  #isEnd(stream: ByteCursor, id: number): 'yes' | 'no' | 'more' {
+    const { buffer, position } = stream;
+    const limit = this.#limit(stream);
+    if (this.#footers) return this.#isFooter(buffer, position, limit, id);
+    // Without footers: the next section's header, or the end mark with the description behind it.
+    return this.#isElement(buffer, position, limit, true);
+  }
+
+  /** Whether `buffer[at]` is a section footer with an element behind it; `id` null for any section's. */
+  #isFooter(buffer: Uint8Array, at: number, end: number, id: number | null): 'yes' | 'no' | 'more' {
+    if (buffer[at] !== QEMU_VM_SECTION_FOOTER) return 'no';
+    if (end - at < 5) return 'more';
+    const footerId = uint32(buffer, at + 1);
+    if (id !== null ? footerId !== id : footerId >= SECTION_ID_LIMIT) return 'no';
+    if (end - at < 6) return 'more';
+    const type = buffer[at + 5]!;
+    // While searching for any footer, PART and END count only where they go on with the same section.
+    if (id === null && (type === QEMU_VM_SECTION_PART || type === QEMU_VM_SECTION_END)) {
+      if (end - at < 10) return 'more';
+      return uint32(buffer, at + 6) === footerId ? 'yes' : 'no';
+    }
+    return this.#isElement(buffer, at + 5, end, id === null);
+  }
+
+  /** Whether an element can begin at `buffer[at]`; `alone` asks for proof that needs no footer before it. */
+  #isElement(buffer: Uint8Array, at: number, end: number, alone: boolean): 'yes' | 'no' | 'more' {
+    switch (buffer[at]) {
+      case QEMU_VM_EOF:
+        if (!alone && end - at < 2) return 'more';
+        if (end - at < 7) return 'more';
+        return buffer[at + 1] === QEMU_VM_VMDESCRIPTION && buffer[at + 6] === 0x7b ? 'yes' : 'no';
+      case QEMU_VM_SECTION_START:
+      case QEMU_VM_SECTION_FULL: {
+        if (end - at < 7) return 'more';
+        const nameLength = buffer[at + 5]!;
+        if (uint32(buffer, at + 1) >= SECTION_ID_LIMIT || nameLength === 0) return 'no';
+        const shown = Math.min(nameLength, end - at - 6);
+        for (let i = 0; i < shown; i++) {
+          const byte = buffer[at + 6 + i]!;
+          if (byte < 0x20 || byte > 0x7e) return 'no';
+        }
+        if (shown < nameLength || end - at < 14 + nameLength) return 'more';
+        return uint32(buffer, at + 10 + nameLength) < 4096 ? 'yes' : 'no'; // version
+      }
+      case QEMU_VM_SECTION_PART:
+      case QEMU_VM_SECTION_END:
+        if (alone) return 'no';
+        if (end - at < 5) return 'more';
+        return this.#sections.has(uint32(buffer, at + 1)) ? 'yes' : 'no';
+      case QEMU_VM_COMMAND: {
+        if (end - at < 5) return 'more';
+        const command = COMMANDS[(buffer[at + 1]! << 8) | buffer[at + 2]!];
+        const length = (buffer[at + 3]! << 8) | buffer[at + 4]!;
+        return command && (command.length < 0 || command.length === length) ? 'yes' : 'no';
+      }
+      default:
+        return 'no';
+    }
+  }
+
+  *#command(stream: ByteCursor, place: RecordPlace): Reading<ReadEnd> {
+    if (!(yield* want(stream, 4))) return 'desync';
+    const number = stream.u16();
+    const length = stream.u16();
+    const command = COMMANDS[number];
+    if (number === 0 || !command || (command.length >= 0 && command.length !== length)) {
+      this.#note('stream/bad-record', `command ${number} of ${length} bytes`);
+      return 'desync';
+    }
+    if (!(yield* want(stream, length))) return 'desync';
+    const behind = stream.offset + length;
+    const packaged = !Number.isNaN(this.#packageEnd);
+    const value = this.#commandValue(stream, number, length);
+    stream.skip(behind - stream.offset);
+    this.#sink.command({ ...place, command: number, name: command.name, packaged, value });
+    if (number === CMD_PACKAGED) {
+      if (packaged) this.#note('stream/bad-record', 'a package inside a package');
+      else this.#packageEnd = behind + value!;
+    } else if (number === CMD_POSTCOPY_RUN && packaged) {
+      // Last in the package: its receiver stops here.
+      stream.skip(this.#packageEnd - behind);
+    }
+    return 'end';
+  }
+
+  #commandValue(stream: ByteCursor, number: number, length: number): number | null {
+    switch (number) {
+      case CMD_PING:
+      case CMD_PACKAGED:
+        return stream.u32();
+      case CMD_POSTCOPY_ADVISE: {
+        // Empty when post-copy is for dirty bitmaps only.
+        if (length !== 16) return null;
+        this.#ram.postcopyAdvised = true;
+        stream.skip(8);
+        const pageSize = stream.u64();
+        if (pageSize >= 1024 && pageSize <= 65_536 && Number.isInteger(Math.log2(pageSize))) {
+          this.#ram.setPageSize(pageSize);
+        }
+        return pageSize;
+      }
+      case CMD_POSTCOPY_RAM_DISCARD: {
+        if (length < 3) return null;
+        stream.skip(1);
+        const nameLength = stream.u8();
+        let discarded = 0;
+        stream.skip(Math.min(nameLength + 1, length - 2));
+        for (let left = length - 3 - nameLength; left >= 16; left -= 16) {
+          stream.skip(8);
+          discarded += stream.u64();
+        }
+        return discarded;
+      }
+      default:
+        return null;
+    }
+  }
+
+  *#description(stream: ByteCursor, place: RecordPlace): Reading<ReadEnd | 'done'> {
+    if (!(yield* want(stream, 4))) return 'desync';
+    const length = stream.u32();
+    let text: Uint8Array | null = length <= DESCRIPTION_BYTES ? new Uint8Array(length) : null;
+    if (text) {
+      for (let filled = 0; filled < length; ) {
+        if (!(yield* want(stream, 1))) {
+          // Damaged by a hole or the end; its length still says where it ends.
+          if (stream.ended) return 'desync';
+          stream.skip(Math.max(0, place.offset + 5 + length - stream.offset));
+          text = null;
+          break;
+        }
+        const take = Math.min(stream.available, length - filled);
+        text.set(stream.buffer.subarray(stream.position, stream.position + take), filled);
+        stream.skip(take);
+        filled += take;
+      }
+    } else {
+      this.#note('stream/limit', `description of ${length} bytes`);
+      stream.skip(length);
+    }
+    const description = text && describedDevices(text);
+    if (text && !description) this.#note('stream/bad-record', 'the device description is not valid');
+    if (description) this.#check(description.devices);
+    this.#sink.description({
+      ...place,
+      length: 5 + length,
+      pageSize: description?.pageSize ?? null,
+      devices: description?.devices ?? null,
+    });
+    return 'done';
+  }
+
+  /** The sizes QEMU measured against those found by footers. */
+  #check(devices: readonly { name: string; instance: number; bytes: number }[]): void {
+    for (const { name, instance, bytes } of devices) {
+      const found = this.#bodyLengths.get(`${name}\0${instance}`);
+      if (found !== undefined && found !== bytes) {
+        this.#note('stream/invariant', `section '${name}' has ${found} bytes, its description says ${bytes}`);
+      }
+    }
+  }
+}
+
+const uint32 = (buffer: Uint8Array, at: number): number =>
+  ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;

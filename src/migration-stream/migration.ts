@@ -1,0 +1,484 @@
+// One migration: the records of all its channels → rounds, phases, downtime, devices, figures.
+//
+// A state machine fed by records; it knows no bytes and no connections (session.ts decides which streams feed it).
+// Time runs through phases: setup → precopy → stop-and-copy → device-state → handover, or, with post-copy,
+// setup → precopy → stop-and-copy → device-state (the package) → postcopy → handover.
+//
+// Downtime. The guest stops after the last byte of the last PART left and before the switchover command or the END
+// header did; it runs again shortly before the destination says SHUT (pre-copy), or right after it answered the last
+// ping in the package (post-copy). Without a return path the end of the stream is all there is. Each is reported with
+// its method. Source: QEMU migration/migration.c, migration_completion(), postcopy_start(), process_incoming_migration_bh().
+import type { AnomalyLog } from '../anomaly.js';
+import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
+import { PageHistory } from './pages.js';
+import {
+  type Command,
+  type Configuration,
+  type Description,
+  type MigrationSink,
+  PAGE_COMPRESSED,
+  PAGE_NORMAL,
+  PAGE_XBZRLE,
+  type PageKind,
+  type RamBlock,
+  type RecordPlace,
+  type ReturnPathMessage,
+  type Section,
+  type SectionEnd,
+  UNKNOWN_BLOCK,
+} from './records.js';
+import type { Device, Downtime, MigrationSnapshot, PageCounts, Phase, PhaseKind, Quantiles, Round } from './results.js';
+import { Rounds } from './rounds.js';
+
+/** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
+const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
+/** As in rounds.ts: block number above, address below. */
+const BLOCK_STRIDE = 2 ** 44;
+
+/** What a migration's channels amount to; session.ts adds who and where. */
+export interface MigrationFigures {
+  readonly machineType: string | null;
+  readonly pageSize: number | null;
+  readonly features: string[];
+  readonly ramBlocks: RamBlock[];
+  readonly pages: PageCounts & { distinct: number; resent: number };
+  readonly ramRecordBytes: number;
+  readonly deviceStateBytes: number;
+  readonly rounds: Round[];
+  readonly phases: Phase[];
+  readonly downtime: Downtime | null;
+  readonly devices: Device[];
+  readonly postcopy: {
+    startNs: number;
+    endNs: number;
+    requests: number;
+    pages: number;
+    requestLatencyNs: Quantiles | null;
+  } | null;
+  readonly returnPath: Record<string, number>;
+}
+
+interface OpenPhase {
+  readonly kind: PhaseKind;
+  readonly startNs: number;
+  readonly startOffset: number;
+  /** Bytes of the other channels while it lasts. */
+  otherBytes: number;
+}
+
+export class MigrationState implements MigrationSink {
+  readonly history = new PageHistory();
+  readonly rounds: Rounds;
+  /** The end mark was read. */
+  complete = false;
+  /** Error flag of the destination's SHUT; null before it. */
+  shut: number | null = null;
+  readonly #log: AnomalyLog;
+  readonly #direction: number;
+  readonly #startNs: number;
+  readonly #features = new Set<string>();
+  #machineType: string | null = null;
+  #pageSize: number | null = null;
+  #blocks: RamBlock[] = [];
+  readonly #blockNumbers = new Map<string, number>();
+  readonly #pages: PageCounts = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
+  #ramRecordBytes = 0;
+  readonly #devices: Device[] = [];
+  readonly #phases: Phase[] = [];
+  #phase: OpenPhase | null = null;
+  #latestNs = 0;
+  #latestOffset = 0;
+  // Switchover.
+  #lastPageNs = Number.NaN;
+  #lastPrecopyNs = Number.NaN;
+  #stopMarkNs = Number.NaN;
+  #stopMark = '';
+  #endMarkNs = Number.NaN;
+  #shutNs = Number.NaN;
+  #streamEndNs = Number.NaN;
+  // Return path.
+  readonly #replies: Record<string, number> = {};
+  readonly #pings = new Map<number, number>();
+  // Post-copy.
+  #listenNs = Number.NaN;
+  #postcopyNs = Number.NaN;
+  #postcopyPages = 0;
+  #packagePongNs = Number.NaN;
+  #requests = 0;
+  readonly #waiting = new Map<number, number>();
+  readonly #requestBytes: number[] = [];
+  readonly #latenciesNs: number[] = [];
+
+  /**
+   * @param id         number in the capture, from 0
+   * @param direction  direction id of the main channel, for the anomaly log
+   * @param startNs    when the migration's first connection began
+   */
+  constructor(id: number, log: AnomalyLog, direction: number, startNs: number) {
+    this.rounds = new Rounds(this.history, id);
+    this.#startNs = startNs;
+    this.#log = log;
+    this.#direction = direction;
+    this.#enter('setup', startNs, 0);
+  }
+
+  /** Names of the RAM blocks known so far. */
+  get blockNames(): ReadonlySet<string> {
+    return new Set(this.#blockNumbers.keys());
+  }
+
+  get knownPageSize(): number | null {
+    return this.#pageSize;
+  }
+
+  /** The switch to post-copy has happened. */
+  get inPostcopy(): boolean {
+    return !Number.isNaN(this.#postcopyNs);
+  }
+
+  feature(name: string): void {
+    this.#features.add(name);
+  }
+
+  configuration(configuration: Configuration): void {
+    this.#machineType = configuration.machineType;
+    for (const capability of configuration.capabilities) this.feature(capability);
+  }
+
+  pageSize(bytes: number): void {
+    this.#pageSize = bytes;
+    this.history.pageSize = bytes;
+  }
+
+  blocks(blocks: readonly RamBlock[]): void {
+    this.#blocks = [...blocks];
+    this.#blockNumbers.clear();
+    for (const [number, block] of blocks.entries()) this.#blockNumbers.set(block.name, number);
+    this.history.size(blocks.reduce((sum, block) => sum + block.lengthBytes, 0));
+  }
+
+  block(name: string): number {
+    const known = this.#blockNumbers.get(name);
+    if (known !== undefined) return known;
+    const number = this.#blockNumbers.size;
+    this.#blockNumbers.set(name, number);
+    return number;
+  }
+
+  page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.#latestNs = tNs;
+    this.#latestOffset = offset + bytes;
+    this.countPage(tNs, block, address, kind, bytes);
+    this.rounds.page(tNs, block, address, kind, bytes);
+  }
+
+  /** A page record on another channel than the main one. */
+  sidePage(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.#latestNs = Math.max(this.#latestNs, tNs);
+    if (this.#phase) this.#phase.otherBytes += bytes;
+    this.countPage(tNs, block, address, kind, bytes);
+    this.rounds.page(tNs, block, address, kind, bytes);
+  }
+
+  /** Everything about a page except its round. */
+  countPage(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    const pages = this.#pages;
+    if (kind === PAGE_NORMAL) pages.normal++;
+    else if (kind === PAGE_XBZRLE) pages.xbzrle++;
+    else if (kind === PAGE_COMPRESSED) pages.compressed++;
+    else pages.zero++;
+    this.#ramRecordBytes += bytes;
+    this.#lastPageNs = tNs;
+    if (this.#postcopyNs <= tNs) {
+      this.#postcopyPages++;
+      if (this.#waiting.size > 0) this.#answer(tNs, block, address);
+    }
+  }
+
+  flush(_offset: number, _tNs: number): void {
+    this.feature('multifd-flush');
+  }
+
+  sectionStart(section: Section): void {
+    this.#at(section);
+    if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
+      if (section.kind === 'part' || Number.isNaN(this.#postcopyNs)) this.rounds.section(section.tNs, section.kind);
+      else this.rounds.section(section.tNs, 'part');
+    } else if (section.kind !== 'full') {
+      this.feature(section.name.split('/').at(-1)!);
+    }
+    const phase = this.#phase?.kind;
+    if (section.kind === 'part' && phase === 'setup') this.#enter('precopy', section.tNs, section.offset);
+    if (section.kind === 'end') this.#stops(section, 'END section');
+    if (section.kind === 'full' && (phase === 'precopy' || phase === 'stop-and-copy')) {
+      this.#enter('device-state', section.tNs, section.offset);
+    }
+    if (section.kind === 'full' && this.#postcopyNs <= section.tNs && !section.packaged) {
+      this.#invariant(section, `device section '${section.name}' after the switch to post-copy`);
+    }
+  }
+
+  sectionEnd(section: Section, end: SectionEnd): void {
+    this.#at(end);
+    if (section.name === 'ram' && section.kind !== 'start') this.rounds.endSection(this.#latestNs);
+    if (section.kind !== 'full') return;
+    if (this.#devices.length === STREAM_RECORDS) {
+      this.#log.note('stream/limit', { ...this.#location(end), detail: 'device sections' });
+      return;
+    }
+    this.#devices.push({
+      name: section.name,
+      instance: section.instance,
+      version: section.version,
+      bytes: end.length,
+      startNs: section.tNs,
+      endNs: end.tNs,
+    });
+  }
+
+  command(command: Command): void {
+    this.#at(command);
+    switch (command.name) {
+      case 'open-return-path':
+        this.feature('return-path');
+        break;
+      case 'ping':
+        this.#pings.set(command.value!, (this.#pings.get(command.value!) ?? 0) + 1);
+        break;
+      case 'postcopy-advise':
+        this.feature('postcopy-advised');
+        break;
+      case 'switchover-start':
+        this.feature('switchover-start');
+        this.#stops(command, 'SWITCHOVER_START');
+        break;
+      case 'postcopy-ram-discard':
+        this.#stops(command, 'first DISCARD');
+        break;
+      case 'packaged':
+        this.#stops(command, 'PACKAGED');
+        this.#enter('device-state', command.tNs, command.offset);
+        break;
+      case 'postcopy-listen':
+        this.#listenNs = command.tNs;
+        break;
+      case 'postcopy-run':
+        this.feature('postcopy');
+        this.#postcopyNs = command.tNs;
+        this.rounds.mark(command.tNs, 'post-copy');
+        this.#enter('postcopy', command.tNs, command.offset);
+        break;
+      case 'enable-colo':
+        this.feature('colo');
+        break;
+    }
+  }
+
+  endMark(place: RecordPlace): void {
+    this.#at(place);
+    this.complete = true;
+    this.#endMarkNs = place.tNs;
+    this.#enter('handover', place.tNs, place.offset);
+  }
+
+  description(description: Description): void {
+    this.#at(description);
+    this.#latestOffset = description.offset + description.length;
+    this.#pageSize ??= description.pageSize;
+  }
+
+  reply(message: ReturnPathMessage): void {
+    this.#replies[message.name] = (this.#replies[message.name] ?? 0) + 1;
+    this.feature('return-path');
+    if (message.name === 'shut') {
+      if (this.shut !== null) this.#invariant(message, 'a second SHUT on the return path');
+      this.shut = message.value;
+      this.#shutNs = message.tNs;
+    } else if (this.shut !== null) {
+      this.#invariant(message, `'${message.name}' on the return path after SHUT`);
+    }
+    if (message.name === 'pong') {
+      const sent = this.#pings.get(message.value!) ?? 0;
+      if (sent === 0) this.#invariant(message, `PONG ${message.value} without PING`);
+      this.#pings.set(message.value!, sent - 1);
+      if (PACKAGE_PINGS.has(message.value)) this.#packagePongNs = message.tNs;
+    }
+    if (message.request) {
+      this.#requests++;
+      if (Number.isNaN(this.#listenNs)) this.#invariant(message, 'page request before post-copy');
+      this.#ask(message.tNs, message.request);
+    }
+  }
+
+  sighting(_offset: number, _tNs: number, _block: number, _address: number, _kind: PageKind): void {}
+
+  blind(_offset: number, resumed: number, tNs: number): void {
+    this.#latestOffset = Math.max(this.#latestOffset, resumed);
+    this.#latestNs = Math.max(this.#latestNs, tNs);
+    this.rounds.blind();
+  }
+
+  streamEnd(offset: number, tNs: number): void {
+    this.#streamEndNs = tNs;
+    this.#latestOffset = Math.max(this.#latestOffset, offset);
+    this.#latestNs = Math.max(this.#latestNs, tNs);
+  }
+
+  /** The figures so far; see MigrationSnapshot. */
+  snapshot(): Pick<
+    MigrationSnapshot,
+    'phase' | 'startNs' | 'lastDataNs' | 'pageSize' | 'ramPages' | 'pages' | 'round' | 'rounds'
+  > {
+    const pageSize = this.#pageSize;
+    const ramBytes = this.#blocks.reduce((sum, block) => sum + block.lengthBytes, 0);
+    const { round, rounds } = this.rounds.snapshot();
+    return {
+      phase: this.#phase?.kind ?? null,
+      startNs: this.#startNs,
+      lastDataNs: this.#latestNs,
+      pageSize,
+      ramPages: pageSize !== null && ramBytes > 0 ? ramBytes / pageSize : null,
+      pages: { ...this.#pages },
+      round: round && { ...round, swept: null },
+      rounds,
+    };
+  }
+
+  finish(): MigrationFigures {
+    const rounds = this.rounds.finish();
+    const endNs = Number.isNaN(this.#shutNs) ? this.#latestNs : Math.max(this.#shutNs, this.#latestNs);
+    this.#leave(endNs, this.#latestOffset);
+    const pages = this.#pages;
+    const total = pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+    if (pages.xbzrle > 0) this.feature('xbzrle');
+    if (pages.compressed > 0) this.feature('compress');
+    if (this.history.untracked > 0) {
+      this.#log.note('stream/limit', { direction: this.#direction, detail: 'pages without history' });
+    }
+    return {
+      machineType: this.#machineType,
+      pageSize: this.#pageSize,
+      features: [...this.#features].sort(),
+      ramBlocks: this.#blocks,
+      pages: {
+        ...pages,
+        distinct: this.history.distinct,
+        resent: total - this.history.untracked - this.history.distinct,
+      },
+      ramRecordBytes: this.#ramRecordBytes,
+      deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
+      rounds,
+      phases: this.#phases,
+      downtime: this.#downtime(),
+      devices: this.#devices,
+      postcopy: this.#postcopy(),
+      returnPath: this.#replies,
+    };
+  }
+
+  #postcopy(): MigrationFigures['postcopy'] {
+    if (Number.isNaN(this.#postcopyNs)) return null;
+    return {
+      startNs: this.#postcopyNs,
+      endNs: Number.isNaN(this.#endMarkNs) ? this.#latestNs : this.#endMarkNs,
+      requests: this.#requests,
+      pages: this.#postcopyPages,
+      requestLatencyNs: quantiles(this.#latenciesNs),
+    };
+  }
+
+  #downtime(): Downtime | null {
+    if (Number.isNaN(this.#stopMarkNs)) return null;
+    let endNs: number;
+    let until: string;
+    if (!Number.isNaN(this.#postcopyNs)) {
+      const answered = !Number.isNaN(this.#packagePongNs);
+      endNs = answered ? this.#packagePongNs : this.#postcopyNs;
+      until = answered ? 'answer to the last ping in the package' : 'end of the package';
+    } else if (!Number.isNaN(this.#shutNs)) {
+      endNs = this.#shutNs;
+      until = 'SHUT on the return path';
+    } else {
+      endNs = Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs;
+      until = 'end of the stream';
+    }
+    if (endNs < this.#stopMarkNs) return null;
+    const earliest = Number.isNaN(this.#lastPrecopyNs) ? this.#stopMarkNs : this.#lastPrecopyNs;
+    return {
+      earliestStartNs: earliest,
+      latestStartNs: this.#stopMarkNs,
+      endNs,
+      estimateNs: endNs - this.#stopMarkNs,
+      method: `${this.#stopMark} to ${until}`,
+    };
+  }
+
+  /** The guest has stopped by now: the first such mark counts. */
+  #stops(place: RecordPlace, mark: string): void {
+    if (!Number.isNaN(this.#stopMarkNs)) return;
+    this.#stopMarkNs = place.tNs;
+    this.#stopMark = mark;
+    this.#lastPrecopyNs = this.#lastPageNs;
+    this.#enter('stop-and-copy', place.tNs, place.offset);
+  }
+
+  #ask(tNs: number, request: { block: string; start: number; length: number }): void {
+    const block = this.block(request.block);
+    this.#requestBytes[block] = request.length;
+    const key = block * BLOCK_STRIDE + request.start;
+    if (this.#waiting.size < PAGE_REQUESTS && !this.#waiting.has(key)) this.#waiting.set(key, tNs);
+  }
+
+  #answer(tNs: number, block: number, address: number): void {
+    if (block === UNKNOWN_BLOCK) return;
+    const bytes = this.#requestBytes[block];
+    if (!bytes) return;
+    const key = block * BLOCK_STRIDE + address - (address % bytes);
+    const askedNs = this.#waiting.get(key);
+    if (askedNs === undefined) return;
+    this.#waiting.delete(key);
+    if (this.#latenciesNs.length < EVENT_ROWS) this.#latenciesNs.push(tNs - askedNs);
+  }
+
+  #at(place: RecordPlace): void {
+    this.#latestNs = Math.max(this.#latestNs, place.tNs);
+    this.#latestOffset = Math.max(this.#latestOffset, place.offset);
+  }
+
+  #enter(kind: PhaseKind, tNs: number, offset: number): void {
+    if (this.#phase?.kind === kind) return;
+    this.#leave(tNs, offset);
+    this.#phase = { kind, startNs: tNs, startOffset: offset, otherBytes: 0 };
+  }
+
+  #leave(tNs: number, offset: number): void {
+    if (!this.#phase) return;
+    const { kind, startNs, startOffset, otherBytes } = this.#phase;
+    const bytes = Math.max(0, offset - startOffset) + otherBytes;
+    this.#phases.push({ kind, startNs, endNs: Math.max(startNs, tNs), bytes });
+    this.#phase = null;
+  }
+
+  #location(place: RecordPlace): { direction: number; streamOffset: number; tNs: number; frame: number } {
+    return { direction: this.#direction, streamOffset: place.offset, tNs: place.tNs, frame: place.frame };
+  }
+
+  #invariant(place: RecordPlace, detail: string): void {
+    this.#log.note('stream/invariant', { ...this.#location(place), detail });
+  }
+}
+
+/** Distribution of `values`, null when there are none. */
+function quantiles(values: readonly number[]): Quantiles | null {
+  if (values.length === 0) return null;
+  const sorted = Float64Array.from(values).sort();
+  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
+  return {
+    min: sorted[0]!,
+    p50: at(0.5),
+    p95: at(0.95),
+    p99: at(0.99),
+    max: sorted.at(-1)!,
+    samples: sorted.length,
+  };
+}

@@ -1,0 +1,269 @@
+// Rounds: page records → passes over dirty memory.
+//
+// QEMU marks no round on the wire. It fetches the dirty log ("sync"), then sends every page whose bit is set, in scan
+// order (block by block, address ascending, around the end of the list), clearing bits as it goes. Bits are set by a
+// sync only, and a sync happens only between RAM sections. Therefore, between two syncs,
+//   1. no page is sent twice, and
+//   2. the scan passes every place once: after it came around, no page lies beyond where it stood at the sync.
+// A section with a page that breaks 1 or 2 belongs to a new round, which began at that section's start at the latest.
+// The sync happens while a rest of the old round is still unsent, so the scan does not restart at 0: coming around the
+// end by itself is no boundary. The final section (END) follows a sync with the guest stopped and opens a round of its
+// own. After the switch to post-copy there are no syncs.
+//
+// The round of a section's pages is known at its end only, so pages wait in a list until then.
+// Source: QEMU migration/ram.c, ram_save_iterate(), migration_bitmap_sync(), find_dirty_block().
+import { ROUNDS, SECTION_PAGES } from '../limits.js';
+import { NO_PAGE, type PageHistory, roundStamp } from './pages.js';
+import { PAGE_COMPRESSED, PAGE_NORMAL, PAGE_XBZRLE, type PageKind } from './records.js';
+import type { PageCounts, Round } from './results.js';
+
+/** How a round's beginning was known; see Round.boundary. */
+export type Boundary =
+  | 'first-pass'
+  | 'page-repeat'
+  | 'scan-lap'
+  | 'section-end'
+  | 'flush-mark'
+  | 'post-copy'
+  | 'joined-midway'
+  | 'inferred-headers'
+  | 'inferred-rate';
+
+/** How sure each kind of boundary is to be a sync, and to be there. */
+const CONFIDENCE: Readonly<Record<Boundary, number>> = {
+  'first-pass': 1,
+  'page-repeat': 0.95,
+  'scan-lap': 0.9,
+  'section-end': 1,
+  'flush-mark': 0.9,
+  'post-copy': 1,
+  'joined-midway': 0.5,
+  'inferred-headers': 0.6,
+  'inferred-rate': 0.3,
+};
+/** Confidence of a round during which part of the stream could not be decoded. */
+const BLIND_CONFIDENCE = 0.5;
+/** Finished rounds in a snapshot. */
+const SNAPSHOT_ROUNDS = 8;
+/** Threads of the old compression reorder records by some pages; a real way around the list is far longer. */
+const REORDER_BYTES = 4 << 20;
+/** Scan position: block number above, address below; an address is below 2^44 in practice. */
+const BLOCK_STRIDE = 2 ** 44;
+
+interface OpenRound {
+  readonly startNs: number;
+  readonly boundary: Boundary;
+  pages: PageCounts;
+  bytes: number;
+  blind: boolean;
+}
+
+export class Rounds {
+  readonly #history: PageHistory;
+  readonly #migration: number;
+  readonly #closed: Round[] = [];
+  #open: OpenRound | null = null;
+  #number = 0;
+  #stamp = 0;
+  /** True while only repeats count: several channels, or post-copy, where records do not come in scan order. */
+  #unordered = false;
+  /** False once no more syncs can happen. */
+  #syncs = true;
+  // The section at hand.
+  #sectionNs = 0;
+  #inSection = false;
+  /** The section was already found to open a round. */
+  #decided = false;
+  #list = new Uint32Array(1024);
+  #listed = 0;
+  #counts = noPages();
+  #bytes = 0;
+  #latestNs = 0;
+  // The scan.
+  #position = -1;
+  /** Where the section at hand began, and whether the scan came around the end of the list in it. */
+  #firstPosition = -1;
+  #sectionCameAround = false;
+  /** Where the round began, and whether the scan came around since. */
+  #startPosition = 0;
+  #cameAround = false;
+
+  constructor(history: PageHistory, migration: number) {
+    this.#history = history;
+    this.#migration = migration;
+  }
+
+  /** Number of rounds so far, the open one included. */
+  get count(): number {
+    return this.#number;
+  }
+
+  /** The open round (null before the first) and the newest closed ones; pages of the section at hand not included. */
+  snapshot(): { round: { index: number; startNs: number; pages: number; bytes: number } | null; rounds: Round[] } {
+    const open = this.#open;
+    return {
+      round: open && { index: this.#number, startNs: open.startNs, pages: totalPages(open.pages), bytes: open.bytes },
+      rounds: this.#closed.slice(-SNAPSHOT_ROUNDS),
+    };
+  }
+
+  /** From here on the order of records says nothing. */
+  unordered(): void {
+    this.#unordered = true;
+  }
+
+  /** A RAM section with pages begins: PART, or END, which opens a round in any case. */
+  section(tNs: number, kind: 'part' | 'end'): void {
+    this.#commit();
+    this.#sectionNs = tNs;
+    this.#inSection = true;
+    this.#decided = false;
+    this.#firstPosition = -1;
+    this.#sectionCameAround = false;
+    if (!this.#open) this.#begin(tNs, 'first-pass');
+    else if (kind === 'end' && this.#syncs) this.#begin(tNs, 'section-end');
+    if (kind === 'end') this.#decided = true;
+  }
+
+  /** The section ends; a section that never ends is ended by the next. */
+  endSection(tNs: number): void {
+    this.#latestNs = tNs;
+    this.#commit();
+    this.#inSection = false;
+  }
+
+  page(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    if (!this.#inSection) this.section(tNs, 'part');
+    const page = this.#history.number(block, address);
+    if (!this.#decided && this.#syncs) {
+      if (page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp) this.#boundary('page-repeat');
+      else if (!this.#unordered) this.#follow(block * BLOCK_STRIDE + address);
+    } else if (!this.#unordered) {
+      this.#position = block * BLOCK_STRIDE + address;
+    }
+    if (page === NO_PAGE) {
+      this.#history.untracked++;
+    } else {
+      if (this.#listed === this.#list.length) this.#growList();
+      this.#list[this.#listed++] = page;
+    }
+    const counts = this.#counts;
+    if (kind === PAGE_NORMAL) counts.normal++;
+    else if (kind === PAGE_XBZRLE) counts.xbzrle++;
+    else if (kind === PAGE_COMPRESSED) counts.compressed++;
+    else counts.zero++;
+    this.#bytes += bytes;
+    this.#latestNs = tNs;
+  }
+
+  /** A boundary known by other means than pages. */
+  mark(tNs: number, boundary: Boundary): void {
+    this.#commit();
+    this.#begin(tNs, boundary);
+    if (boundary === 'post-copy') {
+      this.#syncs = false;
+      this.#unordered = true;
+    }
+  }
+
+  /** Part of the stream could not be decoded: the open round may hide boundaries. */
+  blind(): void {
+    if (this.#open) this.#open.blind = true;
+    this.#position = -1;
+    this.#cameAround = false;
+  }
+
+  /** Closes the last round; `endNs` is when its last page was sent. */
+  finish(): Round[] {
+    this.#commit();
+    this.#close(this.#latestNs);
+    for (let i = 0; i + 1 < this.#closed.length; i++) {
+      const round = this.#closed[i]!;
+      const next = this.#closed[i + 1]!;
+      const seconds = (round.endNs - round.startNs) / 1e9;
+      round.dirtyPagesPerSecond = seconds > 0 ? totalPages(next.pages) / seconds : null;
+    }
+    return this.#closed;
+  }
+
+  /** Watches the scan pass; see rule 2 above. */
+  #follow(position: number): void {
+    if (this.#position < 0) {
+      if (this.#startPosition < 0) this.#startPosition = position;
+    } else if (position < this.#position - REORDER_BYTES) {
+      this.#sectionCameAround = true;
+      if (this.#cameAround) this.#boundary('scan-lap');
+      else this.#cameAround = true;
+    } else if (this.#cameAround && position > this.#startPosition + REORDER_BYTES) {
+      this.#boundary('scan-lap');
+    }
+    this.#position = position;
+    if (this.#firstPosition < 0) this.#firstPosition = position;
+  }
+
+  /** The section at hand belongs to a new round. */
+  #boundary(boundary: Boundary): void {
+    this.#decided = true;
+    this.#begin(this.#sectionNs, boundary);
+  }
+
+  #begin(tNs: number, boundary: Boundary): void {
+    if (this.#number === ROUNDS) return;
+    this.#close(tNs);
+    this.#number++;
+    this.#stamp = roundStamp(this.#number);
+    this.#open = { startNs: tNs, boundary, pages: noPages(), bytes: 0, blind: false };
+    this.#cameAround = this.#sectionCameAround;
+    this.#startPosition = this.#firstPosition >= 0 ? this.#firstPosition : this.#position;
+    if (boundary === 'first-pass') this.#startPosition = 0;
+  }
+
+  #close(endNs: number): void {
+    const open = this.#open;
+    if (!open) return;
+    this.#open = null;
+    this.#history.endRound(this.#number, this.#migration);
+    const seconds = (endNs - open.startNs) / 1e9;
+    this.#closed.push({
+      index: this.#number,
+      startNs: open.startNs,
+      endNs: Math.max(endNs, open.startNs),
+      pages: open.pages,
+      bytes: open.bytes,
+      goodput: seconds > 0 ? open.bytes / seconds : 0,
+      dirtyPagesPerSecond: null,
+      boundary: open.boundary,
+      confidence: open.blind ? Math.min(BLIND_CONFIDENCE, CONFIDENCE[open.boundary]) : CONFIDENCE[open.boundary],
+    });
+  }
+
+  /** Gives the listed pages to the open round. */
+  #commit(): void {
+    const { pages } = this.#open ?? { pages: noPages() };
+    pages.normal += this.#counts.normal;
+    pages.zero += this.#counts.zero;
+    pages.xbzrle += this.#counts.xbzrle;
+    pages.compressed += this.#counts.compressed;
+    if (this.#open) this.#open.bytes += this.#bytes;
+    const list = this.#list;
+    const history = this.#history;
+    for (let i = 0; i < this.#listed; i++) history.sent(list[i]!, this.#stamp);
+    this.#listed = 0;
+    this.#counts = noPages();
+    this.#bytes = 0;
+  }
+
+  #growList(): void {
+    if (this.#list.length >= SECTION_PAGES) {
+      // A section of many gigabytes: what it sent so far is settled.
+      this.#commit();
+      return;
+    }
+    const grown = new Uint32Array(2 * this.#list.length);
+    grown.set(this.#list);
+    this.#list = grown;
+  }
+}
+
+const noPages = (): PageCounts => ({ normal: 0, zero: 0, xbzrle: 0, compressed: 0 });
+const totalPages = (pages: PageCounts): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;

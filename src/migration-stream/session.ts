@@ -1,0 +1,311 @@
+// Which connections form one migration, and what became of it.
+//
+// All channels of a migration run from one source address to one destination address and port. One of them is the main
+// channel; a new main channel there begins a new migration. Channels without a magic of their own (preempt) are told by
+// what they carry, and only beside a migration that could own them.
+import type { AnomalyLog } from '../anomaly.js';
+import { TableBuilder } from '../columns.js';
+import { type ClaimStream, type StreamConsumer, UDP_STREAM_BASE } from '../decode/stream.js';
+import { EVENT_ROWS, STREAM_SEARCHES } from '../limits.js';
+import { DECODERS, StreamDriver } from './decoder.js';
+import { mainChannel } from './main-channel.js';
+import { MigrationState } from './migration.js';
+import { preempt } from './preempt.js';
+import type { MigrationSink, PageKind, StreamContext, StreamDecoder } from './records.js';
+import {
+  type Channel,
+  type ChannelKind,
+  type Migration,
+  type MigrationResults,
+  type MigrationSnapshot,
+  PAGE_REGION_UNITS,
+} from './results.js';
+import { returnPath } from './return-path.js';
+
+/** Who talks to whom; the client opened the connection. */
+export interface ConnectionIdentity {
+  readonly client: { readonly address: string; readonly port: number };
+  readonly server: { readonly address: string; readonly port: number };
+  readonly startNs: number;
+}
+
+/** Looks up a connection by id. */
+export interface ConnectionDirectory {
+  identity(connection: number): ConnectionIdentity;
+}
+
+/** How a connection ended, known when the capture has. */
+export interface ConnectionEnding {
+  readonly id: number;
+  readonly endNs: number;
+  readonly endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
+  readonly closedFirstBy: 0 | 1 | null;
+}
+
+export interface MigrationOptions {
+  /** Take connections to this server port as the migration, whatever their first bytes say. */
+  readonly port?: number;
+  /** Take this connection as the migration. */
+  readonly connection?: number;
+}
+
+/** One stream that a decoder reads. */
+interface Stream {
+  readonly direction: number;
+  readonly decoder: StreamDecoder;
+  readonly driver: StreamDriver;
+  readonly identity: ConnectionIdentity;
+  readonly entry: Entry;
+}
+
+/** One migration and its streams. */
+interface Entry {
+  readonly id: number;
+  readonly key: string;
+  readonly state: MigrationState;
+  readonly identity: ConnectionIdentity;
+  readonly streams: Stream[];
+  readonly startNs: number;
+}
+
+export class MigrationStreams {
+  readonly #log: AnomalyLog;
+  readonly #connections: ConnectionDirectory;
+  readonly #options: MigrationOptions;
+  readonly #entries: Entry[] = [];
+  /** Streams being read, by direction. */
+  readonly #streams = new Map<number, Stream>();
+
+  constructor(log: AnomalyLog, connections: ConnectionDirectory, options: MigrationOptions = {}) {
+    this.#log = log;
+    this.#connections = connections;
+    this.#options = options;
+  }
+
+  /** What the newest migration that still goes on does, or the newest at all; for a live view. */
+  snapshot(): MigrationSnapshot | null {
+    const entry =
+      this.#entries.findLast((one) => isProven(one) && !one.state.complete) ?? this.#entries.findLast(isProven);
+    if (!entry) return null;
+    const { client, server } = entry.identity;
+    return {
+      id: entry.id,
+      source: client.address,
+      destination: server.address,
+      port: server.port,
+      encryption: 'none',
+      outcome: entry.state.complete ? 'completed' : null,
+      bytes: lengthOf(forward(entry)),
+      channels: channelsOf(entry),
+      ...entry.state.snapshot(),
+    };
+  }
+
+  /** Decides who reads a direction; see ClaimStream. */
+  readonly claim: ClaimStream = (direction, buffer, start, end, fromStart, tNs): StreamConsumer | null | undefined => {
+    const connection = direction >>> 1;
+    const options = this.#options;
+    if (options.connection !== undefined && options.connection !== connection) return null;
+    const identity = direction < UDP_STREAM_BASE ? this.#connections.identity(connection) : ANONYMOUS;
+    const forced =
+      options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
+    if (options.port !== undefined && !forced) return null;
+    const key = groupKey(identity);
+    const owner = this.#entries.findLast((entry) => entry.key === key && isProven(entry)) ?? this.#paused(identity);
+    const reverse = this.#streams.get(direction ^ 1);
+    const context: StreamContext = {
+      direction,
+      fromStart,
+      reverse: reverse?.driver.proven ? reverse.decoder.id : null,
+      knownBlocks: owner && !owner.state.complete ? owner.state.blockNames : new Set(),
+      pageSize: owner?.state.knownPageSize ?? null,
+    };
+    let undecided = false;
+    let search: StreamDecoder | null = null;
+    for (const decoder of DECODERS) {
+      const probe = decoder.probe(buffer, start, end, context);
+      if (probe === 'yes') return this.#open(decoder, context, identity, key, owner, tNs, false);
+      if (probe === 'more') undecided = true;
+      if (probe === 'search') search ??= decoder;
+    }
+    if (undecided) return undefined;
+    if (!search || this.#searches() >= STREAM_SEARCHES) return null;
+    return this.#open(search, context, identity, key, undefined, tNs, true);
+  };
+
+  /** Ends everything; call after the transports have ended their streams. */
+  finish(endings: readonly ConnectionEnding[] = []): MigrationResults {
+    const byId = new Map(endings.map((ending) => [ending.id, ending]));
+    const migrations: Migration[] = [];
+    const channels: Channel[] = [];
+    const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
+    for (const entry of this.#entries) {
+      if (!isProven(entry)) continue;
+      migrations.push(resultOf(entry, byId));
+      channels.push(...channelsOf(entry));
+      const table = entry.state.history.regions();
+      const names = Object.keys(PAGE_REGION_UNITS) as (keyof typeof PAGE_REGION_UNITS)[];
+      for (let row = 0; row < table.rows; row++) regions.add(...names.map((name) => table.get(row, name)));
+    }
+    return { migrations, channels, pageRegions: regions.finish() };
+  }
+
+  #open(
+    decoder: StreamDecoder,
+    context: StreamContext,
+    identity: ConnectionIdentity,
+    key: string,
+    owner: Entry | undefined,
+    tNs: number,
+    joined: boolean,
+  ): StreamConsumer {
+    const { direction } = context;
+    const own = this.#streams.get(direction ^ 1)?.entry;
+    let entry = decoder === returnPath ? (own ?? owner) : decoder === mainChannel ? undefined : owner;
+    if (!entry) {
+      const startNs = Math.min(tNs, identity.startNs);
+      const id = this.#entries.length;
+      const state = new MigrationState(id, this.#log, direction, startNs);
+      entry = { id, key, state, identity, streams: [], startNs };
+      this.#entries.push(entry);
+    }
+    if (decoder === preempt) entry.state.feature('preempt');
+    const sink = decoder === preempt ? new SideChannelSink(entry.state) : entry.state;
+    const driver = new StreamDriver(decoder, sink, context, this.#log, joined);
+    const stream: Stream = { direction, decoder, driver, identity, entry };
+    entry.streams.push(stream);
+    this.#streams.set(direction, stream);
+    return driver;
+  }
+
+  /** A post-copy migration between these hosts that may go on over another port after a pause. */
+  #paused({ client, server }: ConnectionIdentity): Entry | undefined {
+    return this.#entries.findLast(
+      ({ identity, state }) =>
+        identity.client.address === client.address &&
+        identity.server.address === server.address &&
+        state.inPostcopy &&
+        !state.complete,
+    );
+  }
+
+  #searches(): number {
+    let searches = 0;
+    for (const { driver } of this.#streams.values()) if (!driver.proven) searches++;
+    return searches;
+  }
+}
+
+/** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
+class SideChannelSink implements MigrationSink {
+  readonly #state: MigrationState;
+
+  constructor(state: MigrationState) {
+    this.#state = state;
+  }
+
+  page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.#state.sidePage(tNs, block, address, kind, bytes);
+  }
+
+  block(name: string): number {
+    return this.#state.block(name);
+  }
+
+  // The main channel states these.
+  configuration(): void {}
+  pageSize(): void {}
+  blocks(): void {}
+  flush(): void {}
+  sectionStart(): void {}
+  sectionEnd(): void {}
+  command(): void {}
+  endMark(): void {}
+  description(): void {}
+  reply(): void {}
+  sighting(): void {}
+  blind(): void {}
+  streamEnd(): void {}
+}
+
+const ANONYMOUS: ConnectionIdentity = {
+  client: { address: '', port: 0 },
+  server: { address: '', port: 0 },
+  startNs: Number.POSITIVE_INFINITY,
+};
+
+const groupKey = ({ client, server }: ConnectionIdentity): string =>
+  `${client.address}>${server.address}:${server.port}`;
+
+/** A migration is real once its main channel is known to be one. */
+const isProven = (entry: Entry): boolean => entry.streams.some(({ driver }) => driver.proven);
+
+const forward = (entry: Entry): Stream[] =>
+  entry.streams.filter(({ decoder, driver }) => driver.proven && decoder !== returnPath);
+
+const lengthOf = (streams: readonly Stream[]): number =>
+  streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
+
+const channelsOf = (entry: Entry): Channel[] =>
+  forward(entry).map(({ direction, decoder }) => ({
+    connection: direction >>> 1,
+    kind: decoder.channel,
+    index: null,
+    migration: entry.id,
+  }));
+
+function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
+  const figures = entry.state.finish();
+  const streams = forward(entry);
+  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter(({ decoder }) => decoder.channel === kind));
+  const total = lengthOf(streams);
+  const undecodedBytes = streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
+  const { client, server } = entry.identity;
+  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
+  return {
+    id: entry.id,
+    source: client.address,
+    destination: server.address,
+    port: server.port,
+    connections: [...new Set(entry.streams.map(({ direction }) => direction >>> 1))],
+    outcome: outcomeOf(entry, streams, endings),
+    encryption: 'none',
+    stream: { machineType, pageSize, features, decodedBytes: total - undecodedBytes, undecodedBytes },
+    startNs: entry.startNs,
+    endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
+    bytes: {
+      total,
+      main: bytesOf('main'),
+      multifd: bytesOf('multifd'),
+      preempt: bytesOf('preempt'),
+      ramRecords: ramRecordBytes,
+      deviceState: deviceStateBytes,
+      returnPath: lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
+    },
+    ...rest,
+  };
+}
+
+/**
+ * Completed needs the end mark or the destination's SHUT. Otherwise the way the main connection ended decides: the
+ * source closed it in order (cancelled), it was reset or the destination left first (failed), or the capture ended.
+ */
+function outcomeOf(
+  entry: Entry,
+  streams: readonly Stream[],
+  endings: ReadonlyMap<number, ConnectionEnding>,
+): Migration['outcome'] {
+  const { complete, shut } = entry.state;
+  if (shut !== null && shut !== 0) return 'failed';
+  if (complete || shut === 0) return 'completed';
+  const main = streams.findLast(({ decoder }) => decoder.channel === 'main');
+  const ending = main && endings.get(main.direction >>> 1);
+  switch (ending?.endedBy ?? main?.driver.ended) {
+    case 'fin':
+      return ending?.closedFirstBy === 1 ? 'failed' : 'cancelled';
+    case 'rst':
+      return 'failed';
+    default:
+      return 'incomplete';
+  }
+}

@@ -1,0 +1,99 @@
+// Constants of the migration stream, each with where QEMU defines it. All integers on the wire are big-endian.
+
+// QEMU migration/savevm.h
+export const QEMU_VM_FILE_MAGIC = 0x5145564d;
+export const QEMU_VM_FILE_VERSION = 3;
+export const QEMU_VM_EOF = 0x00;
+export const QEMU_VM_SECTION_START = 0x01;
+export const QEMU_VM_SECTION_PART = 0x02;
+export const QEMU_VM_SECTION_END = 0x03;
+export const QEMU_VM_SECTION_FULL = 0x04;
+export const QEMU_VM_SUBSECTION = 0x05;
+export const QEMU_VM_VMDESCRIPTION = 0x06;
+export const QEMU_VM_CONFIGURATION = 0x07;
+export const QEMU_VM_COMMAND = 0x08;
+export const QEMU_VM_SECTION_FOOTER = 0x7e;
+
+// QEMU migration/ram.c, flags below the page address in every RAM word.
+export const RAM_SAVE_FLAG_ZERO = 0x02;
+export const RAM_SAVE_FLAG_MEM_SIZE = 0x04;
+export const RAM_SAVE_FLAG_PAGE = 0x08;
+export const RAM_SAVE_FLAG_EOS = 0x10;
+export const RAM_SAVE_FLAG_CONTINUE = 0x20;
+export const RAM_SAVE_FLAG_XBZRLE = 0x40;
+export const RAM_SAVE_FLAG_HOOK = 0x80;
+/** Up to 9.0. */
+export const RAM_SAVE_FLAG_COMPRESS_PAGE = 0x100;
+/** From 8.1. */
+export const RAM_SAVE_FLAG_MULTIFD_FLUSH = 0x200;
+/** All flags fit below the smallest target page. */
+export const RAM_FLAGS_MASK = 0x3ff;
+/** migration/xbzrle: first byte of an encoded page. */
+export const ENCODING_FLAG_XBZRLE = 0x01;
+
+/** QEMU migration/savevm.c, enum qemu_vm_cmd: name and fixed payload length, -1 where it varies. */
+export const COMMANDS: readonly { readonly name: string; readonly length: number }[] = [
+  { name: 'invalid', length: -1 },
+  { name: 'open-return-path', length: 0 },
+  { name: 'ping', length: 4 },
+  { name: 'postcopy-advise', length: -1 },
+  { name: 'postcopy-listen', length: 0 },
+  { name: 'postcopy-run', length: 0 },
+  { name: 'postcopy-ram-discard', length: -1 },
+  { name: 'packaged', length: 4 },
+  // 3.0 numbered RESUME 8 and RECV_BITMAP 9; 3.1 to 10.2 use 8 for ENABLE_COLO, which has no payload either.
+  { name: 'enable-colo', length: 0 },
+  { name: 'postcopy-resume', length: -1 },
+  { name: 'recv-bitmap', length: -1 },
+  { name: 'switchover-start', length: 0 },
+];
+export const CMD_PING = 2;
+export const CMD_POSTCOPY_ADVISE = 3;
+export const CMD_POSTCOPY_RUN = 5;
+export const CMD_POSTCOPY_RAM_DISCARD = 6;
+export const CMD_PACKAGED = 7;
+
+/** QEMU migration/migration.c, enum mig_rp_message_type: name and fixed payload length, -1 where it varies. */
+export const REPLIES: readonly { readonly name: string; readonly length: number }[] = [
+  { name: 'invalid', length: -1 },
+  { name: 'shut', length: 4 },
+  { name: 'pong', length: 4 },
+  { name: 'req-pages-id', length: -1 },
+  { name: 'req-pages', length: 12 },
+  { name: 'recv-bitmap', length: -1 },
+  { name: 'resume-ack', length: 4 },
+  { name: 'switchover-ack', length: 0 },
+];
+export const RP_REQ_PAGES_ID = 3;
+export const RP_REQ_PAGES = 4;
+export const RP_RECV_BITMAP = 5;
+/** migration/migration.c, source_return_path_thread(): longest message the source accepts. */
+export const RP_MESSAGE_BYTES = 512;
+/** migration/ram.c, ramblock_recv_bitmap_send(): what follows the bitmap. */
+export const RECV_BITMAP_ENDING = 0x0123456789abcdefn;
+
+// migration/block.c, up to 9.0.
+export const BLK_MIG_FLAG_DEVICE_BLOCK = 0x01;
+export const BLK_MIG_FLAG_EOS = 0x02;
+export const BLK_MIG_FLAG_PROGRESS = 0x04;
+export const BLK_MIG_FLAG_ZERO_BLOCK = 0x08;
+export const BLK_MIG_BLOCK_SIZE = 1 << 20;
+
+// migration/block-dirty-bitmap.c
+export const DIRTY_BITMAP_MIG_FLAG_EOS = 0x01;
+export const DIRTY_BITMAP_MIG_FLAG_ZEROES = 0x02;
+export const DIRTY_BITMAP_MIG_FLAG_BITMAP_NAME = 0x04;
+export const DIRTY_BITMAP_MIG_FLAG_DEVICE_NAME = 0x08;
+export const DIRTY_BITMAP_MIG_FLAG_START = 0x10;
+export const DIRTY_BITMAP_MIG_FLAG_COMPLETE = 0x20;
+export const DIRTY_BITMAP_MIG_FLAG_BITS = 0x40;
+export const DIRTY_BITMAP_MIG_EXTRA_FLAGS = 0x80;
+
+/** hw/vfio/migration.c: high word of every tag, and the low words. */
+export const VFIO_TAG_HIGH = 0xffffffff;
+export const VFIO_MIG_FLAG_END_OF_STATE = 0xef100001;
+export const VFIO_MIG_FLAG_DEV_CONFIG_STATE = 0xef100002;
+export const VFIO_MIG_FLAG_DEV_SETUP_STATE = 0xef100003;
+export const VFIO_MIG_FLAG_DEV_DATA_STATE = 0xef100004;
+export const VFIO_MIG_FLAG_DEV_INIT_DATA_SENT = 0xef100005;
+export const VFIO_MIG_FLAG_DEV_CONFIG_LOAD_READY = 0xef100006;
