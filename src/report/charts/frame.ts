@@ -1,0 +1,108 @@
+// What all charts share: margins, the shared time axis, and units that fit the values.
+//
+// The time axis must lie at the same pixels in every chart, so margins are fixed here and not left to the layout.
+import { colour } from './palette.js';
+
+export const MARGIN = { left: 56, right: 12, top: 8, bottom: 22 } as const;
+
+/** Unit and divisor for an axis whose largest value is `max`. */
+export interface AxisUnit {
+  readonly unit: string;
+  readonly divisor: number;
+}
+
+const DECIMAL = ['', 'k', 'M', 'G', 'T', 'P'];
+
+/** Decimal unit, e.g. 'Mbit/s' for 3e8 and base 'bit/s'. */
+export function axisUnit(max: number, base: string): AxisUnit {
+  let power = 0;
+  while (max >= 1000 ** (power + 1) * 2 && power < DECIMAL.length - 1) power++;
+  return { unit: `${DECIMAL[power]}${base}`, divisor: 1000 ** power };
+}
+
+/** Unit for seconds: s, ms or µs. */
+export function timeUnit(maxSeconds: number): AxisUnit {
+  if (maxSeconds >= 2) return { unit: 's', divisor: 1 };
+  if (maxSeconds >= 0.002) return { unit: 'ms', divisor: 1e-3 };
+  return { unit: 'µs', divisor: 1e-6 };
+}
+
+/** The largest known number of a column; 0 when there is none. */
+export const largest = (values: readonly (number | string | null)[] = []): number =>
+  values.reduce<number>((max, value) => (typeof value === 'number' && value > max ? value : max), 0);
+
+/** A vertical axis that labels values in `unit`. */
+export const valueAxis = ({ divisor }: AxisUnit, extra: Record<string, unknown> = {}) => ({
+  title: null,
+  labelExpr: `format(datum.value / ${divisor}, '~g')`,
+  tickCount: { expr: 'max(2, ceil(height / 45))' },
+  ...extra,
+});
+
+// Time labels adapt to the window: minutes for long stretches, milliseconds for short runs, more digits when zoomed in.
+const TIME_LABEL = [
+  't1 < 2 ? format(datum.value * 1000, (t1 - t0) < 0.01 ? ",.3~f" : ",.1~f") + " ms"',
+  '(t1 - t0) >= 180 ? floor(datum.value / 60) + ":" + format(datum.value % 60, "02d")',
+  'format(datum.value, (t1 - t0) < 0.01 ? ",.5~f" : (t1 - t0) < 0.1 ? ",.4~f" : (t1 - t0) < 1 ? ",.3~f" : ",.2~f") + " s"',
+].join(' : ');
+const MINUTE_STEP =
+  '(t1 - t0) >= 14400 ? 3600 : (t1 - t0) >= 3600 ? 900 : (t1 - t0) >= 1200 ? 300 : (t1 - t0) >= 420 ? 60 : 30';
+
+/** The shared horizontal axis in seconds; its domain is the window [t0, t1] that the viewer moves. */
+export const timeAxis = (field: string) => ({
+  field,
+  type: 'quantitative' as const,
+  scale: { domain: [{ expr: 't0' }, { expr: 't1' }], nice: false, zero: false } as never,
+  axis: {
+    title: null,
+    grid: false,
+    labelExpr: TIME_LABEL,
+    tickCount: { expr: 'max(2, ceil(width / 110))' } as never,
+    values: {
+      expr: `(t1 - t0) >= 180 ? sequence(ceil(t0 / (${MINUTE_STEP})) * (${MINUTE_STEP}), t1, ${MINUTE_STEP}) : null`,
+    } as never,
+  },
+});
+
+/** Size, margins and window parameters of a chart; the viewer sets the width. */
+export const frame = (height: number, window: readonly [number, number] | null, left: number = MARGIN.left) => ({
+  $schema: 'https://vega.github.io/schema/vega-lite/v6.json' as const,
+  width: 640,
+  height,
+  autosize: { type: 'none' as const },
+  padding: { left, right: MARGIN.right, top: MARGIN.top, bottom: MARGIN.bottom },
+  ...(window
+    ? {
+        params: [
+          { name: 't0', value: window[0] },
+          { name: 't1', value: window[1] },
+        ],
+      }
+    : {}),
+});
+
+/** Faint vertical lines where rounds begin. */
+export const roundLines = () => ({
+  data: { name: 'rounds' },
+  mark: { type: 'rule' as const, clip: true, color: colour('muted'), strokeDash: [2, 3], opacity: 0.7 },
+  encoding: { x: timeAxis('start') },
+});
+
+/** A tooltip from one prepared text column. */
+export const tip = (field = 'tip') => ({ field, type: 'nominal' as const });
+
+/** Round numbers along a horizontal axis, whole ones only. */
+export const roundAxis = (field: string) => ({
+  field,
+  type: 'quantitative' as const,
+  scale: { zero: false, nice: false },
+  axis: {
+    title: null,
+    grid: false,
+    tickMinStep: 1,
+    format: 'd',
+    labelExpr: "'round ' + datum.label",
+    labelOverlap: true,
+    tickCount: { expr: 'max(2, ceil(width / 80))' },
+  },
+});

@@ -1,0 +1,38 @@
+// The whole run in a strip: goodput and where losses were. The viewer lays the movable window over it.
+import type { Chart } from './chart.js';
+import { frame, timeAxis } from './frame.js';
+import { colour } from './palette.js';
+
+export const overview: Chart = {
+  id: 'overview',
+  title: 'Whole run',
+  question: 'Which part of the run do the charts below show?',
+  needs: ['timeline'],
+  axis: 'time',
+  absent: '',
+  legend: [],
+  spec: ({ window }) => ({
+    unit: '',
+    height: 34,
+    left: 56,
+    vegaLite: {
+      ...frame(34, window),
+      layer: [
+        {
+          data: { name: 'timeline' },
+          mark: { type: 'area', interpolate: 'step-after', color: colour('goodputFill') },
+          encoding: {
+            x: timeAxis('t'),
+            y: { field: 'goodput', type: 'quantitative', stack: null, axis: null },
+          },
+        },
+        {
+          data: { name: 'timeline' },
+          transform: [{ filter: 'datum.lost > 0' }],
+          mark: { type: 'rule', color: colour('loss'), opacity: 0.5 },
+          encoding: { x: timeAxis('t'), y: { value: 34 }, y2: { value: 26 } },
+        },
+      ],
+    } as never,
+  }),
+};

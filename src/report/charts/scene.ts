@@ -1,0 +1,485 @@
+// A scene: one transfer with everything its charts draw, in chart units (seconds, bits per second, bytes).
+//
+// A scene is a migration, or in a capture without one a bulk connection. Datasets are columns; the page carries each
+// once. Row budgets keep every view below 20,000 points and the page small.
+import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../decode/tcp/results.js';
+import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, plain, plural } from '../format.js';
+import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
+import { timelineOf } from '../tables.js';
+import { type Carrier, carrier, carriersOf, LIMIT_WORDS } from '../verdict.js';
+
+const TIMELINE_ROWS = 2000;
+const LIMIT_BINS = 500;
+const CHANNEL_BINS = 200;
+const CHANNELS = 64;
+const EVENTS = 3000;
+const REGIONS = 6000;
+const DEVICES = 18;
+
+type Value = number | string | null;
+export type Dataset = Readonly<Record<string, readonly Value[]>>;
+
+export interface Scene {
+  readonly id: string;
+  readonly title: string;
+  readonly migration: Migration | null;
+  readonly carriers: readonly Carrier[];
+  /** s since the first frame. */
+  readonly window: readonly [number, number];
+  readonly data: Readonly<Record<string, Dataset>>;
+}
+
+export function migrationScene(report: ReportData, migration: Migration, detail = 1): Scene {
+  const carriers = carriersOf(report, migration);
+  return {
+    id: `m${migration.id}`,
+    title: `${plain(migration.source, 60)} → ${endpoint({ address: migration.destination, port: migration.port })}`,
+    migration,
+    carriers,
+    window: windowOf(migration.startNs, migration.endNs),
+    data: present({
+      ...transferData(report, carriers, detail),
+      rounds: roundsData(migration),
+      kinds: kindsData(migration),
+      remaining: remainingData(migration),
+      regions: regionsData(report, migration, detail),
+      blocks: blocksData(migration),
+      switchover: switchoverData(migration),
+    }),
+  };
+}
+
+export function connectionScene(report: ReportData, connection: Connection, detail = 1): Scene {
+  const heavier = carrier(connection, null);
+  const [from, to] =
+    heavier.side === 0 ? [connection.client, connection.server] : [connection.server, connection.client];
+  return {
+    id: `c${connection.id}`,
+    title: `${endpoint(from)} → ${endpoint(to)}`,
+    migration: null,
+    carriers: [heavier],
+    window: windowOf(connection.startNs, connection.endNs),
+    data: present(transferData(report, [heavier], detail)),
+  };
+}
+
+const s = (ns: number): number => rounded(ns / 1e9, 9);
+const windowOf = (startNs: number, endNs: number): [number, number] => [s(startNs), s(Math.max(endNs, startNs + 1000))];
+
+/** Seven digits at most: more cannot be seen, and the page carries them all. */
+function rounded(value: number, significant = 6): number {
+  return value === 0 || !Number.isFinite(value) ? 0 : Number(value.toPrecision(significant));
+}
+
+const present = (data: Record<string, Dataset | null>): Record<string, Dataset> =>
+  Object.fromEntries(
+    Object.entries(data).filter((entry): entry is [string, Dataset] => {
+      const [first] = Object.values(entry[1] ?? {});
+      return first !== undefined && first.length > 0;
+    }),
+  );
+
+/** What TCP shows of a transfer. */
+function transferData(
+  report: ReportData,
+  carriers: readonly Carrier[],
+  detail: number,
+): Record<string, Dataset | null> {
+  return {
+    timeline: timelineData(report, carriers, Math.round(TIMELINE_ROWS * detail)),
+    limits: limitsData(report, carriers),
+    events: eventsData(report, carriers, Math.round(EVENTS * detail)),
+    episodes: episodesData(report, carriers, Math.round(EVENTS * detail)),
+    channels: channelsData(report, carriers),
+  };
+}
+
+/**
+ * One row a bin. Bins without traffic are not in the result; a row of zeros after each gap keeps lines from bridging it.
+ */
+function timelineData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
+  const bins = timelineOf(report, carriers, limit);
+  if (!bins) return null;
+  const columns: Record<string, Value[]> = {
+    t: [],
+    throughput: [],
+    goodput: [],
+    lost: [],
+    inFlight: [],
+    window: [],
+    rttMin: [],
+    rttMax: [],
+    sent: [],
+    acked: [],
+    edge: [],
+  };
+  const add = (...row: Value[]): void => Object.values(columns).forEach((column, c) => void column.push(row[c]!));
+  let sent = 0;
+  let acked = 0;
+  let end = Number.NaN;
+  bins.startNs.forEach((startNs, row) => {
+    const start = startNs!;
+    const width = bins.durationNs[row]! / 1e9;
+    const gap = start > end + 1;
+    if (gap) add(s(end), 0, 0, 0, null, null, null, null, sent, acked, null);
+    const perSecond = (amount: number | null): number => rounded(((amount ?? 0) * 8) / width, 4);
+    sent += bins.uniqueBytes[row] ?? 0;
+    acked = Math.min(sent, acked + (bins.ackedBytes[row] ?? 0));
+    const window = bins.windowMaxBytes[row] ?? null;
+    add(
+      s(start),
+      perSecond(bins.payloadBytes[row] ?? 0),
+      perSecond(bins.uniqueBytes[row] ?? 0),
+      bins.retransmittedBytes[row] ?? 0,
+      bins.inFlightMaxBytes[row] ?? null,
+      window,
+      inSeconds(bins.rttMinNs[row]),
+      inSeconds(bins.rttMaxNs[row]),
+      sent,
+      acked,
+      window === null ? null : acked + window,
+    );
+    end = start + bins.durationNs[row]!;
+  });
+  add(s(end), 0, 0, 0, null, null, null, null, sent, acked, null);
+  return columns;
+}
+
+const inSeconds = (ns: number | null | undefined): number | null =>
+  ns === null || ns === undefined ? null : rounded(ns / 1e9, 4);
+
+const LIMIT_COLUMNS = {
+  'sender-application': 'limitSenderApplicationNs',
+  'rate-limit': 'limitRateLimitNs',
+  'receiver-window': 'limitReceiverWindowNs',
+  congestion: 'limitCongestionNs',
+  recovery: 'limitRecoveryNs',
+  'send-buffer': 'limitSendBufferNs',
+  idle: 'limitIdleNs',
+} as const satisfies Record<Limit, string>;
+
+/** Per bin and limit the share it had, stacked from 0 to 1. */
+function limitsData(report: ReportData, carriers: readonly Carrier[]): Dataset | null {
+  const bins = timelineOf(report, carriers, LIMIT_BINS);
+  if (!bins) return null;
+  const t: number[] = [];
+  const t2: number[] = [];
+  const limit: string[] = [];
+  const low: number[] = [];
+  const high: number[] = [];
+  const tip: string[] = [];
+  bins.startNs.forEach((startNs, row) => {
+    const amounts = LIMITS.map((name) => bins[LIMIT_COLUMNS[name]][row] ?? 0);
+    const total = amounts.reduce((sum, amount) => sum + amount, 0);
+    if (total <= 0) return;
+    let at = 0;
+    LIMITS.forEach((name, i) => {
+      const share = amounts[i]! / total;
+      if (share < 0.005) return;
+      t.push(s(startNs!));
+      t2.push(s(startNs! + bins.durationNs[row]!));
+      limit.push(name);
+      low.push(rounded(at, 4));
+      high.push(rounded(at + share, 4));
+      tip.push(`${LIMIT_WORDS[name]}: ${percent(share)}`);
+      at += share;
+    });
+  });
+  return { t, t2, limit, low, high, tip };
+}
+
+const column = (table: JsonTable, name: string): readonly Value[] => table.columns[name]?.values ?? [];
+
+/** Rows of a per-direction table that belong to the carriers, thinned evenly to `limit`. */
+function rowsOf(table: JsonTable | undefined, carriers: readonly Carrier[], limit: number): number[] {
+  if (!table) return [];
+  const wanted = new Set<Value>(carriers.map((c) => c.direction));
+  const direction = column(table, 'direction');
+  const rows: number[] = [];
+  for (let row = 0; row < table.rows; row++) if (wanted.has(direction[row]!)) rows.push(row);
+  const step = Math.max(1, rows.length / limit);
+  return rows.length <= limit ? rows : Array.from({ length: limit }, (_, i) => rows[Math.floor(i * step)]!);
+}
+
+const EVENT_WORDS: Readonly<Record<(typeof TCP_EVENT_KINDS)[number], string>> = {
+  'retransmission-fast': 'fast retransmission',
+  'retransmission-timeout': 'retransmission after timeout',
+  'retransmission-tail-loss-probe': 'tail loss probe',
+  'retransmission-spurious': 'spurious retransmission',
+  'retransmission-other': 'retransmission',
+  reordered: 'reordered',
+  'late-original': 'late original',
+  'network-duplicate': 'duplicated by the network',
+  'window-probe': 'window probe',
+  'keep-alive': 'keep-alive',
+  'zero-window-start': 'zero window begins',
+  'zero-window-end': 'zero window ends',
+  'window-shrink': 'window shrinks',
+  'acked-unseen': 'acknowledged but not captured',
+  'out-of-window': 'outside the window',
+  'ecn-ce': 'congestion mark (ECN CE)',
+};
+
+/** Rows in which an event is drawn. */
+const LANES = ['timeout', 'retransmission', 'reordering', 'window', 'capture'] as const;
+
+function laneOf(kind: (typeof TCP_EVENT_KINDS)[number]): (typeof LANES)[number] {
+  if (kind === 'retransmission-timeout') return 'timeout';
+  if (kind.startsWith('retransmission')) return 'retransmission';
+  if (kind.includes('window') || kind === 'keep-alive' || kind === 'ecn-ce') return 'window';
+  return kind === 'acked-unseen' ? 'capture' : 'reordering';
+}
+
+function eventsData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
+  const table = report.tables['tcpEvents'];
+  const rows = rowsOf(table, carriers, limit);
+  if (!table || rows.length === 0) return null;
+  const take = (name: string): Value[] => rows.map((row) => column(table, name)[row] ?? null);
+  const kinds = take('kind').map((kind) => TCP_EVENT_KINDS[Number(kind)] ?? 'retransmission-other');
+  const frames = take('frame');
+  const sizes = take('bytes');
+  return {
+    t: take('tNs').map((ns) => s(Number(ns))),
+    lane: kinds.map(laneOf),
+    offset: take('offset'),
+    tip: kinds.map(
+      (kind, i) =>
+        `${EVENT_WORDS[kind]}, frame ${frames[i]}${Number(sizes[i]) > 0 ? `, ${bytes(Number(sizes[i]))}` : ''}`,
+    ),
+  };
+}
+
+const EPISODE_WORDS: Readonly<Record<(typeof TCP_EPISODE_KINDS)[number], string>> = {
+  recovery: 'loss recovery',
+  timeout: 'timeout',
+  mixed: 'recovery with timeout',
+  'zero-window': 'zero window',
+  silence: 'sender silent',
+};
+
+function episodesData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
+  const table = report.tables['tcpEpisodes'];
+  const rows = rowsOf(table, carriers, limit);
+  if (!table || rows.length === 0) return null;
+  const take = (name: string): Value[] => rows.map((row) => column(table, name)[row] ?? null);
+  const kinds = take('kind').map((kind) => TCP_EPISODE_KINDS[Number(kind)] ?? 'recovery');
+  const starts = take('startNs').map(Number);
+  const spans = take('durationNs').map(Number);
+  return {
+    t: starts.map(s),
+    t2: starts.map((start, i) => s(start + spans[i]!)),
+    kind: kinds,
+    tip: kinds.map((kind, i) => `${EPISODE_WORDS[kind]} for ${duration(spans[i]!)} from ${moment(starts[i]!)}`),
+  };
+}
+
+/** Rate of each channel over time; only where there is more than one to compare. */
+function channelsData(report: ReportData, carriers: readonly Carrier[]): Dataset | null {
+  const shown = carriers.filter((c) => c.connection.directions[c.side].uniqueBytes > 0).slice(0, CHANNELS);
+  if (shown.length < 2) return null;
+  const data = {
+    channel: [] as string[],
+    t: [] as number[],
+    t2: [] as number[],
+    rate: [] as number[],
+    tip: [] as string[],
+  };
+  for (const one of shown) {
+    const bins = timelineOf(report, [one], CHANNEL_BINS);
+    const label = channelLabel(one);
+    bins?.startNs.forEach((startNs, row) => {
+      const rate = rounded(((bins.uniqueBytes[row] ?? 0) * 8e9) / bins.durationNs[row]!, 4);
+      if (rate === 0) return;
+      data.channel.push(label);
+      data.t.push(s(startNs!));
+      data.t2.push(s(startNs! + bins.durationNs[row]!));
+      data.rate.push(rate);
+      data.tip.push(`${label}: ${bitRate(rate / 8)} at ${moment(startNs!)}`);
+    });
+  }
+  return new Set(data.channel).size > 1 ? data : null;
+}
+
+export function channelLabel({ connection }: Carrier): string {
+  const { kind, index } = connection.channel;
+  const name = kind === 'unknown' ? `connection ${connection.id}` : kind;
+  return index === null ? name : `${name} ${index}`;
+}
+
+function roundsData(migration: Migration): Dataset {
+  const { rounds } = migration;
+  const pageSize = migration.stream.pageSize;
+  const dirtied = rounds.map((round) =>
+    round.dirtyPagesPerSecond === null || pageSize === null
+      ? null
+      : round.dirtyPagesPerSecond * pageSize * ((round.endNs - round.startNs) / 1e9),
+  );
+  return {
+    index: rounds.map((round) => round.index),
+    start: rounds.map((round) => s(round.startNs)),
+    end: rounds.map((round) => s(Math.max(round.endNs, round.startNs + 1))),
+    mid: rounds.map((round) => s((round.startNs + round.endNs) / 2)),
+    rate: rounds.map((round) => rounded(round.goodput * 8, 4)),
+    sentLabel: rounds.map((round) => bytes(round.bytes)),
+    dirtiedLabel: dirtied.map((amount) => (amount === null ? '' : bytes(amount))),
+    parity: rounds.map((round) => round.index % 2),
+    tip: rounds.map(
+      (round, i) =>
+        `round ${round.index}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(round.goodput)})` +
+        `${dirtied[i] === null ? '' : `, ${bytes(dirtied[i]!)} dirtied meanwhile`}`,
+    ),
+  };
+}
+
+const PAGE_KINDS = ['normal', 'compressed', 'xbzrle', 'zero'] as const;
+
+function kindsData(migration: Migration): Dataset {
+  const round: number[] = [];
+  const kind: string[] = [];
+  const low: number[] = [];
+  const high: number[] = [];
+  const tip: string[] = [];
+  for (const one of migration.rounds) {
+    let at = 0;
+    for (const name of PAGE_KINDS) {
+      const pages = one.pages[name];
+      if (pages === 0) continue;
+      round.push(one.index);
+      kind.push(name);
+      low.push(at);
+      high.push((at += pages));
+      tip.push(`round ${one.index}: ${plural(pages, `${name} page`)}`);
+    }
+  }
+  return { round, kind, low, high, tip };
+}
+
+/**
+ * Memory left to send and memory dirtied meanwhile, as lines: each round works its pages off while the next ones gather.
+ * Only the ends are known; between them the lines are straight.
+ */
+function remainingData(migration: Migration): Dataset | null {
+  const { rounds } = migration;
+  const pageSize = migration.stream.pageSize;
+  if (pageSize === null || rounds.length < 2) return null;
+  const data = { t: [] as number[], line: [] as string[], bytes: [] as number[] };
+  const add = (ns: number, line: string, amount: number): void => {
+    data.t.push(s(ns));
+    data.line.push(line);
+    data.bytes.push(amount);
+  };
+  const sizeOf = ({ pages }: (typeof rounds)[number]): number =>
+    (pages.normal + pages.zero + pages.xbzrle + pages.compressed) * pageSize;
+  rounds.forEach((round, i) => {
+    add(round.startNs, `left ${i}`, sizeOf(round));
+    add(round.endNs, `left ${i}`, 0);
+    const next = rounds[i + 1];
+    if (!next) return;
+    add(round.startNs, `dirtied ${i}`, 0);
+    add(round.endNs, `dirtied ${i}`, sizeOf(next));
+  });
+  return { ...data, kind: data.line.map((line) => line.split(' ')[0]!) };
+}
+
+/** Start of each RAM block when all are laid end to end, largest first; `null` where a block is too small to see. */
+function layout(migration: Migration): Map<number, number> {
+  const order = migration.ramBlocks
+    .map((block, index) => ({ index, lengthBytes: block.lengthBytes }))
+    .sort((a, b) => b.lengthBytes - a.lengthBytes || a.index - b.index);
+  let at = 0;
+  return new Map(
+    order.map(({ index, lengthBytes }) => {
+      const start = at;
+      at += lengthBytes;
+      return [index, start];
+    }),
+  );
+}
+
+function blocksData(migration: Migration): Dataset {
+  const starts = layout(migration);
+  const total = migration.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
+  const shown = migration.ramBlocks
+    .map((block, index) => ({ name: plain(block.name, 40), start: starts.get(index)!, lengthBytes: block.lengthBytes }))
+    .filter((block) => block.lengthBytes > total * 0.06);
+  return { name: shown.map((block) => block.name), start: shown.map((block) => block.start) };
+}
+
+/** Cells of the heat map: address × round, with the share of the cell's pages that the round sent. */
+function regionsData(report: ReportData, migration: Migration, detail: number): Dataset | null {
+  const table = report.tables['pageRegions'];
+  const pageSize = migration.stream.pageSize;
+  if (!table || pageSize === null) return null;
+  const starts = layout(migration);
+  const of = (name: string): readonly Value[] => column(table, name);
+  const rows: number[] = [];
+  for (let row = 0; row < table.rows; row++) if (of('migration')[row] === migration.id) rows.push(row);
+  // Rounds and addresses beyond the budget merge; the strongest of the merged cells is what shows.
+  const lastRound = rows.reduce((last, row) => Math.max(last, Number(of('round')[row])), 1);
+  const roundStep = Math.ceil(lastRound / 150);
+  const budget = REGIONS * detail;
+  let step = 1;
+  let cells = new Map<string, { block: number; page: number; round: number; pages: number; copies: number }>();
+  for (;;) {
+    cells = new Map();
+    for (const row of rows) {
+      const block = Number(of('block')[row]);
+      const pages = Number(of('pages')[row]);
+      const size = pages * step;
+      const page = Math.floor(Number(of('startPage')[row]) / size) * size;
+      const round = Math.ceil(Number(of('round')[row]) / roundStep) * roundStep;
+      const key = `${block} ${page} ${round}`;
+      const copies = Number(of('copies')[row]) * step;
+      const cell = cells.get(key);
+      if (cell) cell.copies = Math.max(cell.copies, copies);
+      else cells.set(key, { block, page, round, pages: size, copies });
+    }
+    if (cells.size <= budget) break;
+    step *= 2;
+  }
+  const list = [...cells.values()];
+  const address = list.map((cell) => (starts.get(cell.block) ?? 0) + cell.page * pageSize);
+  return {
+    x: list.map((cell) => cell.round - roundStep + 0.5),
+    x2: list.map((cell) => cell.round + 0.5),
+    y: address,
+    y2: list.map((cell, i) => address[i]! + cell.pages * pageSize),
+    share: list.map((cell) => rounded(Math.min(1, cell.copies / cell.pages), 3)),
+    tip: list.map(
+      (cell) =>
+        `round ${cell.round}: ${count(Math.round(cell.copies))} of ${plural(cell.pages, 'page')} at ` +
+        `${memory(cell.page * pageSize)} in ${plain(migration.ramBlocks[cell.block]?.name ?? 'unknown block', 40)}`,
+    ),
+  };
+}
+
+/** Phases and devices of the switch-over, in ms from the earliest moment the guest can have stopped. */
+function switchoverData(migration: Migration): Dataset | null {
+  const { downtime, phases, devices } = migration;
+  if (!downtime) return null;
+  const from = downtime.earliestStartNs;
+  const bars: { label: string; startNs: number; endNs: number; kind: string; bytes: number | null }[] = [
+    { label: 'guest paused', startNs: downtime.latestStartNs, endNs: downtime.endNs, kind: 'downtime', bytes: null },
+  ];
+  for (const phase of phases) {
+    if (phase.endNs <= from || phase.kind === 'precopy' || phase.kind === 'setup') continue;
+    bars.push({ ...phase, label: phase.kind, kind: 'phase', startNs: Math.max(from, phase.startNs) });
+  }
+  const timed = devices.filter((device) => device.endNs > from);
+  const longest = [...timed].sort((a, b) => b.endNs - b.startNs - (a.endNs - a.startNs)).slice(0, DEVICES);
+  for (const device of timed.filter((d) => longest.includes(d))) {
+    const instance = device.instance > 0 ? ` #${device.instance}` : '';
+    bars.push({ ...device, label: `${plain(device.name, 28)}${instance}`, kind: 'device' });
+  }
+  return {
+    order: bars.map((_, i) => i),
+    label: bars.map((bar) => bar.label),
+    start: bars.map((bar) => rounded((bar.startNs - from) / 1e6)),
+    end: bars.map((bar) => rounded((bar.endNs - from) / 1e6)),
+    kind: bars.map((bar) => bar.kind),
+    took: bars.map((bar) => duration(bar.endNs - bar.startNs)),
+    tip: bars.map(
+      (bar) => `${bar.label}: ${duration(bar.endNs - bar.startNs)}${bar.bytes === null ? '' : `, ${bytes(bar.bytes)}`}`,
+    ),
+  };
+}

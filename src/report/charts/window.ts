@@ -1,0 +1,53 @@
+// Bytes in flight against the window the receiver advertised.
+import type { Chart } from './chart.js';
+import { axisUnit, frame, largest, roundLines, timeAxis, valueAxis } from './frame.js';
+import { colour } from './palette.js';
+
+export const windowChart: Chart = {
+  id: 'window',
+  title: 'In flight and receive window',
+  question: 'Did the receive window leave room, or did the sender fill it?',
+  needs: ['timeline'],
+  axis: 'time',
+  absent: 'Windows need both directions of the connection in the capture.',
+  legend: [
+    { label: 'in flight', colour: 'goodput', mark: 'area', reads: { column: 'inFlight', unit: 'bytes' } },
+    { label: 'advertised window', colour: 'window', mark: 'line', reads: { column: 'window', unit: 'bytes' } },
+  ],
+  spec({ data, window }) {
+    const inFlight = largest(data['timeline']?.['inFlight']);
+    const advertised = largest(data['timeline']?.['window']);
+    if (inFlight === 0 && advertised === 0) return null;
+    // A window far above what is in flight would press the data flat; a logarithmic axis shows both.
+    const scale = inFlight > 0 && advertised > 8 * inFlight ? { type: 'symlog', constant: 10_000 } : { nice: true };
+    const unit = axisUnit(Math.max(inFlight, advertised), 'B');
+    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale };
+    return {
+      unit: unit.unit + (scale.type === 'symlog' ? ', log' : ''),
+      height: 130,
+      left: 56,
+      vegaLite: {
+        ...frame(130, window),
+        layer: [
+          {
+            data: { name: 'timeline' },
+            mark: {
+              type: 'area',
+              interpolate: 'step-after',
+              clip: true,
+              color: colour('goodputFill'),
+              line: { color: colour('goodput'), strokeWidth: 1, interpolate: 'step-after', clip: true },
+            },
+            encoding: { x: timeAxis('t'), y: { field: 'inFlight', ...y } },
+          },
+          {
+            data: { name: 'timeline' },
+            mark: { type: 'line', interpolate: 'step-after', clip: true, color: colour('window'), strokeWidth: 1.6 },
+            encoding: { x: timeAxis('t'), y: { field: 'window', ...y } },
+          },
+          ...('rounds' in data ? [roundLines()] : []),
+        ],
+      } as never,
+    };
+  },
+};

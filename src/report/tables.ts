@@ -1,0 +1,368 @@
+// Finished results as arquero tables: rollups for the page, and CSV or Arrow files for other programs.
+//
+// Every column keeps its unit; the files come with a schema that says it. Text cells pass plain(), and none can start
+// like a spreadsheet formula.
+import { escape as byRow, type ColumnTable, desc, table as makeTable, op } from 'arquero';
+import { plain } from './format.js';
+import type { JsonTable, ReportData } from './report.js';
+import type { Carrier } from './verdict.js';
+
+type Cell = number | string | null;
+
+/** An arquero table and what its columns are measured in. */
+export interface UnitTable {
+  readonly table: ColumnTable;
+  readonly units: Readonly<Record<string, string>>;
+  /** Rows of the full result that are not here. */
+  readonly omitted: number;
+}
+
+export interface TableFile {
+  readonly name: string;
+  readonly content: string | Uint8Array;
+}
+
+/** A JSON table as an arquero table. */
+export function unitTable(json: JsonTable): UnitTable {
+  const names = Object.keys(json.columns);
+  return {
+    table: makeTable(Object.fromEntries(names.map((name) => [name, json.columns[name]!.values as Cell[]])), names),
+    units: Object.fromEntries(names.map((name) => [name, json.columns[name]!.unit])),
+    omitted: json.omitted ?? 0,
+  };
+}
+
+/** Rows of plain cells as a table; `units` names the columns and gives their order. */
+function fromRows(units: Readonly<Record<string, string>>, rows: readonly (readonly Cell[])[]): UnitTable {
+  const names = Object.keys(units);
+  const columns = Object.fromEntries(names.map((name, c) => [name, rows.map((row) => row[c] ?? null)]));
+  return { table: makeTable(columns, names), units, omitted: 0 };
+}
+
+/** Timeline columns that add up over channels and neighbouring bins, and those of which the extreme counts. */
+const SUMS = ['payloadBytes', 'uniqueBytes', 'ackedBytes', 'retransmittedBytes', 'retransmittedSegments'] as const;
+const LIMIT_SUMS = [
+  'limitSenderApplicationNs',
+  'limitRateLimitNs',
+  'limitReceiverWindowNs',
+  'limitCongestionNs',
+  'limitRecoveryNs',
+  'limitSendBufferNs',
+  'limitIdleNs',
+] as const;
+
+/** Columns of `timelineOf`; times in ns, amounts per bin. */
+export type TimelineColumn =
+  | 'startNs'
+  | 'durationNs'
+  | (typeof SUMS)[number]
+  | (typeof LIMIT_SUMS)[number]
+  | 'inFlightMaxBytes'
+  | 'windowMinBytes'
+  | 'windowMaxBytes'
+  | 'rttMinNs'
+  | 'rttMaxNs';
+
+/**
+ * The timeline of several directions together in at most `limit` equally wide bins: amounts add up, round-trip times
+ * keep their extremes, and in flight and window are the sums over channels of each channel's extreme in the bin.
+ * Null when none of the directions has a timeline.
+ */
+export function timelineOf(
+  report: ReportData,
+  carriers: readonly Carrier[],
+  limit: number,
+): Readonly<Record<TimelineColumn, readonly (number | null)[]>> | null {
+  const json = report.tables['timeline'];
+  if (!json || json.rows === 0) return null;
+  const wanted = new Set(carriers.map((carrier) => carrier.direction));
+  const rows = unitTable(json).table.filter(byRow((d: { direction: number }) => wanted.has(d.direction)));
+  if (rows.numRows() === 0) return null;
+  const span = rows
+    .groupby('direction')
+    .rollup({ width: op.max('durationNs'), first: op.min('startNs'), last: op.max('startNs') })
+    .ungroup()
+    .rollup({ width: op.max('width'), first: op.min('first'), last: op.max('last') })
+    .object() as { width: number; first: number; last: number };
+  const base = Math.max(1, span.width);
+  const width = base * Math.max(1, Math.ceil((span.last - span.first) / base / limit));
+  const bin = byRow((d: { startNs: number }) => Math.floor(d.startNs / width) * width);
+  const sums = Object.fromEntries([...SUMS, ...LIMIT_SUMS].map((name) => [name, op.sum(name)]));
+  const perDirection = rows
+    .derive({ bin })
+    .groupby('direction', 'bin')
+    .rollup({
+      ...sums,
+      inFlightMaxBytes: op.max('inFlightMaxBytes'),
+      windowMinBytes: op.min('windowMinBytes'),
+      windowMaxBytes: op.max('windowMaxBytes'),
+      rttMinNs: op.min('rttMinNs'),
+      rttMaxNs: op.max('rttMaxNs'),
+    });
+  const together = perDirection
+    .groupby('bin')
+    .rollup({
+      ...sums,
+      // A sum over nothing known is unknown, not 0: `valid` counts the known ones.
+      inFlightMaxBytes: op.sum('inFlightMaxBytes'),
+      inFlightKnown: op.valid('inFlightMaxBytes'),
+      windowMinBytes: op.sum('windowMinBytes'),
+      windowMaxBytes: op.sum('windowMaxBytes'),
+      windowKnown: op.valid('windowMaxBytes'),
+      rttMinNs: op.min('rttMinNs'),
+      rttMaxNs: op.max('rttMaxNs'),
+    })
+    .orderby('bin');
+  const column = (name: string): (number | null)[] =>
+    Array.from(together.array(name) as ArrayLike<number | undefined>, (value) =>
+      value === undefined || value === null || Number.isNaN(value) ? null : value,
+    );
+  const where = (values: (number | null)[], known: (number | null)[]): (number | null)[] =>
+    values.map((value, row) => (known[row] ? value : null));
+  const windowKnown = column('windowKnown');
+  return {
+    startNs: column('bin'),
+    durationNs: Array<number>(together.numRows()).fill(width),
+    ...(Object.fromEntries([...SUMS, ...LIMIT_SUMS].map((name) => [name, column(name)])) as Record<
+      (typeof SUMS)[number] | (typeof LIMIT_SUMS)[number],
+      (number | null)[]
+    >),
+    inFlightMaxBytes: where(column('inFlightMaxBytes'), column('inFlightKnown')),
+    windowMinBytes: where(column('windowMinBytes'), windowKnown),
+    windowMaxBytes: where(column('windowMaxBytes'), windowKnown),
+    rttMinNs: column('rttMinNs'),
+    rttMaxNs: column('rttMaxNs'),
+  };
+}
+
+/** One stretch of guest memory over all rounds after the first. */
+export interface HotRegion {
+  readonly block: number;
+  readonly startPage: number;
+  readonly pages: number;
+  /** Pages sent again, over all rounds but the first. */
+  readonly resent: number;
+}
+
+/** The stretches of memory that were sent again most often, hottest first. */
+export function hotRegions(report: ReportData, migration: number, limit: number): HotRegion[] {
+  const json = report.tables['pageRegions'];
+  if (!json || json.rows === 0) return [];
+  return unitTable(json)
+    .table.filter(byRow((d: { migration: number; round: number }) => d.migration === migration && d.round > 1))
+    .groupby('block', 'startPage')
+    .rollup({ pages: op.max('pages'), resent: op.sum('copies') })
+    .orderby(desc('resent'))
+    .slice(0, limit)
+    .objects() as HotRegion[];
+}
+
+/** Every table a user can take out, by file name. */
+export function finishedTables(report: ReportData): Record<string, UnitTable> {
+  const tables: Record<string, UnitTable> = {
+    rounds: fromRows(
+      {
+        migration: 'migration id',
+        round: 'round index',
+        startNs: 'ns',
+        endNs: 'ns',
+        bytes: 'bytes',
+        goodput: 'bytes/s',
+        dirtyPagesPerSecond: 'pages/s',
+        normalPages: 'pages',
+        zeroPages: 'pages',
+        xbzrlePages: 'pages',
+        compressedPages: 'pages',
+        boundary: 'name',
+        confidence: 'share',
+      },
+      report.migrations.flatMap((m) =>
+        m.rounds.map((r) => [
+          m.id,
+          r.index,
+          r.startNs,
+          r.endNs,
+          r.bytes,
+          r.goodput,
+          r.dirtyPagesPerSecond,
+          r.pages.normal,
+          r.pages.zero,
+          r.pages.xbzrle,
+          r.pages.compressed,
+          r.boundary,
+          r.confidence,
+        ]),
+      ),
+    ),
+    connections: connectionTable(report),
+    findings: fromRows(
+      {
+        rule: 'rule id',
+        severity: 'name',
+        confidence: 'share',
+        migration: 'migration id',
+        startNs: 'ns',
+        endNs: 'ns',
+        firstFrame: 'frame number',
+        costOf: 'name',
+        costNs: 'ns',
+        text: 'text',
+      },
+      report.findings.map((f) => [
+        f.rule,
+        f.severity,
+        f.confidence,
+        f.migration,
+        f.interval[0]?.[0] ?? null,
+        f.interval[0]?.[1] ?? null,
+        f.packets[0] ?? null,
+        f.cost?.of ?? null,
+        f.cost?.ns ?? null,
+        f.text,
+      ]),
+    ),
+    sections: fromRows(
+      {
+        migration: 'migration id',
+        name: 'name',
+        instance: 'instance id',
+        version: 'version id',
+        bytes: 'bytes',
+        startNs: 'ns',
+        endNs: 'ns',
+      },
+      report.migrations.flatMap((m) =>
+        m.devices.map((d) => [m.id, d.name, d.instance, d.version, d.bytes, d.startNs, d.endNs]),
+      ),
+    ),
+    anomalies: fromRows(
+      {
+        code: 'name',
+        severity: 'name',
+        origin: 'name',
+        direction: 'direction id',
+        count: 'count',
+        firstFrame: 'frame number',
+        firstNs: 'ns',
+        text: 'text',
+      },
+      report.anomalies.map((a) => [
+        a.code,
+        a.severity,
+        a.origin,
+        a.direction,
+        a.count,
+        a.first.frame ?? null,
+        a.first.tNs ?? null,
+        a.text,
+      ]),
+    ),
+  };
+  for (const [name, json] of Object.entries(report.tables)) {
+    if (/^[A-Za-z][A-Za-z0-9]*$/.test(name)) tables[name] = unitTable(json);
+  }
+  return tables;
+}
+
+function connectionTable(report: ReportData): UnitTable {
+  return fromRows(
+    {
+      connection: 'connection id',
+      direction: 'direction id',
+      from: 'address',
+      fromPort: 'port',
+      to: 'address',
+      toPort: 'port',
+      channel: 'name',
+      migration: 'migration id',
+      startNs: 'ns',
+      endNs: 'ns',
+      frames: 'count',
+      payloadBytes: 'bytes',
+      uniqueBytes: 'bytes',
+      unseenBytes: 'bytes',
+      retransmittedSegments: 'count',
+      retransmittedBytes: 'bytes',
+      outOfOrderSegments: 'count',
+      rttP50Ns: 'ns',
+      windowMaxBytes: 'bytes',
+      inFlightMaxBytes: 'bytes',
+      goodput: 'bytes/s',
+    },
+    report.connections.flatMap((c) =>
+      c.directions.map((d, side) => {
+        const [from, to] = side === 0 ? [c.client, c.server] : [c.server, c.client];
+        return [
+          c.id,
+          2 * c.id + side,
+          from.address,
+          from.port,
+          to.address,
+          to.port,
+          c.channel.kind,
+          c.channel.migration,
+          c.startNs,
+          c.endNs,
+          d.frames,
+          d.payloadBytes,
+          d.uniqueBytes,
+          d.unseenBytes,
+          d.retransmittedSegments,
+          d.retransmittedBytes,
+          d.outOfOrderSegments,
+          d.rttNs?.p50 ?? null,
+          d.window?.max ?? null,
+          d.inFlight?.max ?? null,
+          d.goodput,
+        ];
+      }),
+    ),
+  );
+}
+
+/** One CSV file a table, and schema.json with the units. */
+export async function csvFiles(report: ReportData): Promise<TableFile[]> {
+  return files(report, 'csv', ({ table }) => `${table.toCSV()}\n`);
+}
+
+/** One Arrow IPC file a table, and schema.json with the units. */
+export async function arrowFiles(report: ReportData): Promise<TableFile[]> {
+  return files(report, 'arrow', ({ table }) => table.toArrowIPC({ format: 'file' }));
+}
+
+function files(report: ReportData, extension: string, content: (table: UnitTable) => string | Uint8Array): TableFile[] {
+  const tables = Object.entries(finishedTables(report)).map(([name, table]) => [name, inert(table)] as const);
+  const schema = {
+    schema: 'migscope.tables',
+    schemaVersion: 1,
+    generator: report.generator,
+    captureStart: report.capture.start,
+    tables: tables.map(([name, { table, units, omitted }]) => ({
+      name,
+      file: `${name}.${extension}`,
+      rows: table.numRows(),
+      omitted,
+      columns: table.columnNames().map((column) => ({ name: column, unit: units[column]! })),
+    })),
+  };
+  return [
+    ...tables.map(([name, table]) => ({ name: `${name}.${extension}`, content: content(table) })),
+    { name: 'schema.json', content: `${JSON.stringify(schema, null, 2)}\n` },
+  ];
+}
+
+// A cell that starts with one of these is a formula to a spreadsheet; an apostrophe makes it text (OWASP, CSV injection).
+const FORMULA = /^[=+\-@]/;
+
+function inert({ table, units, omitted }: UnitTable): UnitTable {
+  const names = table.columnNames();
+  const columns = names.map((name): [string, Cell[]] => [
+    name,
+    Array.from(table.array(name) as ArrayLike<Cell>, (cell) => {
+      if (typeof cell !== 'string') return cell ?? null;
+      const text = plain(cell, 2000);
+      return FORMULA.test(text) ? `'${text}` : text;
+    }),
+  ]);
+  return { table: makeTable(Object.fromEntries(columns), names), units, omitted };
+}
