@@ -87,21 +87,24 @@ export type MergeRule = 'sum' | 'max' | 'min' | 'last';
 /**
  * Time bins of fixed number: when time runs beyond the last bin, pairs merge and the bin width doubles.
  *
- * Callers write straight into `series[s][bin]`; `bin(tNs)` says where. Sums start at 0, the others at NaN.
+ * Callers write straight into `series[s][bin]`; `bin(tNs)` says where. Sums start at 0, the others at NaN. Memory grows
+ * with the bins in use, so `bin` may replace the arrays: read `series` afterwards.
  */
 export class Timeline {
-  readonly series: readonly Float64Array[];
+  readonly series: Float64Array[];
   binNs: number;
   /** One past the highest bin used. */
   used = 0;
   readonly #rules: readonly MergeRule[];
-  #capacity: number;
+  readonly #capacity: number;
+  #room: number;
 
   constructor(rules: readonly MergeRule[], binNs = TIMELINE_BIN_NS, capacity = TIMELINE_BINS) {
     this.#rules = rules;
     this.binNs = binNs;
     this.#capacity = capacity;
-    this.series = rules.map((rule) => new Float64Array(capacity).fill(rule === 'sum' ? 0 : Number.NaN));
+    this.#room = Math.min(64, capacity);
+    this.series = rules.map((rule) => new Float64Array(this.#room).fill(rule === 'sum' ? 0 : Number.NaN));
   }
 
   /** The bin of `tNs` (≥ 0 since the capture's first frame; earlier times fall into bin 0). Merges when it must. */
@@ -111,12 +114,22 @@ export class Timeline {
       this.#halve();
       at = Math.floor(tNs / this.binNs);
     }
+    if (at >= this.#room) this.#grow(at);
     if (at >= this.used) this.used = at + 1;
     return at;
   }
 
+  #grow(at: number): void {
+    while (this.#room <= at) this.#room = Math.min(this.#room * 2, this.#capacity);
+    this.series.forEach((old, s) => {
+      const grown = new Float64Array(this.#room).fill(this.#rules[s] === 'sum' ? 0 : Number.NaN);
+      grown.set(old);
+      this.series[s] = grown;
+    });
+  }
+
   #halve(): void {
-    const half = this.#capacity >>> 1;
+    const half = this.#room >>> 1;
     this.series.forEach((values, s) => {
       const rule = this.#rules[s]!;
       for (let i = 0; i < half; i++) values[i] = merge(rule, values[2 * i]!, values[2 * i + 1]!);
