@@ -5,18 +5,17 @@
 // waits, and frames are lost in the kernel's ring, where they are counted: there is no queue in between that grows.
 import type { AnomalyLog } from '../anomaly.js';
 import { assert, InputError, noEngine } from '../errors.js';
-import { StreamInput } from './byte-input.js';
-import { CaptureFile } from './capture-file.js';
 import { EngineChild } from './live/engine-child.js';
 import { type CaptureRequest, ENGINE_NAMES, ENGINES, type Engine, type EngineName } from './live/engines.js';
-import type { CaptureInfo, CaptureSource, InputInfo, PacketBatch } from './packet-batch.js';
+import type { CaptureInfo, CaptureSource, PacketBatch } from './packet-batch.js';
+import { openStream } from './source.js';
 
 export type { CaptureRequest, EngineName } from './live/engines.js';
 export { ENGINE_NAMES } from './live/engines.js';
 
 /** A running capture. */
 export class LiveSource implements CaptureSource {
-  readonly info: CaptureInfo & { epochNs: bigint | null; readonly inputs: InputInfo[] };
+  readonly info: CaptureInfo;
   /** What does the capturing, and what that means for the result. */
   readonly engine: { readonly name: EngineName; readonly accuracy: string };
   /** Why the capture ended without being asked; null while it runs and when it was. */
@@ -24,8 +23,7 @@ export class LiveSource implements CaptureSource {
   readonly #child: EngineChild;
   readonly #log: AnomalyLog;
   readonly #name: string;
-  #file: CaptureFile | null = null;
-  #lostNoted = 0;
+  #stream: CaptureSource | null = null;
 
   /** Use openLive(). */
   constructor(child: EngineChild, request: CaptureRequest, log: AnomalyLog) {
@@ -38,34 +36,28 @@ export class LiveSource implements CaptureSource {
 
   /** Frames lost by the capture so far; null when the engine cannot know, or has not said yet. */
   get lost(): number | null {
-    return this.#child.lost;
+    const { lost, engine } = this.#child;
+    // An engine that cannot see the kernel's losses knows of some, never that there are none.
+    return lost === 0 && engine.clock === 'arrival' ? null : lost;
   }
 
-  progress(): { doneBytes: number; totalBytes: null } {
-    return { doneBytes: this.#file?.doneBytes ?? 0, totalBytes: null };
+  progress(): { doneBytes: number; totalBytes: number | null } {
+    return this.#stream?.progress() ?? { doneBytes: 0, totalBytes: null };
   }
 
   async *batches(): AsyncGenerator<PacketBatch, void, void> {
-    const raw = new StreamInput(this.#name, this.#child.capture);
     try {
-      const file = await CaptureFile.open(this.#name, raw, 0, this.info, this.#log);
-      this.#file = file;
-      this.info.inputs.push(file.info);
-      const { batch } = file;
-      batch.firstFrame = 1;
-      while (await file.next()) {
-        batch.interfaces = file.interfaces;
+      this.#stream = await openStream(this.#name, this.#child.capture, this.#log, {}, this.info);
+      for await (const batch of this.#stream.batches()) {
+        this.#tellLost();
         yield batch;
-        batch.firstFrame += batch.count;
-        this.#noteLost(batch.firstFrame);
       }
     } catch (error) {
-      // Ended before the first byte or inside the file header: the engine's own end says why, if anything does.
-      if (!(error instanceof InputError) || this.#file !== null) throw error;
+      // An engine that ends inside the file header: its own end says why, see `failure`.
+      if (!(error instanceof InputError) || this.#stream !== null) throw error;
     } finally {
-      raw.close();
       this.failure = await this.#child.ended();
-      this.#noteLost(this.#file?.batch.firstFrame ?? 1);
+      this.#conclude();
     }
   }
 
@@ -81,17 +73,19 @@ export class LiveSource implements CaptureSource {
 
   close(): void {
     this.#child.kill();
-    this.#file?.close();
+    this.#stream?.close();
   }
 
-  #noteLost(frame: number): void {
-    const lost = this.#child.lost;
-    const info = this.#file?.info;
-    if (lost === null || info === undefined) return;
-    // An engine that cannot see the kernel's losses knows of some, never that there are none.
-    if (lost > 0 || this.#child.engine.clock === 'kernel') info.droppedByCapture = lost;
-    if (lost > this.#lostNoted) this.#log.note('capture/dropped', { frame, input: 0 }, lost - this.#lostNoted);
-    this.#lostNoted = lost;
+  #tellLost(): void {
+    const info = this.info.inputs[0];
+    if (info && this.lost !== null) info.droppedByCapture = this.lost;
+  }
+
+  /** The engine's last count comes after the last frame, when the stream has already noted what was known then. */
+  #conclude(): void {
+    const noted = this.info.inputs[0]?.droppedByCapture ?? 0;
+    this.#tellLost();
+    if ((this.lost ?? 0) > noted) this.#log.note('capture/dropped', { input: 0 }, this.lost! - noted);
   }
 }
 

@@ -24,7 +24,7 @@ import {
 } from '../../errors.js';
 import { ENGINE_TEXT_CHARACTERS } from '../../limits.js';
 import type { CaptureRequest, Engine } from './engines.js';
-import { interfaceNames } from './interfaces.js';
+import { interfaceExists, interfaceNames } from './interfaces.js';
 
 /** How long an engine may take to open the interface, ms. Opening a 128 MiB ring takes well under one second. */
 const START_MS = 15_000;
@@ -112,8 +112,7 @@ export class EngineChild {
   async ended(): Promise<InputError | null> {
     const { code, signal } = await this.#exit;
     if (this.#stopped) return null;
-    if (/disappeared|went down|no longer attached|interface gone/i.test(this.#text))
-      return interfaceGone(this.#request.interface);
+    if (!interfaceExists(this.#request.interface)) return interfaceGone(this.#request.interface);
     return engineDied(this.engine.name, signal ?? (code === 0 ? 'exit code 0' : this.#lastWords()));
   }
 

@@ -1,7 +1,7 @@
 // What can be captured on this machine: interfaces with state, size and addresses, from the system itself.
 //
 // Needs no privilege and no capture program. Linux keeps the facts in /sys/class/net; elsewhere only what Node knows.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 
 const FOLDER = '/sys/class/net';
@@ -37,20 +37,23 @@ export function listInterfaces(): InterfaceFacts[] {
   });
 }
 
-/** Names only. */
+/** Names only, of the network namespace we are in. */
 export function interfaceNames(): string[] {
   try {
-    return readdirSync(FOLDER).sort();
+    // Not /sys/class/net: under `nsenter --net` that still shows the namespace in which /sys was mounted.
+    return [...readFileSync('/proc/net/dev', 'utf8').matchAll(/^\s*([^:|]+):/gm)].map((match) => match[1]!);
   } catch {
     return Object.keys(networkInterfaces()); // not Linux
   }
 }
 
-/** False when the interface is known to be down or gone, null when nothing is known (also for 'any'). */
+/** True unless `name` is known not to exist; 'any' always does. */
+export const interfaceExists = (name: string): boolean => name === 'any' || interfaceNames().includes(name);
+
+/** Whether the interface is up; null when not known. */
 export function isUp(name: string): boolean | null {
   const flags = readText(name, 'flags');
-  if (flags !== null) return (Number(flags) & IFF_UP) !== 0;
-  return name !== 'any' && process.platform === 'linux' ? false : null;
+  return flags === null ? null : (Number(flags) & IFF_UP) !== 0;
 }
 
 function stateOf(name: string): string | null {
