@@ -9,25 +9,27 @@ import { BATCH_ROWS, FRAME_BYTES } from '../limits.js';
 import type { ByteWindow } from './byte-window.js';
 import { LOOKAHEAD_BYTES } from './byte-window.js';
 import type { CaptureInterface, PacketBatch } from './packet-batch.js';
-import { WAY_IN, WAY_OUT, WAY_UNKNOWN } from './packet-batch.js';
+import { WAY_IN, WAY_OUT } from './packet-batch.js';
 import type { ReaderContext, RecordReader } from './record-reader.js';
 import { addLinkType } from './record-reader.js';
 
-const FILE_HEADER_BYTES = 24;
-
 interface Variant {
+  readonly fileHeaderBytes: number;
   readonly recordHeaderBytes: number;
   /** Fractions of a second in a record's second field. */
   readonly fractions: number;
 }
 
 /** What the first four bytes, read in the file's byte order, say about the rest. */
-const VARIANTS: Readonly<Record<number, Variant>> = {
-  2712847316: { recordHeaderBytes: 16, fractions: 1e6 },
-  2712812621: { recordHeaderBytes: 16, fractions: 1e9 },
-  // Kuznetzov's patched libpcap: interface index, protocol and packet type follow the usual fields.
-  2712849716: { recordHeaderBytes: 24, fractions: 1e6 },
-};
+const VARIANTS: ReadonlyMap<number, Variant> = new Map([
+  [0xa1b2c3d4, { fileHeaderBytes: 24, recordHeaderBytes: 16, fractions: 1e6 }],
+  [0xa1b23c4d, { fileHeaderBytes: 24, recordHeaderBytes: 16, fractions: 1e9 }],
+  // Kuznetzov's patched libpcap: interface index, protocol and packet type follow the usual fields of a record.
+  [0xa1b2cd34, { fileHeaderBytes: 24, recordHeaderBytes: 24, fractions: 1e6 }],
+  // Ixia's "lcap", stamped by hardware or by software: the size of all records follows the file header.
+  [0x1c0001ac, { fileHeaderBytes: 28, recordHeaderBytes: 16, fractions: 1e9 }],
+  [0x1c0001ab, { fileHeaderBytes: 28, recordHeaderBytes: 16, fractions: 1e6 }],
+]);
 const MODIFIED_HEADER_BYTES = 24;
 /** Where the modified record header keeps the packet type, and the value for frames this host sent (if_packet.h). */
 const PACKET_TYPE_AT = 22;
@@ -44,7 +46,7 @@ const NEIGHBOUR_SECONDS = 1 << 20;
 
 /** Does an input that begins with these four bytes hold classic pcap records? */
 export const isPcapMagic = (view: DataView, at: number): boolean =>
-  view.getUint32(at, true) in VARIANTS || view.getUint32(at, false) in VARIANTS;
+  VARIANTS.has(view.getUint32(at, true)) || VARIANTS.has(view.getUint32(at, false));
 
 export class PcapReader implements RecordReader {
   readonly interfaces: readonly CaptureInterface[];
@@ -64,8 +66,8 @@ export class PcapReader implements RecordReader {
   constructor(window: ByteWindow, context: ReaderContext) {
     const { view, start } = window;
     this.#context = context;
-    this.#little = view.getUint32(start, true) in VARIANTS;
-    const variant = VARIANTS[view.getUint32(start, this.#little)]!;
+    this.#little = VARIANTS.has(view.getUint32(start, true));
+    const variant = VARIANTS.get(view.getUint32(start, this.#little))!;
     this.#headerBytes = variant.recordHeaderBytes;
     this.#fractions = variant.fractions;
     this.wantBytes = this.#headerBytes;
@@ -78,7 +80,7 @@ export class PcapReader implements RecordReader {
     addLinkType(context.info, linkType);
     context.info.snapLength = snapLength;
     context.info.timestampResolutionNs = 1e9 / this.#fractions;
-    window.skip(FILE_HEADER_BYTES);
+    window.skip(variant.fileHeaderBytes);
   }
 
   read(window: ByteWindow, batch: PacketBatch): void {
@@ -104,6 +106,7 @@ export class PcapReader implements RecordReader {
     const headerBytes = this.#headerBytes;
     const fractions = this.#fractions;
     const fractionNs = 1e9 / fractions;
+    const modified = headerBytes === MODIFIED_HEADER_BYTES;
     let at = window.start;
     this.wantBytes = headerBytes;
     if (at + headerBytes > end) return !window.ended || at === end;
@@ -115,6 +118,8 @@ export class PcapReader implements RecordReader {
     let row = batch.count;
     let sure = true;
     let taken = this.#second;
+    let epochSecond = this.#epochSecond;
+    let epochFractionNs = this.#epochFractionNs;
     while (row < BATCH_ROWS) {
       const next = at + headerBytes + bytes;
       if (next + headerBytes > end) {
@@ -137,12 +142,16 @@ export class PcapReader implements RecordReader {
         sure = false;
         break;
       }
-      if (taken === null) this.#anchor(second, fraction);
+      if (taken === null) {
+        this.#anchor(second, fraction);
+        epochSecond = this.#epochSecond;
+        epochFractionNs = this.#epochFractionNs;
+      }
       start[row] = at + headerBytes;
       captured[row] = bytes;
       wire[row] = wireBytes;
-      tNs[row] = (second - this.#epochSecond) * 1e9 + (fraction * fractionNs - this.#epochFractionNs);
-      way[row] = headerBytes === MODIFIED_HEADER_BYTES ? wayOf(view.getUint8(at + PACKET_TYPE_AT)) : WAY_UNKNOWN;
+      tNs[row] = (second - epochSecond) * 1e9 + (fraction * fractionNs - epochFractionNs);
+      if (modified) way[row] = wayOf(view.getUint8(at + PACKET_TYPE_AT));
       row++;
       taken = second;
       at = next;
@@ -218,7 +227,7 @@ export class PcapReader implements RecordReader {
    * Do plausible records follow one another from `at` on?
    *
    * Looks at CHAIN_BYTES at most, whatever else the window holds: the answer must not depend on how input is cut.
-   * @param oddFirst  the first header may lie anywhere in time; its lengths must be good
+   * @param oddFirst  a record is expected at `at`: it may lie anywhere in time if its lengths are good
    */
   #chain(window: ByteWindow, at: number, oddFirst: boolean): boolean {
     const { view } = window;
@@ -226,11 +235,13 @@ export class PcapReader implements RecordReader {
     let second = this.#second;
     let position = at;
     for (let count = 0; count < CHAIN_RECORDS; count++) {
-      if (position === window.end) return count > 1 || (count === 1 && this.#second !== null);
+      if (position === window.end) return count > 1 || (count === 1 && (oddFirst || this.#second !== null));
       if (position + this.#headerBytes > limit) return count > 1;
-      if (count === 0 && oddFirst ? !this.#goodLengths(view, position) : !this.#plausible(view, position, second)) {
-        return false;
-      }
+      const good =
+        count === 0 && oddFirst
+          ? this.#goodLengths(view, position)
+          : this.#plausible(view, position, second) || this.#plausible(view, position, this.#second);
+      if (!good) return false;
       second = view.getUint32(position, this.#little);
       position += this.#headerBytes + view.getUint32(position + 8, this.#little);
     }
@@ -265,8 +276,7 @@ export class PcapReader implements RecordReader {
     batch.wire[row] = view.getUint32(at + 12, this.#little);
     batch.tNs[row] = (second - this.#epochSecond) * 1e9 + ((fraction * 1e9) / this.#fractions - this.#epochFractionNs);
     batch.iface[row] = 0;
-    batch.way[row] =
-      this.#headerBytes === MODIFIED_HEADER_BYTES ? wayOf(view.getUint8(at + PACKET_TYPE_AT)) : WAY_UNKNOWN;
+    if (this.#headerBytes === MODIFIED_HEADER_BYTES) batch.way[row] = wayOf(view.getUint8(at + PACKET_TYPE_AT));
     this.#second = second;
     window.start = at + this.#headerBytes + bytes;
   }

@@ -139,7 +139,8 @@ export class PcapngReader implements RecordReader {
       latestNs = current.anchorNs + (current.nsPerUnit !== 0 ? units * current.nsPerUnit : unitsToNs(current, units));
       start[row] = at + 28;
       captured[row] = bytes;
-      wire[row] = view.getUint32(at + 24, little);
+      const wireBytes = view.getUint32(at + 24, little);
+      wire[row] = wireBytes < bytes ? bytes : wireBytes; // some writers leave it 0
       tNs[row] = latestNs;
       iface[row] = current.ownIndex;
       way[row] = WAY_UNKNOWN;
@@ -165,7 +166,7 @@ export class PcapngReader implements RecordReader {
       return false;
     }
     if (end - at < SMALLEST_BLOCK_BYTES) return this.#incomplete(window, SMALLEST_BLOCK_BYTES);
-    const little = this.#orderAt(view, at);
+    const little = orderOf(view, at, this.#little);
     if (little === null) return this.#damaged(window);
     const type = view.getUint32(at, little);
     const length = view.getUint32(at + 4, little);
@@ -230,7 +231,7 @@ export class PcapngReader implements RecordReader {
       if (code === OPTION_END || value + length > end) break;
       if (code === IF_NAME) name = text(bytes, value, length);
       else if (code === IF_TSRESOL && length >= 1) resolution = view.getUint8(value);
-      else if (code === IF_FCSLEN && length >= 1) fcsBytes = view.getUint8(value);
+      else if (code === IF_FCSLEN && length >= 1) fcsBytes = fcsLength(view.getUint8(value));
       else if (code === IF_TSOFFSET && length >= 8) offsetSeconds = view.getBigInt64(value, little);
       option = value + ((length + 3) & ~3);
     }
@@ -343,7 +344,7 @@ export class PcapngReader implements RecordReader {
     const row = batch.count++;
     batch.start[row] = start;
     batch.captured[row] = bytes;
-    batch.wire[row] = wireBytes;
+    batch.wire[row] = Math.max(wireBytes, bytes);
     batch.tNs[row] = this.#latestNs;
     batch.iface[row] = of.ownIndex;
     batch.way[row] = WAY_UNKNOWN;
@@ -459,31 +460,20 @@ export class PcapngReader implements RecordReader {
 
   /** First position in [from, to) where a sound block begins with another, or the end of the input, behind it. */
   #search(window: ByteWindow, from: number, to: number): number | null {
+    const { view, end } = window;
     for (let at = from; at < to; at++) {
-      const limit = Math.min(window.end, at + WHOLE_BLOCK_BYTES + CHAIN_BYTES);
-      const next = this.#soundBlockEnd(window.view, at, limit);
+      const limit = Math.min(end, at + WHOLE_BLOCK_BYTES + CHAIN_BYTES);
+      if (at + SMALLEST_BLOCK_BYTES > limit) return null;
+      const little = orderOf(view, at, this.#little);
+      if (little === null) continue;
+      const next = soundBlockEnd(view, at, limit, little);
       if (next === null) continue;
-      if (next === window.end || this.#soundBlockEnd(window.view, next, limit) !== null) return at;
+      if (next === end) return at;
+      if (next + SMALLEST_BLOCK_BYTES > limit) continue;
+      const nextLittle = orderOf(view, next, little);
+      if (nextLittle !== null && soundBlockEnd(view, next, limit, nextLittle) !== null) return at;
     }
     return null;
-  }
-
-  /** Where the block at `at` ends if its type is a common one and its lengths agree; null otherwise. */
-  #soundBlockEnd(view: DataView, at: number, limit: number): number | null {
-    if (at + SMALLEST_BLOCK_BYTES > limit) return null;
-    const little = this.#orderAt(view, at);
-    if (little === null) return null;
-    const type = view.getUint32(at, little);
-    if (type !== SECTION_HEADER && (type === 0 || type > 10) && !KNOWN_AND_SKIPPED.has(type)) return null;
-    const length = view.getUint32(at + 4, little);
-    const end = at + length;
-    if (length < SMALLEST_BLOCK_BYTES || (length & 3) !== 0 || end > limit) return null;
-    return view.getUint32(end - 4, little) === length ? end : null;
-  }
-
-  /** Byte order of the block at `at`: its own if a section begins there (null if it states none), else the section's. */
-  #orderAt(view: DataView, at: number): boolean | null {
-    return view.getUint32(at) === SECTION_HEADER ? byteOrderAt(view, at + 8) : this.#little;
   }
 
   #note(
@@ -499,6 +489,23 @@ export class PcapngReader implements RecordReader {
     log.note(code, { input, fileOffset: window.offset(window.start) });
   }
 }
+
+/** Byte order of the block at `at`: its own if a section begins there (null if it states none), else the section's. */
+const orderOf = (view: DataView, at: number, section: boolean): boolean | null =>
+  view.getUint32(at) === SECTION_HEADER ? byteOrderAt(view, at + 8) : section;
+
+/** Where the block at `at` ends if its type is a common one and its lengths agree; null otherwise. */
+function soundBlockEnd(view: DataView, at: number, limit: number, little: boolean): number | null {
+  const type = view.getUint32(at, little);
+  if (type !== SECTION_HEADER && (type === 0 || type > 10) && !KNOWN_AND_SKIPPED.has(type)) return null;
+  const length = view.getUint32(at + 4, little);
+  const end = at + length;
+  if (length < SMALLEST_BLOCK_BYTES || (length & 3) !== 0 || end > limit) return null;
+  return view.getUint32(end - 4, little) === length ? end : null;
+}
+
+/** if_fcslen is in bits by the specification, and in bytes by what many writers do; no check sequence has 4 bits. */
+const fcsLength = (stated: number): number => (stated < 8 ? stated : stated >>> 3);
 
 /** ns in a span of time stamp units, rounded down; exact to a ns for any resolution. */
 function unitsToNs(described: SectionInterface, units: number): number {
