@@ -26,6 +26,8 @@ export const UDP_FLOWS = 65_536;
 export const UDP_TIMELINES = 16;
 /** Wire bytes from which a flow without TCP gets a timeline. Below: totals only. */
 export const UDP_TIMELINE_BYTES = 64 << 10;
+/** Pairs of byte streams inside reliable UDP transports that are followed. Beyond: their totals only. */
+export const UDP_STREAMS = 256;
 /** Datagrams of a flow in which its transport is looked for. Beyond: it stays plain UDP. */
 export const UDP_RECOGNITION_DATAGRAMS = 64;
 /** Bytes waiting behind a hole, per direction. Beyond: the oldest hole is given up. */

@@ -44,6 +44,8 @@ export class Flow {
   tNs: number;
   timeline: Timeline | null = null;
   transport: TransportFlow | null = null;
+  /** Direction ids (of side 0) of the byte streams it carries. */
+  readonly streams: number[] = [];
   /** Datagrams that no transport recognised so far. */
   unrecognised = 0;
   /** Wire bytes at which the flow next asks for a timeline. */

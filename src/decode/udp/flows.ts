@@ -11,7 +11,9 @@ import type { ClaimStream } from '../stream.js';
 import { Flow, type Transport } from './flow.js';
 import { FlowTable } from './flow-table.js';
 import type { UdpFlow, UdpResults } from './results.js';
+import { StreamSource } from './streams.js';
 import { TunnelTotals } from './tunnel-totals.js';
+import { udt } from './udt.js';
 
 export class UdpFlows {
   readonly #log: AnomalyLog;
@@ -29,9 +31,10 @@ export class UdpFlows {
   /**
    * @param claim  asked for a consumer of every byte stream that a reliable transport carries
    */
-  constructor(log: AnomalyLog, _claim: ClaimStream) {
+  constructor(log: AnomalyLog, claim: ClaimStream) {
     this.#log = log;
-    this.#transports = [];
+    const streams = new StreamSource(claim);
+    this.#transports = [udt(streams)];
   }
 
   /** Takes the rows that decodeFrames() wrote for `batch`. */
@@ -134,6 +137,7 @@ export class UdpFlows {
       startNs: flow.startNs,
       endNs: flow.endNs,
       directions: [flow.directions[0], flow.directions[1]],
+      streams: flow.streams,
       facts,
     };
   }

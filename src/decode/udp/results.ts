@@ -28,6 +28,8 @@ export interface UdpFlow {
   startNs: number;
   endNs: number;
   directions: [UdpDirection, UdpDirection];
+  /** Direction ids of the byte streams it carries, of the client's side; the server's are one higher. */
+  streams: readonly number[];
   /** Facts only this transport has (RTT, rates, versions, what is not observable), by name. */
   facts: Record<string, number | string | boolean | null>;
 }

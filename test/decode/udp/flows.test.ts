@@ -1,9 +1,4 @@
 import { describe, expect, test } from 'vitest';
-import { AnomalyLog } from '../../../src/anomaly.js';
-import type { PacketBatch } from '../../../src/capture/packet-batch.js';
-import { decodeFrames } from '../../../src/decode/frame.js';
-import { createRows } from '../../../src/decode/rows.js';
-import { UdpFlows } from '../../../src/decode/udp/flows.js';
 import { UDP_FLOWS, UDP_TIMELINES } from '../../../src/limits.js';
 import {
   batchOf,
@@ -18,18 +13,9 @@ import {
   udp,
   vxlan,
 } from '../../support/frames.js';
+import { analysedFrames, analysedUdp } from '../../support/udp-analysis.js';
 
-function analysed(batches: Iterable<PacketBatch>) {
-  const log = new AnomalyLog();
-  const flows = new UdpFlows(log, () => null);
-  const rows = createRows();
-  for (const batch of batches) {
-    decodeFrames(batch, rows, log);
-    flows.push(batch, rows);
-  }
-  return { ...flows.finish(), log };
-}
-const flowsOf = (...frames: (Uint8Array | CapturedFrame)[]) => analysed([batchOf(frames)]).flows;
+const flowsOf = (...frames: (Uint8Array | CapturedFrame)[]) => analysedFrames(...frames).flows;
 
 const there = (payload: string) => frame(ethernet(), ipv4(), udp({ srcPort: 9000, dstPort: 500 }, payload));
 const back = (payload: string) =>
@@ -75,7 +61,7 @@ describe('flows', () => {
   test('the timeline has the bytes of big flows only', () => {
     const big = frame(ethernet(), ipv4(), udp({ dstPort: 2049 }, new Uint8Array(60_000)));
     const frames = [there('x'), ...[0, 1, 2, 3].map((ms) => ({ bytes: big, tNs: ms * 1e6 }))];
-    const { timeline } = analysed([batchOf(frames)]);
+    const { timeline } = analysedUdp([batchOf(frames)]);
     expect(timeline.rows).toBe(2); // from the second on: the first alone is not big
     expect([...(timeline.columns['flow']!.values as Float64Array)]).toEqual([1, 1]);
     expect([...(timeline.columns['clientWireBytes']!.values as Float64Array)]).toEqual([60_042, 60_042]);
@@ -85,7 +71,7 @@ describe('flows', () => {
 test('what encapsulation costs, and whether it fits', () => {
   const inner = [ethernet(), ipv4(), tcp({}, new Uint8Array(1460))] as const;
   const datagram = frame(udp({ dstPort: 4789 }), vxlan(42), ...inner);
-  const { tunnels } = analysed([
+  const { tunnels } = analysedUdp([
     batchOf([
       frame(ethernet(), ipv4(), udp({ dstPort: 4789 }), vxlan(42), ...inner),
       frame(ethernet(), ipv4({ moreFragments: true }), raw(datagram.slice(0, 1480), { ipProtocol: 17 })),
@@ -116,7 +102,7 @@ describe('bounds', () => {
         yield batchOf(frames, { firstFrame: done + 1 });
       }
     }
-    const { flows, log } = analysed(batches());
+    const { flows, log } = analysedUdp(batches());
     expect(flows.length).toBe(UDP_FLOWS * 0.75 + 5);
     expect([flows[0]!.firstFrame, flows.at(-1)!.firstFrame]).toEqual([UDP_FLOWS * 0.25 + 1, total]);
     expect(flows.at(-1)!.client.address).toBe(`10.${u24(total - 1).join('.')}`);
@@ -127,7 +113,7 @@ describe('bounds', () => {
     const send = (port: number, count: number) =>
       new Array(count).fill(frame(ethernet(), ipv4(), udp({ dstPort: port, checksum: false }, new Uint8Array(40_000))));
     const small = Array.from({ length: UDP_TIMELINES }, (_, i) => send(1000 + i, 3)).flat();
-    const { timeline } = analysed([batchOf([...small, ...send(7000, 13)])]);
+    const { timeline } = analysedUdp([batchOf([...small, ...send(7000, 13)])]);
     const ids = new Set(timeline.columns['flow']!.values as Float64Array);
     expect([ids.size, ids.has(UDP_TIMELINES), ids.has(0)]).toEqual([UDP_TIMELINES, true, false]);
   });

@@ -1,0 +1,68 @@
+// Datagrams of every transport, mutated and in any order: nothing throws, nothing leaves the captured bytes, counts stay
+// sane, and the result repeats.
+import { describe, expect, test } from 'vitest';
+import { batchOf, ethernet, frame, ipv4, raw, udp } from '../../support/frames.js';
+import { mutated, type Random, random } from '../../support/random.js';
+import { analysedUdp } from '../../support/udp-analysis.js';
+import * as udt from '../../support/udp-transports/udt.js';
+
+const SEED = 20260608;
+const ROUNDS = 30;
+const FRAMES = 400;
+
+/** By transport: a datagram from side 0 or 1 of flow `n`. */
+const makers: Record<string, (source: Random, side: number) => Uint8Array> = {
+  udt: (source, side) => {
+    const n = 1000 + source.below(200);
+    return source.pick([
+      () => udt.handshake({ own: 1 + side, request: source.pick([1, 0, -1, -2]), to: source.below(3) }),
+      () => udt.data(n, 2 - side, 'payload', { stampUs: source.below(1e6) }),
+      () => udt.data(n, 2 - side, 'payload', { stampUs: source.below(1e6) }),
+      () => udt.ack(2 - side, { next: n, number: source.below(9), rttUs: source.below(1e5) }),
+      () => udt.lightAck(2 - side, n),
+      () => udt.nak(2 - side, n, [n + 2, n + 5]),
+      () => udt.ack2(2 - side, source.below(9)),
+      () => udt.shutdown(2 - side),
+    ])();
+  },
+};
+
+function conversation(source: Random, make: (source: Random, side: number) => Uint8Array) {
+  return batchOf(
+    Array.from({ length: FRAMES }, (_, i) => {
+      const side = source.below(2);
+      const [a, b] = [`10.0.0.${1 + side}`, `10.0.0.${2 - side}`];
+      const [srcPort, dstPort] = side === 0 ? [40000, 9000] : [9000, 40000];
+      let datagram = make(source, side);
+      if (i > 4 && source.below(3) === 0) datagram = mutated(datagram, source);
+      const bytes = frame(
+        ethernet(),
+        ipv4({ src: a, dst: b }),
+        udp({ srcPort, dstPort, checksum: false }, datagram),
+        raw([]),
+      );
+      const wire = bytes.length + (source.below(20) === 0 ? source.below(100) : 0);
+      return { bytes, wire, tNs: i * 1e6 - source.below(3e6) };
+    }),
+  );
+}
+
+describe.each(Object.entries(makers))('%s', (_name, make) => {
+  test(`survives ${ROUNDS} × ${FRAMES} frames, seed ${SEED}`, () => {
+    const once = () => {
+      const source = random(SEED);
+      return Array.from({ length: ROUNDS }, () => {
+        const { flows, timeline, streams } = analysedUdp([conversation(source, make)]);
+        return { flows, rows: timeline.rows, streams: [...streams] };
+      });
+    };
+    const results = once();
+    for (const { flows } of results) {
+      for (const { frames, lostPackets, retransmittedPackets } of flows.flatMap((flow) => flow.directions)) {
+        expect(lostPackets ?? 0).toBeGreaterThanOrEqual(0);
+        expect(retransmittedPackets ?? 0).toBeLessThanOrEqual(frames);
+      }
+    }
+    expect(once()).toEqual(results);
+  });
+});
