@@ -4,7 +4,7 @@ import { type Config, compile } from 'vega-lite';
 import { ANOMALIES, type Anomaly } from '../anomaly.js';
 import type { Limit } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
-import type { Chart } from './charts/chart.js';
+import type { Chart, ChartSpec } from './charts/chart.js';
 import { CHARTS } from './charts/index.js';
 import { LIMIT_COLOURS } from './charts/limits-band.js';
 import { channelLabel, connectionScene, migrationScene, type Scene } from './charts/scene.js';
@@ -93,13 +93,13 @@ export function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Drawn {
     const vega = compile(spec.vegaLite, { config: THEME as unknown as Config }).spec;
     for (const { name } of vega.data ?? []) used.add(name);
     compiled.push({ id: chart.id, axis: chart.axis, left: spec.left, spec: vega });
-    figures.set(chart.id, figureOf(scene, chart, spec.unit));
+    figures.set(chart.id, figureOf(scene, chart, spec));
   }
   const data = Object.fromEntries(Object.entries(scene.data).filter(([name]) => used.has(name)));
   return { scene, page: { id: scene.id, window: scene.window, charts: compiled, data }, figures, absent };
 }
 
-function figureOf(scene: Scene, chart: Chart, unit: string): Html {
+function figureOf(scene: Scene, chart: Chart, { unit, legend = chart.legend, bare = false }: ChartSpec): Html {
   const id = `${scene.id}-${chart.id}`;
   if (chart.id === 'overview') {
     return html`<div class="strip" id="${id}">
@@ -107,9 +107,9 @@ function figureOf(scene: Scene, chart: Chart, unit: string): Html {
 <div class="plot"><div class="canvas"></div><div class="range"><span class="handle from" role="slider" tabindex="0" aria-label="Start of the stretch shown"></span><span class="handle to" role="slider" tabindex="0" aria-label="End of the stretch shown"></span></div></div></div>`;
   }
   const time = chart.axis === 'time';
-  return html`<figure class="chart ${time ? 'time' : 'own'}" id="${id}">
+  return html`<figure class="chart ${time ? 'time' : 'own'}${bare ? ' bare' : ''}" id="${id}">
 <figcaption><h3>${chart.title}</h3>${unit === '' ? '' : html`<span class="unit">${unit}</span>`}<span class="question">${chart.question}</span>
-${chart.legend.length === 0 ? '' : html`<span class="legend">${chart.legend.map(legendItem)}</span>`}</figcaption>
+${legend.length === 0 ? '' : html`<span class="legend">${legend.map(legendItem)}</span>`}</figcaption>
 <div class="plot"${time ? html` tabindex="0"` : ''} role="img" aria-label="${chart.title}. ${chart.question}"><div class="canvas"></div>${
     time ? html`<div class="mark" hidden></div><div class="brush" hidden></div><div class="cursor" hidden></div>` : ''
   }</div></figure>`;
@@ -270,6 +270,9 @@ const cell = (shown: string | Html, sort: number | string | null = null): Cell =
 function roundsTable(migration: Migration, scene: string): Html {
   const { rounds, stream } = migration;
   if (rounds.length === 0) return html``;
+  const kinds = (['normal', 'zero', 'xbzrle', 'compressed'] as const).filter(
+    (kind) => kind === 'normal' || kind === 'zero' || migration.pages[kind] > 0,
+  );
   const columns = [
     numeric('Round'),
     numeric('Start'),
@@ -277,10 +280,7 @@ function roundsTable(migration: Migration, scene: string): Html {
     numeric('Sent'),
     numeric('Rate'),
     numeric('Dirtied meanwhile'),
-    numeric('Full'),
-    numeric('Zero'),
-    numeric('XBZRLE'),
-    numeric('Compressed'),
+    ...kinds.map((kind) => numeric({ normal: 'Full', zero: 'Zero', xbzrle: 'XBZRLE', compressed: 'Compressed' }[kind])),
     text('Boundary known by'),
   ];
   return sortableTable(
@@ -302,10 +302,7 @@ function roundsTable(migration: Migration, scene: string): Html {
         cell(bytes(round.bytes), round.bytes),
         cell(bitRate(round.goodput), round.goodput),
         cell(bytes(dirtied), dirtied),
-        cell(count(round.pages.normal), round.pages.normal),
-        cell(count(round.pages.zero), round.pages.zero),
-        cell(count(round.pages.xbzrle), round.pages.xbzrle),
-        cell(count(round.pages.compressed), round.pages.compressed),
+        ...kinds.map((kind) => cell(count(round.pages[kind]), round.pages[kind])),
         cell(`${round.boundary} (${percent(round.confidence)})`),
       ];
     }),

@@ -193,7 +193,10 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
     {
       label: 'Retransmitted',
       value: percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
-      note: `${plural(traffic.retransmittedSegments, 'segment')}, ${bytes(traffic.retransmittedBytes)}`,
+      note:
+        traffic.retransmittedSegments === 0
+          ? 'nothing was sent twice'
+          : `${plural(traffic.retransmittedSegments, 'segment')}, ${bytes(traffic.retransmittedBytes)}`,
     },
     {
       label: 'Round-trip time',

@@ -411,9 +411,9 @@ function tablesOf(run: RunShape, migration: Migration, random: () => number): Re
     for (let bin = 0; bin < bins; bin++) {
       const at = migration.startNs + bin * binNs;
       const inRound = migration.rounds.some((round) => at + binNs > round.startNs && at < round.endNs);
-      pace = Math.min(1.25, pace * 1.01);
+      pace = Math.min(1.25, pace * 1.03);
       const lost = inRound && random() < run.loss * 60;
-      if (lost) pace *= 0.62;
+      if (lost) pace = Math.max(0.45, pace * 0.62);
       const unique = inRound ? (run.bandwidth / carriers.length) * (binNs / 1e9) * pace * (0.9 + 0.2 * random()) : 0;
       const retransmitted = lost ? 1448 * Math.ceil(random() * 6) : 0;
       const inFlight = Math.min(run.windowBytes, run.bandwidth * (run.rttMs / 1e3) * pace * (0.8 + 0.5 * random()));

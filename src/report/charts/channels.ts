@@ -10,10 +10,11 @@ export const channels: Chart = {
   needs: ['channels'],
   axis: 'time',
   absent: 'One connection carries the stream; there is nothing to balance.',
-  legend: [{ label: 'the darker, the faster', colour: 'goodput', mark: 'area' }],
+  legend: [{ label: 'stronger colour: faster', colour: 'goodput', mark: 'area' }],
   spec({ data, window }) {
     const labels = [...new Set(data['channels']?.['channel'] ?? [])];
     const height = Math.min(320, Math.max(40, labels.length * 18));
+    const scale = { zero: true, range: [colour('grid'), colour('goodput')], interpolate: 'rgb' };
     return {
       unit: '',
       height,
@@ -21,7 +22,8 @@ export const channels: Chart = {
       vegaLite: {
         ...frame(height, window),
         data: { name: 'channels' },
-        mark: { type: 'rect', clip: true, strokeWidth: 0 },
+        // The stroke closes the seams between neighbouring bins.
+        mark: { type: 'rect', clip: true, strokeWidth: 0.6 },
         encoding: {
           x: timeAxis('t'),
           x2: { field: 't2' },
@@ -35,8 +37,9 @@ export const channels: Chart = {
             field: 'rate',
             type: 'quantitative',
             legend: null,
-            scale: { zero: true, range: [colour('grid'), colour('goodput')], interpolate: 'rgb' },
+            scale,
           },
+          stroke: { field: 'rate', type: 'quantitative', legend: null, scale },
           tooltip: tip(),
         },
       } as never,

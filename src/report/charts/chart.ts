@@ -34,6 +34,10 @@ export interface ChartSpec {
   readonly vegaLite: TopLevelSpec;
   /** Unit of the vertical axis, written beside the title. */
   readonly unit: string;
+  /** What of the legend applies to this scene; absent = all of it. */
+  readonly legend?: readonly LegendItem[];
+  /** True where the horizontal axis is left to the neighbours. */
+  readonly bare?: boolean;
   /** px, without the axis. */
   readonly height: number;
   /** px for the labels of the vertical axis. */

@@ -3,7 +3,9 @@
 // The time axis must lie at the same pixels in every chart, so margins are fixed here and not left to the layout.
 import { colour } from './palette.js';
 
-export const MARGIN = { left: 56, right: 12, top: 8, bottom: 22 } as const;
+export const MARGIN = { left: 56, right: 16, top: 8, bottom: 22 } as const;
+/** Bottom margin of a chart that leaves the labels of its horizontal axis to its neighbours. */
+export const BARE_BOTTOM = 2;
 
 /** Unit and divisor for an axis whose largest value is `max`. */
 export interface AxisUnit {
@@ -48,6 +50,22 @@ const TIME_LABEL = [
 const MINUTE_STEP =
   '(t1 - t0) >= 14400 ? 3600 : (t1 - t0) >= 3600 ? 900 : (t1 - t0) >= 1200 ? 300 : (t1 - t0) >= 420 ? 60 : 30';
 
+/** Round values of a binary unit from 0 to `max`: 0, 10, 20 … MiB. */
+export function binaryTicks(max: number, divisor: number, count: number): number[] {
+  const rough = max / divisor / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? rough;
+  return Array.from({ length: Math.floor(max / divisor / step) + 1 }, (_, i) => i * step * divisor);
+}
+
+/** Binary unit for bytes of guest memory. */
+export function memoryUnit(max: number): AxisUnit {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let power = 0;
+  while (max >= 1024 ** (power + 1) * 2 && power < units.length - 1) power++;
+  return { unit: units[power]!, divisor: 1024 ** power };
+}
+
 /** The shared horizontal axis in seconds; its domain is the window [t0, t1] that the viewer moves. */
 export const timeAxis = (field: string) => ({
   field,
@@ -56,6 +74,7 @@ export const timeAxis = (field: string) => ({
   axis: {
     title: null,
     grid: false,
+    labelFlush: 24,
     labelExpr: TIME_LABEL,
     tickCount: { expr: 'max(2, ceil(width / 110))' } as never,
     values: {
@@ -65,12 +84,16 @@ export const timeAxis = (field: string) => ({
 });
 
 /** Size, margins and window parameters of a chart; the viewer sets the width. */
-export const frame = (height: number, window: readonly [number, number] | null, left: number = MARGIN.left) => ({
+export const frame = (
+  height: number,
+  window: readonly [number, number] | null,
+  margin: { left?: number; bottom?: number } = {},
+) => ({
   $schema: 'https://vega.github.io/schema/vega-lite/v6.json' as const,
   width: 640,
   height,
   autosize: { type: 'none' as const },
-  padding: { left, right: MARGIN.right, top: MARGIN.top, bottom: MARGIN.bottom },
+  padding: { ...MARGIN, ...margin },
   ...(window
     ? {
         params: [
@@ -103,6 +126,7 @@ export const roundAxis = (field: string) => ({
     format: 'd',
     labelExpr: "'round ' + datum.label",
     labelOverlap: true,
+    labelFlush: 20,
     tickCount: { expr: 'max(2, ceil(width / 80))' },
   },
 });

@@ -1,6 +1,6 @@
-// Page heat map: guest memory from bottom to top, rounds from left to right, the darker the larger the part sent again.
+// Page heat map: guest memory from bottom to top, rounds from left to right, the stronger the colour the larger the part sent.
 import type { Chart } from './chart.js';
-import { frame, largest, roundAxis, tip } from './frame.js';
+import { binaryTicks, frame, largest, memoryUnit, roundAxis, tip, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 export const heatMap: Chart = {
@@ -10,20 +10,22 @@ export const heatMap: Chart = {
   needs: ['regions'],
   axis: 'own',
   absent: 'Page addresses could not be read, or none were recorded.',
-  legend: [{ label: 'share of the pages sent in the round, the darker the more', colour: 'goodput', mark: 'area' }],
+  legend: [{ label: 'stronger colour: more of the pages sent in the round', colour: 'goodput', mark: 'area' }],
   spec({ data }) {
     const top = largest(data['regions']?.['y2']);
-    const [unit, divisor] = top >= 2 ** 31 ? ['GiB', 2 ** 30] : ['MiB', 2 ** 20];
+    const unit = memoryUnit(top);
+    const scale = { domain: [0, 1], range: [colour('grid'), colour('goodput')], interpolate: 'rgb' };
     return {
-      unit: `address in ${unit}, RAM blocks end to end`,
-      height: 260,
+      unit: `${unit.unit}, RAM blocks end to end`,
+      height: 240,
       left: 56,
       vegaLite: {
-        ...frame(260, null),
+        ...frame(240, null),
         layer: [
           {
             data: { name: 'regions' },
-            mark: { type: 'rect', strokeWidth: 0 },
+            // The stroke closes the seams between neighbouring cells.
+            mark: { type: 'rect', strokeWidth: 0.6 },
             encoding: {
               x: roundAxis('x'),
               x2: { field: 'x2' },
@@ -31,26 +33,29 @@ export const heatMap: Chart = {
                 field: 'y',
                 type: 'quantitative',
                 scale: { domain: [0, top], nice: false },
-                axis: { title: null, grid: false, labelExpr: `format(datum.value / ${divisor}, ',~g')` },
+                axis: valueAxis(unit, { grid: false, values: binaryTicks(top, unit.divisor, 6) }),
               },
               y2: { field: 'y2' },
               color: {
                 field: 'share',
                 type: 'quantitative',
                 legend: null,
-                scale: { domain: [0, 1], range: [colour('grid'), colour('goodput')], interpolate: 'rgb' },
+                scale,
               },
+              stroke: { field: 'share', type: 'quantitative', legend: null, scale },
               tooltip: tip(),
             },
           },
           {
             data: { name: 'blocks' },
+            transform: [{ filter: `datum.start < ${top * 0.94}` }],
             mark: { type: 'rule', color: colour('muted'), strokeDash: [2, 3], opacity: 0.7 },
             encoding: { y: { field: 'start', type: 'quantitative' } },
           },
           {
             data: { name: 'blocks' },
-            mark: { type: 'text', align: 'right', baseline: 'bottom', dy: -2, fontSize: 10, color: colour('muted') },
+            transform: [{ filter: `datum.start < ${top * 0.94}` }],
+            mark: { type: 'text', align: 'right', baseline: 'bottom', dy: -2, fontSize: 10, color: colour('ink') },
             encoding: {
               x: { value: { expr: 'width - 4' } },
               y: { field: 'start', type: 'quantitative' },

@@ -18,9 +18,15 @@ export const ladder: Chart = {
     { label: 'dirtied meanwhile', colour: 'dirty', mark: 'tick' },
   ],
   spec({ data, window }) {
-    const unit = axisUnit(largest(data['rounds']?.['rate']), 'bit/s');
-    const y = { field: 'rate', type: 'quantitative', axis: valueAxis(unit), scale: { zero: true, padding: 24 } };
-    const text = (field: string, baseline: string, dy: number, name: 'ink' | 'dirty') => ({
+    const max = largest(data['rounds']?.['rate']);
+    const unit = axisUnit(max, 'bit/s');
+    const y = {
+      field: 'rate',
+      type: 'quantitative',
+      axis: valueAxis(unit),
+      scale: { domain: [0, max * 1.2], nice: false },
+    };
+    const text = (field: string, baseline: string, dy: number, name: 'ink' | 'dirtyText') => ({
       transform: [{ filter: `${WIDE_ENOUGH} && datum.${field} != ""` }],
       mark: { type: 'text', clip: true, fontSize: 11, baseline, dy, color: colour(name) },
       encoding: { x: timeAxis('mid'), y: { ...y, stack: null }, text: { field } },
@@ -50,12 +56,7 @@ export const ladder: Chart = {
             },
           },
           text('sentLabel', 'bottom', -14, 'ink'),
-          text('dirtiedLabel', 'bottom', -2, 'dirty'),
-          {
-            transform: [{ filter: '(datum.end - datum.start) / (t1 - t0) * width > 14' }],
-            mark: { type: 'text', clip: true, fontSize: 11, baseline: 'bottom', dy: -5, color: colour('muted') },
-            encoding: { x: timeAxis('mid'), y: { value: 210 }, text: { field: 'index' } },
-          },
+          text('dirtiedLabel', 'bottom', -2, 'dirtyText'),
         ],
       } as never,
     };

@@ -2,7 +2,7 @@
 import { LIMITS, type Limit } from '../../decode/tcp/results.js';
 import { LIMIT_WORDS } from '../verdict.js';
 import type { Chart } from './chart.js';
-import { frame, timeAxis, tip } from './frame.js';
+import { BARE_BOTTOM, frame, timeAxis, tip } from './frame.js';
 import { type Colour, colour } from './palette.js';
 
 export const LIMIT_COLOURS: Readonly<Record<Limit, Colour>> = {
@@ -15,6 +15,13 @@ export const LIMIT_COLOURS: Readonly<Record<Limit, Colour>> = {
   idle: 'idle',
 };
 
+const LEGEND = LIMITS.map((limit) => ({
+  label: LIMIT_WORDS[limit],
+  colour: LIMIT_COLOURS[limit],
+  mark: 'area' as const,
+}));
+const COLOURS = { domain: [...LIMITS], range: LIMITS.map((limit) => colour(LIMIT_COLOURS[limit])) };
+
 export const limitsBand: Chart = {
   id: 'limits-band',
   title: 'What held the sender back',
@@ -22,15 +29,18 @@ export const limitsBand: Chart = {
   needs: ['limits'],
   axis: 'time',
   absent: 'What held the sender back cannot be told from this capture.',
-  legend: LIMITS.map((limit) => ({ label: LIMIT_WORDS[limit], colour: LIMIT_COLOURS[limit], mark: 'area' as const })),
-  spec: ({ window }) => ({
+  legend: LEGEND,
+  spec: ({ data, window }) => ({
     unit: '',
+    legend: LEGEND.filter((_, i) => data['limits']?.['limit']?.includes(LIMITS[i]!)),
     height: 40,
     left: 56,
+    bare: true,
     vegaLite: {
-      ...frame(40, window),
+      ...frame(40, window, { bottom: BARE_BOTTOM }),
       data: { name: 'limits' },
-      mark: { type: 'rect', clip: true, strokeWidth: 0 },
+      // The stroke closes the seams between neighbouring bins.
+      mark: { type: 'rect', clip: true, strokeWidth: 0.6 },
       encoding: {
         x: { ...timeAxis('t'), axis: null },
         x2: { field: 't2' },
@@ -40,8 +50,9 @@ export const limitsBand: Chart = {
           field: 'limit',
           type: 'nominal',
           legend: null,
-          scale: { domain: [...LIMITS], range: LIMITS.map((limit) => colour(LIMIT_COLOURS[limit])) },
+          scale: COLOURS,
         },
+        stroke: { field: 'limit', type: 'nominal', legend: null, scale: COLOURS },
         tooltip: tip(),
       },
     } as never,

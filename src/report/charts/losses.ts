@@ -5,9 +5,9 @@ import { type Colour, colour } from './palette.js';
 
 const LANES: readonly (readonly [string, Colour])[] = [
   ['recovery', 'lossSoft'],
-  ['retransmission', 'loss'],
+  ['resent', 'loss'],
   ['timeout', 'recovery'],
-  ['reordering', 'dirty'],
+  ['reorder', 'dirty'],
   ['window', 'window'],
   ['capture', 'muted'],
 ];

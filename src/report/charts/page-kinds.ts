@@ -1,10 +1,17 @@
 // Page kinds per round: how many pages went in full, compressed, as a delta, or as a zero mark.
-import type { Chart } from './chart.js';
-import { axisUnit, frame, largest, roundAxis, tip, valueAxis } from './frame.js';
+import type { Chart, LegendItem } from './chart.js';
+import { frame, largest, roundAxis, tip, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 const KINDS = ['normal', 'compressed', 'xbzrle', 'zero'] as const;
 const COLOURS = [colour('goodput'), colour('compressed'), colour('xbzrle'), colour('zero')];
+
+const LEGEND: readonly LegendItem[] = [
+  { label: 'full', colour: 'goodput', mark: 'area' },
+  { label: 'compressed', colour: 'compressed', mark: 'area' },
+  { label: 'XBZRLE', colour: 'xbzrle', mark: 'area' },
+  { label: 'zero', colour: 'zero', mark: 'area' },
+];
 
 export const pageKinds: Chart = {
   id: 'page-kinds',
@@ -13,20 +20,22 @@ export const pageKinds: Chart = {
   needs: ['kinds'],
   axis: 'own',
   absent: 'Page records could not be read.',
-  legend: [
-    { label: 'full', colour: 'goodput', mark: 'area' },
-    { label: 'compressed', colour: 'compressed', mark: 'area' },
-    { label: 'XBZRLE', colour: 'xbzrle', mark: 'area' },
-    { label: 'zero', colour: 'zero', mark: 'area' },
-  ],
+  legend: LEGEND,
   spec({ data }) {
-    const unit = axisUnit(largest(data['kinds']?.['high']), ' pages');
+    const max = largest(data['kinds']?.['high']);
+    const unit =
+      max >= 2e6
+        ? { unit: 'million pages', divisor: 1e6 }
+        : max >= 2e4
+          ? { unit: 'thousand pages', divisor: 1e3 }
+          : { unit: 'pages', divisor: 1 };
     return {
-      unit: unit.unit.trim(),
-      height: 170,
+      unit: unit.unit,
+      legend: LEGEND.filter((_, i) => data['kinds']?.['kind']?.includes(KINDS[i]!)),
+      height: 240,
       left: 56,
       vegaLite: {
-        ...frame(170, null),
+        ...frame(240, null),
         data: { name: 'kinds' },
         transform: [
           { calculate: 'datum.round - 0.42', as: 'x1' },

@@ -1,14 +1,7 @@
 // Memory left to send and memory dirtied meanwhile: the saw-tooth of pre-copy.
 import type { Chart } from './chart.js';
-import { frame, largest, timeAxis, valueAxis } from './frame.js';
+import { binaryTicks, frame, largest, memoryUnit, timeAxis, valueAxis } from './frame.js';
 import { colour } from './palette.js';
-
-const BINARY: readonly (readonly [string, number])[] = [
-  ['KiB', 2 ** 10],
-  ['MiB', 2 ** 20],
-  ['GiB', 2 ** 30],
-  ['TiB', 2 ** 40],
-];
 
 export const remaining: Chart = {
   id: 'remaining',
@@ -23,9 +16,9 @@ export const remaining: Chart = {
   ],
   spec({ data, window }) {
     const max = largest(data['remaining']?.['bytes']);
-    const [unit, divisor] = BINARY.findLast(([, size]) => max >= size * 2) ?? BINARY[0]!;
+    const unit = memoryUnit(max);
     return {
-      unit: `${unit} of guest memory; straight between the ends of a round`,
+      unit: `${unit.unit} of guest memory; straight between the ends of a round`,
       height: 150,
       left: 56,
       vegaLite: {
@@ -38,9 +31,9 @@ export const remaining: Chart = {
             field: 'bytes',
             type: 'quantitative',
             stack: null,
-            axis: valueAxis({ unit, divisor }),
+            axis: valueAxis(unit, { values: binaryTicks(max, unit.divisor, 5) }),
             // The first pass dwarfs the rest; the square root keeps the last rounds visible.
-            scale: { type: 'sqrt', nice: true },
+            scale: { type: 'sqrt', nice: false },
           },
           detail: { field: 'line', type: 'nominal' },
           color: {

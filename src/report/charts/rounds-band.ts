@@ -1,6 +1,6 @@
 // Rounds as a band on the time axis, so that every chart below can be read against them.
 import type { Chart } from './chart.js';
-import { frame, timeAxis, tip } from './frame.js';
+import { BARE_BOTTOM, frame, timeAxis, tip } from './frame.js';
 import { colour } from './palette.js';
 
 export const roundsBand: Chart = {
@@ -15,8 +15,9 @@ export const roundsBand: Chart = {
     unit: '',
     height: 22,
     left: 56,
+    bare: true,
     vegaLite: {
-      ...frame(22, window),
+      ...frame(22, window, { bottom: BARE_BOTTOM }),
       data: { name: 'rounds' },
       layer: [
         {
@@ -38,7 +39,7 @@ export const roundsBand: Chart = {
         {
           transform: [{ filter: '(datum.end - datum.start) / (t1 - t0) * width > 16' }],
           mark: { type: 'text', clip: true, fontSize: 11, color: colour('muted'), baseline: 'middle' },
-          encoding: { x: timeAxis('mid'), y: { value: 11 }, text: { field: 'index' } },
+          encoding: { x: { ...timeAxis('mid'), axis: null }, y: { value: 11 }, text: { field: 'index' } },
         },
       ],
     } as never,

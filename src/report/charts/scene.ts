@@ -176,11 +176,23 @@ function limitsData(report: ReportData, carriers: readonly Carrier[]): Dataset |
     LIMITS.forEach((name, i) => {
       const share = amounts[i]! / total;
       if (share < 0.005) return;
+      const before = t.length - 1;
+      // A limit that ruled the bin before alone and goes on ruling alone is one longer rectangle.
+      if (
+        share > 0.995 &&
+        limit[before] === name &&
+        low[before] === 0 &&
+        high[before] === 1 &&
+        t2[before] === s(startNs!)
+      ) {
+        t2[before] = s(startNs! + bins.durationNs[row]!);
+        return;
+      }
       t.push(s(startNs!));
       t2.push(s(startNs! + bins.durationNs[row]!));
       limit.push(name);
       low.push(rounded(at, 4));
-      high.push(rounded(at + share, 4));
+      high.push(share > 0.995 ? 1 : rounded(at + share, 4));
       tip.push(`${LIMIT_WORDS[name]}: ${percent(share)}`);
       at += share;
     });
@@ -221,13 +233,13 @@ const EVENT_WORDS: Readonly<Record<(typeof TCP_EVENT_KINDS)[number], string>> = 
 };
 
 /** Rows in which an event is drawn. */
-const LANES = ['timeout', 'retransmission', 'reordering', 'window', 'capture'] as const;
+const LANES = ['timeout', 'resent', 'reorder', 'window', 'capture'] as const;
 
 function laneOf(kind: (typeof TCP_EVENT_KINDS)[number]): (typeof LANES)[number] {
   if (kind === 'retransmission-timeout') return 'timeout';
-  if (kind.startsWith('retransmission')) return 'retransmission';
+  if (kind.startsWith('retransmission')) return 'resent';
   if (kind.includes('window') || kind === 'keep-alive' || kind === 'ecn-ce') return 'window';
-  return kind === 'acked-unseen' ? 'capture' : 'reordering';
+  return kind === 'acked-unseen' ? 'capture' : 'reorder';
 }
 
 function eventsData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {

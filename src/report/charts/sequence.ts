@@ -55,7 +55,7 @@ export const sequence: Chart = {
             ? [
                 {
                   data: { name: 'events' },
-                  transform: [{ filter: 'datum.lane == "retransmission" || datum.lane == "timeout"' }, ...visible],
+                  transform: [{ filter: 'datum.lane == "resent" || datum.lane == "timeout"' }, ...visible],
                   mark: { type: 'point', shape: 'stroke', angle: 90, clip: true, size: 60, strokeWidth: 1.6 },
                   encoding: {
                     x: timeAxis('t'),

@@ -1,10 +1,7 @@
 // Downtime waterfall: phases and devices of the switch-over in the order they crossed the wire.
 import type { Chart } from './chart.js';
-import { frame, tip } from './frame.js';
+import { frame, largest, tip } from './frame.js';
 import { colour } from './palette.js';
-
-// A label that would leave the chart on the right goes into its bar.
-const CROWDED = "scale('x', datum.end) > width - 60";
 
 export const switchover: Chart = {
   id: 'switchover',
@@ -38,7 +35,7 @@ export const switchover: Chart = {
       height,
       left: 140,
       vegaLite: {
-        ...frame(height, null, 140),
+        ...frame(height, null, { left: 140 }),
         data: { name: 'switchover' },
         layer: [
           {
@@ -47,8 +44,16 @@ export const switchover: Chart = {
               x: {
                 field: 'start',
                 type: 'quantitative',
-                scale: { nice: false, zero: true },
-                axis: { title: null, format: ',~g', tickCount: { expr: 'max(2, ceil(width / 90))' } },
+                // Room on the right for the label of the last bar.
+                scale: {
+                  domain: [0, { expr: `${largest(data['switchover']?.['end'])} * (1 + 64 / width)` }],
+                  nice: false,
+                },
+                axis: {
+                  title: null,
+                  labelExpr: "format(datum.value, ',~g')",
+                  tickCount: { expr: 'max(2, ceil(width / 90))' },
+                },
               },
               x2: { field: 'end' },
               y,
@@ -69,8 +74,8 @@ export const switchover: Chart = {
               type: 'text',
               baseline: 'middle',
               fontSize: 10,
-              align: { expr: `${CROWDED} ? 'right' : 'left'` },
-              dx: { expr: `${CROWDED} ? -5 : 5` },
+              align: 'left',
+              dx: 5,
               color: colour('ink'),
             },
             encoding: {

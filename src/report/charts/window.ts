@@ -21,9 +21,11 @@ export const windowChart: Chart = {
     // A window far above what is in flight would press the data flat; a logarithmic axis shows both.
     const scale = inFlight > 0 && advertised > 8 * inFlight ? { type: 'symlog', constant: 10_000 } : { nice: true };
     const unit = axisUnit(Math.max(inFlight, advertised), 'B');
-    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale };
+    const powers = [0, 1e5, 1e6, 1e7, 1e8, 1e9].filter((value) => value <= advertised);
+    const axis = scale.type ? { title: null, values: powers, labelExpr: "format(datum.value, '~s')" } : valueAxis(unit);
+    const y = { type: 'quantitative', axis, stack: null, scale };
     return {
-      unit: unit.unit + (scale.type === 'symlog' ? ', log' : ''),
+      unit: scale.type ? 'B, logarithmic' : unit.unit,
       height: 130,
       left: 56,
       vegaLite: {
