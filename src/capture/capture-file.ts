@@ -55,14 +55,18 @@ export class CaptureFile {
     const compression = compressionOf(outer);
     let bytes = raw;
     let window = outer;
+    let damaged = false;
     if (compression !== null) {
-      bytes = unpack(compression, raw, outer.bytes.slice(outer.start, outer.end), () =>
-        log.note('capture/compressed-damaged', { input, fileOffset: raw.doneBytes }),
-      );
+      bytes = unpack(compression, raw, outer.bytes.slice(outer.start, outer.end), () => {
+        damaged = true;
+        log.note('capture/compressed-damaged', { input, fileOffset: raw.doneBytes });
+      });
       window = new ByteWindow(bytes, options.chunkBytes);
     }
     await window.fill(SMALLEST_HEADER_BYTES);
-    if (window.end === window.start) throw emptyInput(name);
+    if (window.end === window.start) {
+      throw damaged ? cannotRead(name, `nothing of its ${compression} data could be unpacked`) : emptyInput(name);
+    }
     if (window.end - window.start < SMALLEST_HEADER_BYTES) {
       throw cannotRead(name, `its ${window.end - window.start} bytes are too short for a capture`);
     }
