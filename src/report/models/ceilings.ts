@@ -14,3 +14,10 @@ export const lossCeiling = (mssBytes: number, rttSeconds: number, loss: number):
 
 /** Payload bytes per byte of line time on Ethernet: 40 of headers and `optionBytes` inside the MTU, 38 outside. */
 export const lineEfficiency = (mtu: number, optionBytes = 12): number => (mtu - 40 - optionBytes) / (mtu + 38);
+
+/**
+ * Bytes per second under loss events for a CUBIC sender: the larger of its Reno-friendly and its cubic window.
+ * Source: RFC 9438 §5.1 (average window 1.054 · RTT^¾ / p^¾ segments with the default constants).
+ */
+export const cubicCeiling = (mssBytes: number, rttSeconds: number, loss: number): number =>
+  Math.max(lossCeiling(mssBytes, rttSeconds, loss), (mssBytes / rttSeconds) * 1.054 * (rttSeconds / loss) ** 0.75);

@@ -1,6 +1,6 @@
+import { bitRate, digits, duration, memory, percent } from '../format.js';
 import { combOf } from './comb.js';
 import { defineRule } from './rule.js';
-import { bytesText, digits, durationText, rateText, shareText } from './wording.js';
 
 const MIB = 2 ** 20;
 /** Limits met in the field, bytes per second; see the catalogue for where each was read. */
@@ -74,17 +74,17 @@ export default defineRule({
             knownLimit: known?.whose ?? null,
           },
           text:
-            `The sender is capped at ${bytesText(rate)}/s (${rateText(rate)})${known ? `, ${known.whose}` : ''}: ` +
+            `The sender is capped at ${memory(rate)}/s (${bitRate(rate)})${known ? `, ${known.whose}` : ''}: ` +
             (comb
-              ? `${bytesText(comb.burstBytes)} leave every ${durationText(comb.periodNs)}, then nothing for ${shareText(comb.silentShare)} of the time. `
-              : `it waits ${shareText(waited)} of the time with the window open. `) +
-            `Without the cap about ${durationText(costNs)} of ${durationText(precopyNs)} would not be spent waiting.`,
+              ? `${memory(comb.burstBytes)} leave every ${duration(comb.periodNs)}, then nothing for ${percent(comb.silentShare)} of the time. `
+              : `it waits ${percent(waited)} of the time with the window open. `) +
+            `Without the cap about ${duration(costNs)} of ${duration(precopyNs)} would not be spent waiting.`,
           advice: [
             `Raise max-bandwidth above ${digits(rate / MIB)} MiB/s: QMP {"execute":"migrate-set-parameters","arguments":{"max-bandwidth":BYTES_PER_S}} or virsh migrate-setspeed DOMAIN MIB_PER_S; both work while the migration runs.`,
             'With a manager, raise its setting instead, or it comes back: KubeVirt bandwidthPerMigration, Nova live_migration_bandwidth, Proxmox bwlimit, vdsm migration_max_bandwidth.',
           ],
           alternatives: comb
-            ? [`CPU quota on the sender: excluded, burst sizes vary by only ${shareText(comb.sizeVariation)}.`]
+            ? [`CPU quota on the sender: excluded, burst sizes vary by only ${percent(comb.sizeVariation)}.`]
             : ['A CPU quota with a 100 ms period: the timeline is too coarse to compare burst sizes.'],
           cost: { of: 'migration-time', ns: costNs },
           transfer,

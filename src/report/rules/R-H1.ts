@@ -1,7 +1,7 @@
+import { duration, plain, plural } from '../format.js';
 import { type FailedAttempt, failedAttempts } from './attempts.js';
 import { defineRule, type Observation } from './rule.js';
 import { icmpErrorsAbout } from './signals.js';
-import { countText, durationText } from './wording.js';
 
 export default defineRule({
   id: 'R-H1',
@@ -48,9 +48,11 @@ export default defineRule({
         metrics: { destination: address, port, how, tries, icmpErrors: icmp.length },
         text:
           (refused
-            ? `${address} refused the connection to port ${port} (${countText(attempts.length, 'attempt')}): the host answers, but nothing listens on this address and port.`
-            : `${address}:${port} never answered ${countText(tries, 'SYN')} in ${durationText(lastNs - connection.startNs)}: a firewall drops them, or the host is down.`) +
-          (icmp.length > 0 ? ` A router reported “${icmp[0]!.what}”.` : '') +
+            ? `${address} refused the connection to port ${port} (${plural(attempts.length, 'attempt')}): the host answers, but nothing listens on this address and port.`
+            : `${address}:${port} never answered ${plural(tries, 'SYN')} in ${duration(lastNs - connection.startNs)}: a firewall drops them, or the host is down.`) +
+          (icmp.length > 0
+            ? ` ${plain(icmp[0]!.from ?? 'A router')} reported “${icmp[0]!.kind.replace('icmp-', 'ICMP ').replaceAll('-', ' ')}”.`
+            : '') +
           (later ? ' A later attempt succeeded.' : ' No migration took place.'),
         advice: refused
           ? [

@@ -1,6 +1,6 @@
+import { bytes, percent, plural } from '../format.js';
 import { anomaliesOf, countOf, framesOf, wholeCapture } from './anomalies.js';
 import { defineRule } from './rule.js';
-import { bytesText, countText, shareText } from './wording.js';
 
 export default defineRule({
   id: 'R-J1',
@@ -45,9 +45,9 @@ export default defineRule({
         metrics: { unseenBytes: unseen, unseenShare: share, droppedFrames: dropped, places: countOf(noted) },
         text:
           (unseen > 0
-            ? `${bytesText(unseen)} of the migration (${shareText(share)}) were acknowledged but are not in the file. `
+            ? `${bytes(unseen)} of the migration (${percent(share)}) were acknowledged but are not in the file. `
             : '') +
-          (dropped ? `The recorder says it dropped ${countText(dropped, 'frame')}. ` : '') +
+          (dropped ? `The recorder says it dropped ${plural(dropped, 'frame')}. ` : '') +
           (share >= limits.severeShare
             ? 'Loss figures below may be the recorder’s, not the network’s.'
             : 'Too few to change the conclusions.'),

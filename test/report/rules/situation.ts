@@ -10,16 +10,19 @@ export const MS = 1e6;
 export const MIB = 2 ** 20;
 
 type Partly<T> = T extends readonly unknown[] ? T : T extends object ? { [K in keyof T]?: Partly<T[K]> } : T;
+type Tree = Readonly<Record<string, unknown>>;
 
 /** `base` with the given parts replaced, at any depth; arrays are replaced whole. */
-export function altered<T>(base: T, parts: Partly<T>): T {
-  if (parts === undefined || parts === null || typeof parts !== 'object' || Array.isArray(parts)) return parts as T;
-  if (base === null || typeof base !== 'object') return parts as T;
-  const result = { ...base } as Record<string, unknown>;
-  for (const [name, part] of Object.entries(parts)) {
-    result[name] = altered((base as Record<string, unknown>)[name], part as never);
-  }
-  return result as T;
+export function altered<T>(base: T, parts: Partly<NoInfer<T>>): T {
+  const merge = (old: unknown, part: unknown): unknown => {
+    const branch = (value: unknown): value is Tree =>
+      typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (!branch(part) || !branch(old)) return part;
+    const result: Record<string, unknown> = { ...old };
+    for (const [name, value] of Object.entries(part)) result[name] = merge(old[name], value);
+    return result;
+  };
+  return merge(base, parts) as T;
 }
 
 export const quantiles = (min: number, p50: number, max: number) => ({
@@ -53,6 +56,19 @@ const quietDirection = (uniqueBytes: number): TcpDirection => ({
   inFlight: quantiles(10_000, 200_000, 500_000),
   throughput: uniqueBytes / 10,
   goodput: uniqueBytes / 10,
+  firstDataNs: 0,
+  lastDataNs: 10 * S,
+  ackedBytes: uniqueBytes,
+  wireBytes: uniqueBytes * 1.06,
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  windowScaleInferred: false,
+  windowShrinks: 0,
+  pipe: null,
+  lateOriginals: 0,
+  inferredRetransmissions: 0,
+  rhythm: null,
+  limitSummary: null,
+  congestionControl: null,
   limitedBy: limits({ congestion: 1 }),
 });
 

@@ -1,0 +1,42 @@
+import { bitRate, digits, percent } from '../format.js';
+import { lineRateOf, paceOf } from './plateau.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-A6',
+  title: 'Line saturated',
+  layer: 'L0',
+  needs: ['timeline'],
+  restsOn: ['rates'],
+  explains: [],
+  thresholds: {
+    minCongestionShare: { value: 0.4, unit: 'share of pre-copy', meaning: 'time in which the network sets the pace' },
+    maxVariation: { value: 0.1, unit: 'deviation / mean', meaning: 'a full line is flat' },
+  },
+  about: {
+    meaning: 'The migration used all that the path carries. That is healthy: nothing on the hosts is in the way.',
+    evidence: 'The network sets the pace, the rate is flat, and it equals a common line rate less headers.',
+    confusedWith:
+      'A shaper (R-A4), which is flat at some other rate; a hypervisor limit (R-A1), which pauses every 100 ms.',
+    advice: ['Faster only with a faster link, several links (multifd over ECMP or a bond), compression, or post-copy.'],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const shares = transfer.limitedBy(transfer.precopy);
+      const pace = paceOf(transfer, transfer.precopy);
+      const line = pace && lineRateOf(pace.median);
+      if (!shares || !pace || !line || pace.variation > limits.maxVariation) return [];
+      if (shares.congestion + shares.recovery < limits.minCongestionShare) return [];
+      return [
+        {
+          severity: 'info',
+          confidence: 0.85,
+          interval: transfer.stretches(['congestion', 'recovery'], 3, transfer.precopy),
+          metrics: { rate: pace.median, lineBitsPerSecond: line, congestionShare: shares.congestion },
+          text: `The migration fills a ${digits(line / 1e9)} Gbit/s line: ${bitRate(pace.median)} of memory, flat within ${percent(pace.variation)}. The hosts are not in the way.`,
+          advice: ['Only a faster or additional link, compression or post-copy would be quicker.'],
+          transfer,
+        },
+      ];
+    }),
+});

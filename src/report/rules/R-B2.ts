@@ -1,0 +1,69 @@
+import { duration, moment, plural } from '../format.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-B2',
+  title: 'Retransmission-timeout stall',
+  layer: 'L0',
+  needs: ['tcpEpisodes'],
+  restsOn: ['loss', 'timing'],
+  explains: ['R-E3', 'R-F1', 'R-G2', 'R-H7'],
+  thresholds: {
+    minStallNs: { value: 200e6, unit: 'ns', meaning: 'Linux waits at least 200 ms before it repeats on its own' },
+  },
+  about: {
+    meaning:
+      'The sender heard nothing, waited for its timer, and sent again. Each wait is at least 200 ms and doubles; in the switchover it is downtime.',
+    evidence:
+      'A silence of 200 ms or more with data outstanding, ended by a retransmission of the first unacknowledged byte.',
+    confusedWith:
+      'A sender that has nothing to send (no data outstanding), a closed window (R-C3), a broken post-copy link (R-G1), an MTU black hole (R-B5: it never ends).',
+    advice: [
+      'Look for what happened on the path at these moments: link flaps and bond fail-overs (journalctl -k, switch log), spanning tree, a saturated queue.',
+      'Fewer timeouts after tail losses: keep RACK-TLP on (sysctl net.ipv4.tcp_recovery=1, the default).',
+    ],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const stalls = transfer.episodes('timeout', 'mixed').filter((episode) => episode.durationNs >= limits.minStallNs);
+      if (stalls.length === 0) return [];
+      const longest = stalls.reduce((best, stall) => (stall.durationNs > best.durationNs ? stall : best));
+      const totalNs = stalls.reduce((total, stall) => total + stall.durationNs, 0);
+      const downtime = transfer.migration?.downtime;
+      const during = downtime
+        ? stalls.filter(
+            (stall) => stall.startNs < downtime.endNs && stall.startNs + stall.durationNs > downtime.latestStartNs,
+          )
+        : [];
+      return [
+        {
+          confidence: 0.9,
+          packets: stalls.map((stall) => stall.firstFrame),
+          interval: stalls.map((stall) => [stall.startNs, stall.startNs + stall.durationNs] as const),
+          metrics: {
+            stalls: stalls.length,
+            totalNs,
+            longestNs: longest.durationNs,
+            lostBytes: stalls.reduce((total, stall) => total + stall.lostBytes, 0),
+            inDowntime: during.length,
+          },
+          text:
+            `${plural(stalls.length, 'time')} the sender had to wait for its retransmission timer: ${duration(totalNs)} in all, ` +
+            `the longest ${duration(longest.durationNs)} at ${moment(longest.startNs)}.` +
+            (during.length > 0 ? ` ${plural(during.length, 'stall')} fell into the downtime.` : ''),
+          advice: [
+            `Look for a link flap, bond fail-over or queue overflow at ${moment(longest.startNs)} into the capture: journalctl -k on both hosts, the switch’s log.`,
+          ],
+          cost:
+            during.length > 0
+              ? { of: 'downtime', ns: during.reduce((total, stall) => total + stall.durationNs, 0) }
+              : { of: 'migration-time', ns: Math.min(totalNs, transfer.durationNs) },
+          transfer,
+        },
+      ];
+    }),
+  ruledOut: ({ transfers }) =>
+    transfers.every((transfer) => transfer.sum(({ forward }) => forward.retransmissions.timeout) === 0)
+      ? 'no retransmission timeout'
+      : null,
+});

@@ -1,0 +1,63 @@
+import { percent, plural } from '../format.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-B4',
+  title: 'Reordering in the network',
+  layer: 'L0',
+  needs: ['connections'],
+  restsOn: ['loss'],
+  explains: [],
+  thresholds: {
+    minShare: { value: 0.005, unit: 'share of segments', meaning: 'segments that arrived late' },
+    minSpurious: { value: 3, unit: 'retransmissions', meaning: 'needless retransmissions that count as evidence' },
+    minSpuriousShare: { value: 0.5, unit: 'share of retransmissions', meaning: 'needless among all' },
+  },
+  about: {
+    meaning:
+      'Packets overtake each other on the way. The receiver reports gaps that are none, and the sender may repeat and slow down for nothing.',
+    evidence:
+      'Originals that arrive after later ones without having been repeated, or retransmissions that proved needless (DSACK, time stamps).',
+    confusedWith: 'Loss (R-B1): there the late segment is a copy sent again a round trip later.',
+    advice: [
+      'Keep a flow on one path: LAG and ECMP hash per flow (layer3+4), not per packet; switch off balance-rr bonding.',
+      'Linux adapts (RACK) up to about a round trip of reordering.',
+    ],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const late = transfer.sum(({ forward }) => forward.outOfOrderSegments);
+      const segments = transfer.sum(({ forward }) => forward.wireSegments ?? forward.dataFrames);
+      const spurious = transfer.sum(({ forward }) => forward.retransmissions.spurious);
+      const again = transfer.sum(({ forward }) => forward.retransmittedSegments);
+      const seen = segments > 0 && late >= limits.minShare * segments;
+      const needless = spurious >= limits.minSpurious && spurious >= limits.minSpuriousShare * again;
+      if (!seen && !needless) return [];
+      const events = transfer.events('reordered', 'late-original', 'retransmission-spurious');
+      const recovery = transfer.limitedBy()?.recovery ?? 0;
+      return [
+        {
+          confidence: seen ? 0.9 : 0.75,
+          packets: events.map((event) => event.frame),
+          interval: [[transfer.startNs, transfer.endNs]],
+          metrics: {
+            lateSegments: late,
+            lateShare: segments > 0 ? late / segments : null,
+            spurious,
+            retransmittedSegments: again,
+          },
+          text:
+            (seen ? `${plural(late, 'segment')} (${percent(late / segments)}) were overtaken on the way. ` : '') +
+            (spurious > 0
+              ? `${spurious} of ${plural(again, 'retransmission')} proved needless. `
+              : 'None of it led to a needless retransmission. ') +
+            'Nothing was lost; packets take different paths.',
+          advice: [
+            'Make bonds and ECMP hash per flow (layer3+4) instead of per packet, on both hosts and the switches between.',
+          ],
+          cost: { of: 'migration-time', ns: again > 0 ? recovery * transfer.durationNs * (spurious / again) : 0 },
+          transfer,
+        },
+      ];
+    }),
+});

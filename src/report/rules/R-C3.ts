@@ -1,0 +1,76 @@
+import { bytes, duration, percent, plural } from '../format.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-C3',
+  title: 'Destination too slow',
+  layer: 'L0',
+  needs: ['connections'],
+  restsOn: ['window'],
+  explains: ['R-B3', 'R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1', 'R-B2', 'R-H7'],
+  thresholds: {
+    minZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'time with the window closed' },
+    minZeroWindowNs: { value: 20e6, unit: 'ns', meaning: 'shorter closures are noise' },
+  },
+  about: {
+    meaning:
+      'The destination’s QEMU does not read as fast as data arrives: its kernel buffer fills and the window closes.',
+    evidence: 'The advertised window shrinks to zero, again and again or for long; the sender probes until it opens.',
+    confusedWith: 'A small window (R-B3): it is full as well, but steady and never zero.',
+    advice: [
+      'On the destination look at CPU (top -H), memory allocation (transparent huge pages, NUMA binding, swap), and huge pages that are allocated only now: preallocate them.',
+      'A destination stopped for seconds (SIGSTOP, an overloaded host, a hung storage backend) shows as one long closure.',
+    ],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const zeroNs = Math.max(
+        transfer.sum(({ forward }) => forward.zeroWindow.totalNs),
+        transfer.episodes('zero-window').reduce((total, episode) => total + episode.durationNs, 0),
+      );
+      const closures = transfer.sum(({ forward }) => forward.zeroWindow.episodes);
+      const share = transfer.durationNs > 0 ? Math.min(1, zeroNs / transfer.durationNs) : 0;
+      if (zeroNs < limits.minZeroWindowNs || share < limits.minZeroWindowShare) return [];
+      const episodes = [...transfer.episodes('zero-window')].sort((a, b) => b.durationNs - a.durationNs);
+      const longestNs = episodes[0]?.durationNs ?? null;
+      const shares = transfer.limitedBy();
+      const waitedNs = Math.max(zeroNs, (shares?.['receiver-window'] ?? 0) * transfer.durationNs);
+      const { window } = transfer.mainFlow.forward;
+      const probes = transfer.sum(({ forward }) => forward.windowProbes);
+      return [
+        {
+          confidence: 0.92,
+          packets: [
+            ...transfer.events('zero-window-start').map((event) => event.frame),
+            ...episodes.map((episode) => episode.firstFrame),
+          ],
+          interval: episodes
+            .slice(0, 5)
+            .map((episode) => [episode.startNs, episode.startNs + episode.durationNs] as const),
+          metrics: {
+            closures,
+            zeroNs,
+            share,
+            longestNs,
+            windowProbes: probes,
+            largestWindowBytes: window?.max ?? null,
+          },
+          text:
+            `The destination closed its receive window ${plural(closures, 'time')}, ${duration(zeroNs)} in all (${percent(share)} of the time)` +
+            (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
+            `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`,
+          advice: [
+            'On the destination: top -H (is QEMU’s incoming or multifd thread at 100 %?), numastat -p, swap (vmstat 1), stalls in the kernel log.',
+            'Preallocate the guest’s memory (huge pages, <allocation mode="immediate"/>), and check that the host is not overcommitted.',
+          ],
+          alternatives: ['A window that is merely small: excluded, it closed completely.'],
+          cost: { of: 'migration-time', ns: Math.min(waitedNs, transfer.durationNs) },
+          transfer,
+        },
+      ];
+    }),
+  ruledOut: ({ transfers }) =>
+    transfers.every((transfer) => transfer.sum(({ forward }) => forward.zeroWindow.episodes) === 0)
+      ? 'the destination never closed its window'
+      : null,
+});

@@ -1,0 +1,63 @@
+import { duration, percent } from '../format.js';
+import { multifdFlows } from './multifd.js';
+import { defineRule } from './rule.js';
+import type { Interval } from './transfer.js';
+
+export default defineRule({
+  id: 'R-D4',
+  title: 'Channels stall at synchronisation',
+  layer: 'L0',
+  needs: ['timeline'],
+  restsOn: ['timing'],
+  explains: [],
+  thresholds: {
+    minShare: { value: 0.05, unit: 'share of pre-copy', meaning: 'time in which all channels are idle' },
+    minGapNs: { value: 3e6, unit: 'ns', meaning: 'shorter gaps are scheduling' },
+    minPrecopyNs: { value: 2e9, unit: 'ns', meaning: 'shorter migrations have no speed problem' },
+  },
+  about: {
+    meaning:
+      'All channels wait for each other at flush marks; the link is idle meanwhile. Old QEMU flushes after every section, newer ones once a round.',
+    evidence: 'Gaps in which no channel sends, although nothing holds any of them back.',
+    confusedWith: 'The rate limit (R-A1), whose gaps keep a 100 ms rhythm.',
+    advice: [
+      'QEMU 8.1 or later with a machine type of 8.1 or later flushes once a round; for older ones fewer channels lose less.',
+    ],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const channels = multifdFlows(transfer);
+      const precopyNs = transfer.precopy[1] - transfer.precopy[0];
+      if (channels.length < 2 || precopyNs < limits.minPrecopyNs) return [];
+      const held = transfer.limitedBy(transfer.precopy);
+      if (!held || held['rate-limit'] > 0.05) return [];
+      const busy = transfer.flows
+        .flatMap((flow) => transfer.bins(flow))
+        .filter(
+          (bin) => bin.payloadBytes > 0 && bin.startNs >= transfer.precopy[0] && bin.startNs < transfer.precopy[1],
+        )
+        .sort((a, b) => a.startNs - b.startNs);
+      const gaps: Interval[] = [];
+      let endNs = busy[0] ? busy[0].startNs + busy[0].durationNs : 0;
+      for (const bin of busy) {
+        if (bin.startNs - endNs >= limits.minGapNs) gaps.push([endNs, bin.startNs]);
+        endNs = Math.max(endNs, bin.startNs + bin.durationNs);
+      }
+      const idleNs = gaps.reduce((total, [from, to]) => total + to - from, 0);
+      if (idleNs < limits.minShare * precopyNs) return [];
+      return [
+        {
+          confidence: 0.55,
+          interval: [...gaps].sort((a, b) => b[1] - b[0] - (a[1] - a[0])).slice(0, 5),
+          metrics: { gaps: gaps.length, idleNs, share: idleNs / precopyNs },
+          text: `In ${gaps.length} gaps no channel sent anything: ${duration(idleNs)} in all, ${percent(idleNs / precopyNs)} of pre-copy, while the channels waited for each other.`,
+          advice: [
+            'Use a machine type of QEMU 8.1 or later, which flushes once a round instead of after every section.',
+          ],
+          alternatives: ['Dirty-bitmap synchronisation of a large guest causes such gaps too, once a round.'],
+          cost: { of: 'migration-time', ns: idleNs },
+          transfer,
+        },
+      ];
+    }),
+});

@@ -1,0 +1,52 @@
+import { duration } from '../format.js';
+import { multifdFlows } from './multifd.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-D5',
+  title: 'Parallel channels failed at set-up',
+  layer: 'L0',
+  needs: ['migrations'],
+  restsOn: [],
+  explains: ['R-H2', 'R-H7'],
+  thresholds: {
+    maxRounds: { value: 1, unit: 'rounds', meaning: 'it must break within the first' },
+    maxNs: { value: 5e9, unit: 'ns', meaning: 'and soon' },
+  },
+  about: {
+    meaning:
+      'The channels were opened and the migration broke at once: both sides do not agree on multifd (one has it off, versions or compression differ).',
+    evidence: 'Main and multifd connections accepted, then closed within the first pass.',
+    confusedWith: 'A load error at the destination (R-H2), which also occurs without multifd.',
+    advice: [
+      'Set capability multifd, multifd-channels and multifd-compression alike on both sides before migrate; known breakage between versions (for example 7.1 → 9.2): align them or go without multifd.',
+    ],
+  },
+  run: ({ transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const { migration } = transfer;
+      const channels = multifdFlows(transfer);
+      if (!migration || channels.length === 0 || (migration.outcome !== 'failed' && migration.outcome !== 'cancelled'))
+        return [];
+      if (migration.rounds.length > limits.maxRounds || transfer.durationNs > limits.maxNs) return [];
+      const byPeer = channels.some(
+        (flow) => flow.connection.closedFirstBy !== null && flow.connection.closedFirstBy !== flow.side,
+      );
+      if (!byPeer) return [];
+      return [
+        {
+          severity: 'fatal',
+          confidence: 0.6,
+          packets: channels.map((flow) => flow.connection.firstFrame),
+          interval: [[transfer.startNs, transfer.endNs]],
+          metrics: { channels: channels.length, durationNs: transfer.durationNs },
+          text: `The destination closed the parallel channels ${duration(transfer.durationNs)} after the start: it does not accept multifd as the source speaks it.`,
+          advice: [
+            'Compare on both sides: query-migrate-capabilities (multifd), query-migrate-parameters (multifd-channels, multifd-compression), and the QEMU versions. Try once without multifd.',
+          ],
+          alternatives: ['The destination may have failed for another reason; its log tells.'],
+          transfer,
+        },
+      ];
+    }),
+});

@@ -1,0 +1,55 @@
+import { duration } from '../format.js';
+import { convergenceOf, hasPlateau, laterRounds } from './convergence.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-E2',
+  title: 'Downtime limit too strict',
+  layer: 'L1',
+  needs: ['rounds'],
+  restsOn: ['stream', 'rates'],
+  explains: [],
+  thresholds: {
+    minRounds: { value: 4, unit: 'rounds', meaning: 'after the first pass' },
+    plateauShare: { value: 0.9, unit: 'share', meaning: 'of the lowest remainder so far' },
+    maxFactor: { value: 10, unit: 'downtime limits', meaning: 'beyond it more downtime is no remedy (R-E1)' },
+  },
+  about: {
+    meaning:
+      'What remains is small: a little more downtime would end the migration. The limit, not the link, keeps it going.',
+    evidence: 'The plateau of the rounds would take between one and ten times the downtime limit to send.',
+    confusedWith: 'A guest that dirties far more than the link carries (R-E1 alone).',
+    advice: [
+      'virsh migrate-setmaxdowntime DOMAIN MS works while it runs; 300 ms is QEMU’s default and often a manager’s, 30 ms was that of old versions.',
+    ],
+  },
+  run: (context, limits) =>
+    context.transfers.flatMap((transfer) => {
+      const { migration } = transfer;
+      if (!migration || migration.outcome === 'completed') return [];
+      const state = convergenceOf(context, migration);
+      if (!state || state.input.bandwidth === null || !hasPlateau(state, limits.minRounds, limits.plateauShare))
+        return [];
+      const floorNs = (Math.min(...state.sizes.slice(1, -1)) / state.input.bandwidth) * 1e9;
+      const factor = floorNs / context.downtimeLimitNs;
+      if (factor <= 1 || factor > limits.maxFactor) return [];
+      const stuck = laterRounds(state);
+      const suggestedMs = Math.ceil((1.2 * floorNs) / 1e6);
+      return [
+        {
+          confidence: 0.75,
+          interval: [stuck],
+          metrics: { floorNs, downtimeLimitNs: context.downtimeLimitNs, factor },
+          text: `A downtime of ${duration(floorNs)} would have been enough to finish; the limit is taken to be ${duration(context.downtimeLimitNs)}.`,
+          advice: [
+            `If the workload bears it: virsh migrate-setmaxdowntime DOMAIN ${suggestedMs} (QMP downtime-limit ${suggestedMs}); it takes effect at once.`,
+          ],
+          alternatives: [
+            'The real limit is not on the wire; with a higher one something else holds the switchover back.',
+          ],
+          cost: { of: 'migration-time', ns: stuck[1] - stuck[0] },
+          transfer,
+        },
+      ];
+    }),
+});

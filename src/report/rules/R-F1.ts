@@ -1,0 +1,50 @@
+import { bitRate, bytes, duration, percent } from '../format.js';
+import { downtimeOf } from './downtime.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-F1',
+  title: 'Downtime is the final memory copy',
+  layer: 'L1',
+  needs: ['phases'],
+  restsOn: ['stream', 'timing'],
+  explains: [],
+  thresholds: {
+    minShare: { value: 0.6, unit: 'share of downtime', meaning: 'spent on the last memory pages' },
+  },
+  about: {
+    meaning: 'While the guest stood still, most of the time went into sending its last dirty pages.',
+    evidence: 'Memory records take at least 60 % of the time from the guest’s stop to the destination’s confirmation.',
+    confusedWith: 'Device state (R-F2) or a slow destination (R-F3): their parts are listed beside it.',
+    advice: [
+      'Lower the downtime limit (more rounds, smaller remainder) or raise the bandwidth at switchover; post-copy moves no memory while the guest stands still.',
+    ],
+  },
+  run: ({ transfers, downtimeLimitNs }, limits) =>
+    transfers.flatMap((transfer) => {
+      const split = transfer.migration && downtimeOf(transfer.migration);
+      if (!split || split.ramNs < limits.minShare * split.totalNs) return [];
+      const rate = split.ramNs > 0 ? (split.ramBytes / split.ramNs) * 1e9 : null;
+      const long = split.totalNs > downtimeLimitNs;
+      return [
+        {
+          confidence: 0.85,
+          interval: [[split.startNs, split.endNs]],
+          metrics: {
+            downtimeNs: split.totalNs,
+            ramNs: split.ramNs,
+            ramBytes: split.ramBytes,
+            deviceNs: split.deviceNs,
+            handoverNs: split.handoverNs,
+            rate,
+          },
+          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${bytes(split.ramBytes)} of memory${rate === null ? '' : ` at ${bitRate(rate)}`}.${long ? '' : ' That is within the limit.'}`,
+          advice: long
+            ? ['Lower downtime-limit so that QEMU runs another round first, raise the bandwidth, or use post-copy.']
+            : [],
+          cost: { of: 'downtime', ns: split.ramNs },
+          transfer,
+        },
+      ];
+    }),
+});

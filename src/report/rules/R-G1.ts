@@ -1,0 +1,59 @@
+import { duration, moment } from '../format.js';
+import { defineRule } from './rule.js';
+
+export default defineRule({
+  id: 'R-G1',
+  title: 'Network break during post-copy',
+  layer: 'L1',
+  needs: ['migrations'],
+  restsOn: ['stream'],
+  explains: ['R-B2', 'R-H2', 'R-H7', 'R-G2'],
+  thresholds: {
+    minSilenceNs: { value: 1e9, unit: 'ns', meaning: 'without a byte before the connection counts as broken' },
+  },
+  about: {
+    meaning:
+      'The guest already runs at the destination, but part of its memory is still at the source and the connection broke. It is paused until the rest can be fetched; neither side alone is complete.',
+    evidence: 'Post-copy had begun, and the stream ends without its end mark.',
+    confusedWith: 'A capture that was stopped early: there both ends still exchange frames at its end.',
+    advice: [
+      'Kill neither QEMU. Recover: on the destination QMP migrate-recover uri=tcp:ADDRESS:PORT, on the source migrate uri=… resume=true (virsh migrate --postcopy-resume).',
+      'Recovery needs the return path, which post-copy always has; the guest goes on where it stopped.',
+    ],
+  },
+  run: ({ report, transfers }, limits) =>
+    transfers.flatMap((transfer) => {
+      const { migration } = transfer;
+      const postcopy = migration?.postcopy;
+      if (!migration || !postcopy || migration.outcome === 'completed') return [];
+      const silences = transfer
+        .episodes('timeout', 'mixed', 'silence')
+        .filter((episode) => episode.startNs >= postcopy.startNs && episode.durationNs >= limits.minSilenceNs);
+      const silentEndNs = report.capture.durationNs - transfer.endNs;
+      const broken = migration.outcome === 'failed' || silences.length > 0 || silentEndNs >= limits.minSilenceNs;
+      if (!broken) return [];
+      return [
+        {
+          severity: 'fatal',
+          confidence: migration.outcome === 'failed' ? 0.9 : 0.7,
+          packets: silences.map((episode) => episode.firstFrame),
+          interval: [[postcopy.startNs, transfer.endNs]],
+          metrics: {
+            postcopyStartNs: postcopy.startNs,
+            requests: postcopy.requests,
+            silences: silences.length,
+            outcome: migration.outcome,
+          },
+          text: `Post-copy began at ${moment(postcopy.startNs)} and the stream stopped ${duration(transfer.endNs - postcopy.startNs)} later without its end mark: the guest is split between both hosts and paused at the destination.`,
+          advice: [
+            'Kill neither side. Destination: QMP migrate-recover {"uri":"tcp:ADDRESS:PORT"}; then source: migrate with "resume":true (or virsh migrate --postcopy --postcopy-resume).',
+            'Repair the path first; the order matters.',
+          ],
+          alternatives: [
+            'The destination QEMU may have died: then the guest is lost (query-status on the destination tells).',
+          ],
+          transfer,
+        },
+      ];
+    }),
+});
