@@ -86,3 +86,5 @@ export const CAPTURE_RING_BYTES = 128 << 20;
 export const CAP_QUEUE_BYTES = 64 << 20;
 /** Characters kept of what a capture program says on standard error. Beyond: the oldest are forgotten. */
 export const ENGINE_TEXT_CHARACTERS = 4096;
+/** Pages of multifd channels that wait for a slower channel. Beyond: the channels are taken to be in step again. */
+export const MULTIFD_WAITING_PAGES = 1 << 20;

@@ -8,12 +8,13 @@ import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
 import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';
 import { RESYNC_SEARCH_BYTES } from '../limits.js';
 import { mainChannel, reconnection } from './main-channel.js';
+import { multifd } from './multifd.js';
 import { preempt } from './preempt.js';
 import type { MigrationSink, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
 import { returnPath } from './return-path.js';
 
 /** All stream protocols, in the order in which they are asked. Those with a magic come before those without. */
-export const DECODERS: readonly StreamDecoder[] = [mainChannel, returnPath, reconnection, preempt];
+export const DECODERS: readonly StreamDecoder[] = [mainChannel, multifd, returnPath, reconnection, preempt];
 
 /** What the driver knows of a stream's bytes. */
 export interface StreamAccount {

@@ -10,6 +10,7 @@
 // its method. Source: QEMU migration/migration.c, migration_completion(), postcopy_start(), process_incoming_migration_bh().
 import type { AnomalyLog } from '../anomaly.js';
 import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
+import { Generations, MAIN_LANE } from './generations.js';
 import { PageHistory } from './pages.js';
 import {
   type Command,
@@ -69,6 +70,8 @@ interface OpenPhase {
 export class MigrationState implements MigrationSink {
   readonly history = new PageHistory();
   readonly rounds: Rounds;
+  /** Keeps the lanes of a multifd migration in step; null without multifd. */
+  #generations: Generations | null = null;
   /** The end mark was read. */
   complete = false;
   /** Error flag of the destination's SHUT; null before it. */
@@ -169,7 +172,8 @@ export class MigrationState implements MigrationSink {
     this.#latestNs = tNs;
     this.#latestOffset = offset + bytes;
     this.countPage(tNs, block, address, kind, bytes);
-    this.rounds.page(tNs, block, address, kind, bytes);
+    if (this.#generations) this.#generations.page(MAIN_LANE, tNs, block, address, kind, bytes);
+    else this.rounds.page(tNs, block, address, kind, bytes);
   }
 
   /** A page record on another channel than the main one. */
@@ -178,6 +182,42 @@ export class MigrationState implements MigrationSink {
     if (this.#phase) this.#phase.otherBytes += bytes;
     this.countPage(tNs, block, address, kind, bytes);
     this.rounds.page(tNs, block, address, kind, bytes);
+  }
+
+  /** A multifd channel joins; returns its lane for the calls below. */
+  joinMultifd(): number {
+    this.feature('multifd');
+    this.#generations ??= new Generations(this.rounds);
+    return this.#generations.join();
+  }
+
+  multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.#latestNs = Math.max(this.#latestNs, tNs);
+    if (this.#phase) this.#phase.otherBytes += bytes;
+    this.countPage(tNs, block, address, kind, bytes);
+    this.#generations!.page(lane, tNs, block, address, kind, bytes);
+  }
+
+  multifdSync(lane: number): void {
+    this.#generations!.mark(lane);
+  }
+
+  multifdEnd(lane: number): void {
+    this.#generations!.end(lane);
+  }
+
+  hello(): void {}
+
+  deviceState({ tNs }: RecordPlace, name: string, instance: number, bytes: number): void {
+    this.#latestNs = Math.max(this.#latestNs, tNs);
+    if (this.#phase) this.#phase.otherBytes += bytes;
+    const known = this.#devices.findLast((device) => device.name === name && device.instance === instance);
+    if (known) {
+      known.bytes += bytes;
+      known.endNs = tNs;
+    } else if (this.#devices.length < STREAM_RECORDS) {
+      this.#devices.push({ name, instance, version: 0, bytes, startNs: tNs, endNs: tNs });
+    }
   }
 
   /** Everything about a page except its round. */
@@ -197,13 +237,15 @@ export class MigrationState implements MigrationSink {
 
   flush(_offset: number, _tNs: number): void {
     this.feature('multifd-flush');
+    this.#generations?.flush(this.#phase?.kind === 'setup');
   }
 
   sectionStart(section: Section): void {
     this.#at(section);
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
-      if (section.kind === 'part' || Number.isNaN(this.#postcopyNs)) this.rounds.section(section.tNs, section.kind);
-      else this.rounds.section(section.tNs, 'part');
+      const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
+      if (this.#generations) this.#generations.section(section.tNs, kind);
+      else this.rounds.section(section.tNs, kind);
     } else if (section.kind !== 'full') {
       this.feature(section.name.split('/').at(-1)!);
     }
@@ -220,7 +262,10 @@ export class MigrationState implements MigrationSink {
 
   sectionEnd(section: Section, end: SectionEnd): void {
     this.#at(end);
-    if (section.name === 'ram' && section.kind !== 'start') this.rounds.endSection(this.#latestNs);
+    if (section.name === 'ram') {
+      if (this.#generations) this.#generations.endSection();
+      else if (section.kind !== 'start') this.rounds.endSection(this.#latestNs);
+    }
     if (section.kind !== 'full') return;
     if (this.#devices.length === STREAM_RECORDS) {
       this.#log.note('stream/limit', { ...this.#location(end), detail: 'device sections' });
@@ -320,6 +365,7 @@ export class MigrationState implements MigrationSink {
 
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
+    this.#generations?.end(MAIN_LANE);
     this.#latestOffset = Math.max(this.#latestOffset, offset);
     this.#latestNs = Math.max(this.#latestNs, tNs);
   }
@@ -419,6 +465,7 @@ export class MigrationState implements MigrationSink {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     this.#lastPrecopyNs = this.#lastPageNs;
+    this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);
   }
 

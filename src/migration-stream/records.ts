@@ -115,6 +115,12 @@ export interface MigrationSink {
   endMark(place: RecordPlace): void;
   description(description: Description): void;
   reply(message: ReturnPathMessage): void;
+  /** A multifd channel presents itself: its number, and the UUID of the VM as 32 hex digits (zeros where it has none). */
+  hello(channel: number, uuid: string): void;
+  /** Device state in a multifd packet; `bytes` with header. */
+  deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
+  /** Something the stream shows about how the migration was set up; see Migration.stream.features. */
+  feature(name: string): void;
   /**
    * A page header seen by itself in a stream cut by the snap length, where records cannot be chained.
    * `address` is certain; what lies between two sightings is not in the capture.

@@ -52,7 +52,7 @@ const BLOCK_STRIDE = 2 ** 44;
 
 interface OpenRound {
   readonly startNs: number;
-  readonly boundary: Boundary;
+  boundary: Boundary;
   pages: PageCounts;
   bytes: number;
   blind: boolean;
@@ -123,6 +123,19 @@ export class Rounds {
     if (!this.#open) this.#begin(tNs, 'first-pass');
     else if (kind === 'end' && this.#syncs) this.#begin(tNs, 'section-end');
     if (kind === 'end') this.#decided = true;
+  }
+
+  /** The final section has begun: before the pages of the section at hand, where there are some already. */
+  finalSection(tNs: number): void {
+    const open = this.#open;
+    if (!this.#inSection || this.#listed === 0 || !open || !this.#syncs) {
+      this.section(tNs, 'end');
+    } else if (this.#decided && open.startNs === this.#sectionNs) {
+      open.boundary = 'section-end';
+    } else {
+      this.#begin(this.#sectionNs, 'section-end');
+      this.#decided = true;
+    }
   }
 
   /** The section ends; a section that never ends is ended by the next. */

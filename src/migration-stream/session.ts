@@ -10,8 +10,9 @@ import { EVENT_ROWS, STREAM_SEARCHES } from '../limits.js';
 import { DECODERS, StreamDriver } from './decoder.js';
 import { mainChannel } from './main-channel.js';
 import { MigrationState } from './migration.js';
+import { multifd } from './multifd.js';
 import { preempt } from './preempt.js';
-import type { MigrationSink, PageKind, StreamContext, StreamDecoder } from './records.js';
+import type { MigrationSink, PageKind, RecordPlace, StreamContext, StreamDecoder } from './records.js';
 import {
   type Channel,
   type ChannelKind,
@@ -56,6 +57,8 @@ interface Stream {
   readonly driver: StreamDriver;
   readonly identity: ConnectionIdentity;
   readonly entry: Entry;
+  /** What a multifd channel said of itself; null for other streams. */
+  readonly multifd: MultifdSink | null;
 }
 
 /** One migration and its streams. */
@@ -161,7 +164,8 @@ export class MigrationStreams {
   ): StreamConsumer {
     const { direction } = context;
     const own = this.#streams.get(direction ^ 1)?.entry;
-    let entry = decoder === returnPath ? (own ?? owner) : decoder === mainChannel ? undefined : owner;
+    let entry = decoder === returnPath ? (own ?? owner) : owner;
+    if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const id = this.#entries.length;
@@ -170,12 +174,22 @@ export class MigrationStreams {
       this.#entries.push(entry);
     }
     if (decoder === preempt) entry.state.feature('preempt');
-    const sink = decoder === preempt ? new SideChannelSink(entry.state) : entry.state;
+    const channel = decoder === multifd ? new MultifdSink(entry.state) : null;
+    const sink = channel ?? (decoder === preempt ? new SideChannelSink(entry.state) : entry.state);
     const driver = new StreamDriver(decoder, sink, context, this.#log, joined);
-    const stream: Stream = { direction, decoder, driver, identity, entry };
+    const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
     entry.streams.push(stream);
     this.#streams.set(direction, stream);
     return driver;
+  }
+
+  /** A migration that is under way and still lacks this kind of channel: channels open in any order. */
+  #beginning(key: string, decoder: StreamDecoder): Entry | undefined {
+    return this.#entries.findLast((entry) => {
+      if (entry.key !== key || entry.state.complete) return false;
+      const main = entry.streams.find((stream) => stream.decoder === mainChannel);
+      return decoder === mainChannel ? !main : main?.driver.ended == null;
+    });
   }
 
   /** A post-copy migration between these hosts that may go on over another port after a pause. */
@@ -198,18 +212,18 @@ export class MigrationStreams {
 
 /** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
 class SideChannelSink implements MigrationSink {
-  readonly #state: MigrationState;
+  readonly state: MigrationState;
 
   constructor(state: MigrationState) {
-    this.#state = state;
+    this.state = state;
   }
 
   page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
-    this.#state.sidePage(tNs, block, address, kind, bytes);
+    this.state.sidePage(tNs, block, address, kind, bytes);
   }
 
   block(name: string): number {
-    return this.#state.block(name);
+    return this.state.block(name);
   }
 
   // The main channel states these.
@@ -223,9 +237,46 @@ class SideChannelSink implements MigrationSink {
   endMark(): void {}
   description(): void {}
   reply(): void {}
+  hello(_channel: number, _uuid: string): void {}
+  deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
+  feature(name: string): void {
+    this.state.feature(name);
+  }
   sighting(): void {}
   blind(): void {}
   streamEnd(): void {}
+}
+
+/** One multifd channel: its pages and SYNCs go to a lane of their own. */
+class MultifdSink extends SideChannelSink {
+  readonly #lane: number;
+  /** Number the channel gave itself; null until it did. */
+  channel: number | null = null;
+
+  constructor(state: MigrationState) {
+    super(state);
+    this.#lane = state.joinMultifd();
+  }
+
+  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.state.multifdPage(this.#lane, tNs, block, address, kind, bytes);
+  }
+
+  override flush(): void {
+    this.state.multifdSync(this.#lane);
+  }
+
+  override hello(channel: number): void {
+    this.channel = channel;
+  }
+
+  override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
+    this.state.deviceState(place, name, instance, bytes);
+  }
+
+  override streamEnd(): void {
+    this.state.multifdEnd(this.#lane);
+  }
 }
 
 const ANONYMOUS: ConnectionIdentity = {
@@ -247,10 +298,10 @@ const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
 
 const channelsOf = (entry: Entry): Channel[] =>
-  forward(entry).map(({ direction, decoder }) => ({
+  forward(entry).map(({ direction, decoder, multifd: channel }) => ({
     connection: direction >>> 1,
     kind: decoder.channel,
-    index: null,
+    index: channel?.channel ?? null,
     migration: entry.id,
   }));
 

@@ -97,3 +97,25 @@ export const VFIO_MIG_FLAG_DEV_SETUP_STATE = 0xef100003;
 export const VFIO_MIG_FLAG_DEV_DATA_STATE = 0xef100004;
 export const VFIO_MIG_FLAG_DEV_INIT_DATA_SENT = 0xef100005;
 export const VFIO_MIG_FLAG_DEV_CONFIG_LOAD_READY = 0xef100006;
+
+/** migration/multifd.h; same value opens the hello and every packet. */
+export const MULTIFD_MAGIC = 0x11223344;
+export const MULTIFD_VERSION = 1;
+/** MultiFDInit_t as of 4.0. */
+export const MULTIFD_INIT_BYTES = 64;
+/** MultiFDPacket_t up to its list of offsets. */
+export const MULTIFD_HEADER_BYTES = 320;
+/** MultiFDPacketDeviceState_t, from 10.0. */
+export const MULTIFD_DEVICE_HEADER_BYTES = 276;
+/** migration/options.c, multifd_ram_page_count(): guest memory in one packet at most. */
+export const MULTIFD_PACKET_BYTES = 512 << 10;
+export const MULTIFD_FLAG_SYNC = 0x01;
+export const MULTIFD_FLAG_DEVICE_STATE = 0x40;
+export const MULTIFD_FLAGS_COMPRESSION = 0x3e;
+export const MULTIFD_COMPRESSION: Readonly<Record<number, string>> = {
+  2: 'zlib',
+  4: 'zstd',
+  8: 'qpl',
+  16: 'uadk',
+  32: 'qatzip',
+};
