@@ -8,12 +8,16 @@ import { UDP_RECOGNITION_DATAGRAMS, UDP_TIMELINE_BYTES, UDP_TIMELINES } from '..
 import { PROTOCOL_ESP, PROTOCOL_UDP } from '../ip.js';
 import { KIND_OTHER_IP, KIND_ROCE_V1, KIND_UDP, type SegmentRows } from '../rows.js';
 import type { ClaimStream } from '../stream.js';
+import { dtls } from './dtls.js';
+import { esp } from './esp.js';
 import { Flow, type Transport } from './flow.js';
 import { FlowTable } from './flow-table.js';
+import { openvpn } from './openvpn.js';
 import type { UdpFlow, UdpResults } from './results.js';
 import { StreamSource } from './streams.js';
 import { TunnelTotals } from './tunnel-totals.js';
 import { udt } from './udt.js';
+import { wireguard } from './wireguard.js';
 
 export class UdpFlows {
   readonly #log: AnomalyLog;
@@ -34,7 +38,7 @@ export class UdpFlows {
   constructor(log: AnomalyLog, claim: ClaimStream) {
     this.#log = log;
     const streams = new StreamSource(claim);
-    this.#transports = [udt(streams)];
+    this.#transports = [udt(streams), wireguard, dtls, esp, openvpn];
   }
 
   /** Takes the rows that decodeFrames() wrote for `batch`. */

@@ -5,6 +5,7 @@ import { batchOf, ethernet, frame, ipv4, raw, udp } from '../../support/frames.j
 import { mutated, type Random, random } from '../../support/random.js';
 import { analysedUdp } from '../../support/udp-analysis.js';
 import * as udt from '../../support/udp-transports/udt.js';
+import { dtlsRecord, esp, ike, openvpn, wireguard } from '../../support/udp-transports/vpn.js';
 
 const SEED = 20260608;
 const ROUNDS = 30;
@@ -25,6 +26,23 @@ const makers: Record<string, (source: Random, side: number) => Uint8Array> = {
       () => udt.shutdown(2 - side),
     ])();
   },
+  wireguard: (source, side) =>
+    source.pick([
+      wireguard.initiation,
+      wireguard.response,
+      wireguard.cookie,
+      () => wireguard.data(side, source.below(99), 64),
+    ])(),
+  esp: (source, side) => (source.below(9) === 0 ? ike() : esp(300 + side + source.below(2), source.below(2 ** 17), 40)),
+  dtls: (source) => dtlsRecord(20 + source.below(5), source.below(3), source.below(99), 9),
+  openvpn: (source) =>
+    source.pick([
+      openvpn.clientReset,
+      openvpn.serverReset,
+      openvpn.control,
+      () => openvpn.dataV1(source.below(99), 40),
+      () => openvpn.dataV2(source.below(99), 40),
+    ])(),
 };
 
 function conversation(source: Random, make: (source: Random, side: number) => Uint8Array) {
