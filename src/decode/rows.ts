@@ -129,6 +129,8 @@ export interface SegmentRows {
   readonly pipe: Float64Array;
   /** Rows with payload: what the row leaves of the window its sender knew; NaN where not known. Bytes. */
   readonly room: Float64Array;
+  /** Window this row advertises, scaled; NaN where its scale is not known or there is no ACK flag. Bytes. */
+  readonly windowBytes: Float64Array;
   /** Rows with payload: time since the sender got the newest acknowledgement; NaN where not known. ns. */
   readonly reactionNs: Float64Array;
   /** Bytes of the other direction that are missing in the capture, as this row's acknowledgement shows. */
@@ -189,6 +191,7 @@ export function createRows(): SegmentRows {
     flight: new Float64Array(n),
     pipe: new Float64Array(n),
     room: new Float64Array(n),
+    windowBytes: new Float64Array(n),
     reactionNs: new Float64Array(n),
     unseenBytes: new Uint32Array(n),
     tunnels: [{ labels: [] }],

@@ -10,6 +10,8 @@ import { advance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 const DELAYED_ACK_NS = 35e6;
 /** Ticks in which acknowledgements are pooled where there are no timestamps. */
 const TICK_NS = 1e5;
+/** Two segments, what a delayed acknowledgement may leave behind. */
+const COVERED_BYTES = 3000;
 /** Smallest change of the raw window that a scale is inferred from. */
 const INFER_RAW_STEP = 8;
 const INFER_VOTES = 4;
@@ -18,7 +20,7 @@ const SHIFT_MAX = 14;
 /**
  * Takes the acknowledgement in `row`, sent by `peer`, for what `data` has sent.
  *
- * Fills ackOffset and unseenBytes, and loopNs where the acknowledgement answers a known frame.
+ * Fills ackOffset, windowBytes and unseenBytes, and loopNs where the acknowledgement answers a known frame.
  */
 export function acknowledge(
   batch: PacketBatch,
@@ -50,7 +52,7 @@ export function acknowledge(
   } else if (offset > before) {
     if (data.dataFrames > 0) rows.loopNs[row] = sampleLoop(data, before, offset, tNs);
     inferShift(data, peer, offset - before, data.windowRaw - rawWindow, rows.payloadLen[row]!);
-    advanceTo(data, before, offset, tNs);
+    advanceTo(data, before, offset);
   } else if (offset < before) {
     return; // Older than what is known: its window and SACK blocks are older too.
   } else if (data.sentMax > offset && rows.payloadLen[row] === 0 && (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) === 0) {
@@ -59,13 +61,16 @@ export function acknowledge(
     if (rawWindow === data.windowRaw || sacks) {
       data.duplicateAcks++;
       data.repeatedAcks++;
+      data.latestReportNs = tNs;
     }
   }
   if ((flags & FLAG_RST) === 0) {
     data.windowRaw = rawWindow;
     data.windowClosed = rawWindow === 0;
     // The window of a SYN is never scaled (RFC 7323 §2.2).
-    data.edge = offset + (flags & FLAG_SYN ? rawWindow : rawWindow === 0 ? 0 : rawWindow * 2 ** peer.shift);
+    const windowBytes = rawWindow === 0 || flags & FLAG_SYN ? rawWindow : rawWindow * 2 ** peer.shift;
+    data.edge = offset + windowBytes;
+    rows.windowBytes[row] = windowBytes;
   }
   if (rows.options[row]! & OPTION_SACK) takeBlocks(batch, rows, row, tNs, data, offset);
   data.latestAckNs = tNs;
@@ -90,9 +95,10 @@ export function openHole(data: Direction, end: number, tNs: number, tsValue: num
   data.cleanFrom = end;
 }
 
-function advanceTo(data: Direction, before: number, offset: number, tNs: number): void {
+function advanceTo(data: Direction, before: number, offset: number): void {
   data.acked = offset;
-  data.latestAdvanceNs = tNs;
+  data.advances++;
+  if (data.sentMax - offset <= COVERED_BYTES) data.coveringAdvances++;
   data.repeatedAcks = 0;
   data.probing = false;
   data.repeatedBytes = Math.max(0, data.repeatedBytes - (offset - before));
@@ -164,6 +170,7 @@ function takeBlocks(
       passUnseen(data, right, rightRaw, tNs);
     }
     sacked.merge(left, right);
+    data.latestReportNs = tNs;
   }
 }
 

@@ -128,12 +128,18 @@ export function triggerOf(
   sender: Direction,
   start: number,
   end: number,
+  tNs: number,
   reactionNs: number,
   sinceSentNs: number,
 ): number {
   const { sacked, sentMax } = sender;
   const inRecovery = sender.recoveryPoint > Number.NEGATIVE_INFINITY;
-  const lossReported = inRecovery || sacked.count > 0 || sender.repeatedAcks > 0;
+  // Away from the sender a report may be settled before the retransmission that it caused passes.
+  const lossReported =
+    inRecovery ||
+    sacked.count > 0 ||
+    sender.repeatedAcks > 0 ||
+    (!sender.isAtSender && tNs - sender.latestReportNs < 2 * sender.roundTripNs);
   const ackClocked = reactionNs <= ACK_CLOCKED_NS + (sender.isAtSender ? 0 : 2 * sender.echoLoopVarNs);
   const first = start <= sender.acked || Number.isNaN(sender.acked);
   const timeoutNs = sender.timeoutNs;

@@ -163,6 +163,7 @@ export class Connections {
     rows.flight.fill(Number.NaN, 0, count);
     rows.pipe.fill(Number.NaN, 0, count);
     rows.room.fill(Number.NaN, 0, count);
+    rows.windowBytes.fill(Number.NaN, 0, count);
     rows.reactionNs.fill(Number.NaN, 0, count);
     rows.unseenBytes.fill(0, 0, count);
     for (let row = 0; row < count; row++) {

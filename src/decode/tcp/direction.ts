@@ -74,11 +74,15 @@ export class Direction {
   /** The peer's window is 0. */
   windowClosed = false;
   latestAckNs = Number.NaN;
-  latestAdvanceNs = Number.NaN;
   /** Acknowledgements in a row that repeat the highest one, and all of them. */
   repeatedAcks = 0;
   duplicateAcks = 0;
   unseenBytes = 0;
+  /** Acknowledgements that advanced, and those that left at most two segments outstanding. */
+  advances = 0;
+  coveringAdvances = 0;
+  /** When the peer last reported something out of order. */
+  latestReportNs = Number.NEGATIVE_INFINITY;
 
   // Round trips. `ack`: capture point to the peer and back. `echo`: capture point to this side and back.
   ackLoopMinNs = Number.NaN;

@@ -59,7 +59,61 @@ export interface TcpDirection {
   inFlight: Quantiles | null;
   throughput: number;
   goodput: number;
+  /** First and last payload, ns; null without payload. */
+  firstDataNs: number | null;
+  lastDataNs: number | null;
+  /** Highest offset the peer acknowledged, null when it acknowledged nothing. */
+  ackedBytes: number | null;
+  /** Bytes on an Ethernet line, preamble and gap included, behind offloads; null where the segments are not known. */
+  wireBytes: number | null;
+  ecn: { congestionMarks: number; echoes: number; windowReductions: number };
+  /** The window's scale was inferred, not read from the SYNs. */
+  windowScaleInferred: boolean;
+  windowShrinks: number;
+  /** Bytes in flight less what was reported received or lost: a lower bound of the congestion window. */
+  pipe: Quantiles | null;
+  /** Originals that came after their own retransmission; not part of outOfOrderSegments. */
+  lateOriginals: number;
+  /** Retransmissions that a capture away from the sender missed, known from the IP identification; part of retransmittedSegments. */
+  inferredRetransmissions: number;
+  rhythm: Rhythm | null;
+  comb: Comb | null;
+  /** The largest shares of `limitedBy` in words, with their evidence. */
+  limitSummary: string | null;
+  congestionControl: CongestionControl | null;
   limitedBy: Record<Limit, number> | null;
+}
+
+/** How a sender's data comes, in bursts and with pauses, and how its receiver acknowledges. */
+export interface Rhythm {
+  /** Frames with gaps below 50 µs (or an eighth of the round trip) form a burst. */
+  bursts: number;
+  burstBytes: Quantiles | null;
+  burstRate: Quantiles | null;
+  /** Pauses longer than 100 ms and four round trips with nothing outstanding. */
+  idleGaps: number;
+  idleNs: number;
+  /** Data bytes that one acknowledgement covers on average; null without acknowledgements. */
+  bytesPerAck: number | null;
+  /** Acknowledgements that cover more than two segments, share of those that advance. */
+  stretchAckShare: number | null;
+}
+
+/** Sending in step with a 100 ms clock, as QEMU's rate limiter makes it. */
+export interface Comb {
+  periodNs: number;
+  periods: number;
+  bytesPerPeriod: number;
+  /** Standard deviation over mean. */
+  bytesVariation: number;
+}
+
+/** What kind of congestion control the sender shows, with the features that say so. */
+export interface CongestionControl {
+  family: 'loss-based' | 'rate-based' | 'unknown';
+  /** Pipe after a loss episode over pipe before it, median; null without episodes. */
+  decrease: number | null;
+  episodes: number;
 }
 
 export interface TcpConnection {

@@ -55,7 +55,8 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   }
   const segmentBytes = sender.segmentBytes;
   const segments = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
-  if (rows.ipVersion[row] === 4) sender.ipIds.take(rows.ipId[row]!, length, segments);
+  // A SYN's identification does not come from the socket's counter (Linux).
+  if (rows.ipVersion[row] === 4 && !(flags & FLAG_SYN)) sender.ipIds.take(rows.ipId[row]!, length, segments);
   const { known } = sender;
   let news = false;
   if (flags & FLAG_ACK && stamped) news = known.echoed(rows.tsEcho[row]!);
@@ -198,7 +199,7 @@ function noteRetransmission(
     : entry < transmitted.next && transmitted.start(entry) <= from
       ? transmitted.sentNs(entry)
       : Number.NaN;
-  const trigger = triggerOf(sender, from, to, reactionOf(sender, tNs), tNs - beforeNs);
+  const trigger = triggerOf(sender, from, to, tNs, reactionOf(sender, tNs), tNs - beforeNs);
   rows.trigger[row] = trigger;
   sender.cleanFrom = sender.sentMax;
   if (trigger === TRIGGER_PROBE) sender.probing = true;

@@ -106,4 +106,10 @@ export class TwinShare {
     this.pending = 0;
     return revised;
   }
+
+  /** Twins that turn out to be the capture's now that the connection is over. */
+  left(): number {
+    const judged = this.#frames >= DECIDE_FRAMES || this.#twins < 2 || this.#twins <= DOUBLED_SHARE * this.#frames;
+    return judged ? 0 : this.pending;
+  }
 }

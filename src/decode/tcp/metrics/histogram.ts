@@ -1,0 +1,77 @@
+// LogHistogram: a distribution in buckets of at most 0.8 % relative width, in memory that follows the spread of the values.
+//
+// The bucket of a value is the top of its IEEE 754 pattern: exponent and seven bits of the fraction. No logarithm needed.
+import type { Quantiles } from '../results.js';
+
+const bits = new Float64Array(1);
+const words = new Uint32Array(bits.buffer);
+/** Index of the high word: which half of a double comes first depends on the machine. */
+const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
+/** The high word has 20 bits of the fraction; 7 stay. */
+const DROP_BITS = 13;
+
+export class LogHistogram {
+  samples = 0;
+  min = Number.POSITIVE_INFINITY;
+  max = 0;
+  #base = 0;
+  #counts = new Uint32Array(0);
+
+  /** Adds a value ≥ 0; NaN is not counted. */
+  add(value: number): void {
+    if (!(value >= 0)) return;
+    this.samples++;
+    if (value < this.min) this.min = value;
+    if (value > this.max) this.max = value;
+    bits[0] = value;
+    const bucket = words[HIGH]! >>> DROP_BITS;
+    const at = bucket - this.#base;
+    if (at >= 0 && at < this.#counts.length) this.#counts[at]!++;
+    else this.#extend(bucket);
+  }
+
+  /** Value below which the share `q` of the samples lies, within a bucket's width. */
+  quantile(q: number): number {
+    const rank = Math.max(1, Math.ceil(q * this.samples));
+    let seen = 0;
+    for (let at = 0; at < this.#counts.length; at++) {
+      seen += this.#counts[at]!;
+      if (seen >= rank) return Math.min(this.max, Math.max(this.min, middle(this.#base + at)));
+    }
+    return this.max;
+  }
+
+  /** The usual quantiles, all values times `scale` and plus `shift`; null without samples. */
+  quantiles(scale = 1, shift = 0): Quantiles | null {
+    if (this.samples === 0) return null;
+    const of = (value: number): number => value * scale + shift;
+    return {
+      min: of(this.min),
+      p50: of(this.quantile(0.5)),
+      p95: of(this.quantile(0.95)),
+      p99: of(this.quantile(0.99)),
+      max: of(this.max),
+      samples: this.samples,
+    };
+  }
+
+  #extend(bucket: number): void {
+    const { length } = this.#counts;
+    const first = length === 0 ? bucket - 4 : Math.min(this.#base, bucket);
+    const last = length === 0 ? bucket + 4 : Math.max(this.#base + length, bucket + 1);
+    // Twice the spread, so that a slow drift does not copy every time.
+    const slack = last - first;
+    const base = Math.max(0, first - (slack >> 1));
+    const counts = new Uint32Array(last + (slack >> 1) - base);
+    if (length > 0) counts.set(this.#counts, this.#base - base);
+    this.#base = base;
+    this.#counts = counts;
+    counts[bucket - base]!++;
+  }
+}
+
+function middle(bucket: number): number {
+  words[HIGH] = (bucket << DROP_BITS) | (1 << (DROP_BITS - 1));
+  words[1 - HIGH] = 0;
+  return bits[0]!;
+}

@@ -1,0 +1,37 @@
+// In flight: bytes sent and not acknowledged, as the sender knew it when it sent each frame.
+//
+// `pipe` leaves out what was reported received or lost; while the network limits the sender it equals the congestion
+// window, else it is a lower bound of it.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import { NO_DIRECTION, type SegmentRows } from '../../rows.js';
+import { LogHistogram } from './histogram.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+
+class Flight {
+  flight = new LogHistogram();
+  pipe = new LogHistogram();
+}
+
+export function inFlight(_: MetricContext): TcpMetric {
+  const states = new PerDirection(() => new Flight());
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, flight, pipe } = rows;
+      for (let row = 0; row < batch.count; row++) {
+        if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
+        const state = states.at(direction[row]!);
+        state.flight.add(flight[row]!);
+        state.pipe.add(pipe[row]!);
+      }
+    },
+    forget: (connection) => states.forget(connection),
+    fill(connection, into) {
+      for (const side of [0, 1] as const) {
+        const state = states.find(2 * connection.id + side);
+        if (!state) continue;
+        into[side].inFlight = state.flight.quantiles();
+        into[side].pipe = state.pipe.quantiles();
+      }
+    },
+  };
+}

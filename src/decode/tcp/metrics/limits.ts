@@ -1,0 +1,291 @@
+// Limits: who held a sending direction back, at every moment from its first to its last payload.
+//
+// The time between two frames of a sender belongs to whatever kept it from sending sooner. That is judged from what the
+// sender knew: what was in flight and what the window allowed after the first frame, and whether it was an
+// acknowledgement, a timer or nothing from outside that made it send the second. First match:
+//
+//   recovery              a loss was being repaired, or a retransmission timer ran
+//   receiver-window       the window had no room for a further segment
+//   congestion            the next frame was released by an acknowledgement, or as much was out as ever since a loss
+//   send-buffer           the same, but what was out stands still without loss and without queueing
+//   sender-application    window and network had room and the sender did not use it
+//   rate-limit            the same, in step with a 100 ms clock (comb.ts; decided afterwards)
+//   idle                  nothing was out and nothing was sent for long
+//
+// Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import {
+  NO_DIRECTION,
+  type SegmentRows,
+  TRIGGER_NONE,
+  TRIGGER_PROBE,
+  TRIGGER_TIMEOUT,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_LATE_ORIGINAL,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_OUT_OF_WINDOW,
+} from '../../rows.js';
+import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
+import { Comb, type Pause } from './comb.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { SERIES_LIMIT } from './timelines.js';
+
+const APPLICATION = LIMITS.indexOf('sender-application');
+const RATE_LIMIT = LIMITS.indexOf('rate-limit');
+const RECEIVER_WINDOW = LIMITS.indexOf('receiver-window');
+const CONGESTION = LIMITS.indexOf('congestion');
+const RECOVERY = LIMITS.indexOf('recovery');
+const SEND_BUFFER = LIMITS.indexOf('send-buffer');
+const IDLE = LIMITS.indexOf('idle');
+const SILENCE = TCP_EPISODE_KINDS.indexOf('silence');
+
+/** An acknowledgement's doing: half a round trip, within these bounds. */
+const REACTION_MIN_NS = 100e3;
+const REACTION_MAX_NS = 10e6;
+/** Silence with nothing outstanding: longer than this and four round trips. */
+const IDLE_NS = 100e6;
+/** As much as ever is out: this share of the largest since the last loss. */
+const FULL_SHARE = 0.9;
+/** On a path this long gaps within a round trip are pacing, not the application's. */
+const PACED_NS = 1e6;
+const PACED_SHARE = 0.5;
+/** Segment size until one was seen. */
+const SEGMENT_BYTES = 1448;
+/** A plateau: the largest flight of each round trip within this share, for so many round trips. */
+const PLATEAU_SHARE = 0.02;
+const PLATEAU_ROUNDS = 8;
+/** Growth that congestion control would at least show in that time, segments a round trip (RFC 9438 §4.3). */
+const GROWTH_SEGMENTS = 0.5;
+const INFLATION_MAX = 1.1;
+/** More time than this without the sender's view: no statement. */
+const UNKNOWN_SHARE_MAX = 0.5;
+
+class Sender {
+  readonly spentNs = new Float64Array(LIMITS.length);
+  unknownNs = 0;
+  firstNs = Number.NaN;
+  lastNs = Number.NaN;
+  bytes = 0;
+  segmentBytes = 1;
+  // After the latest frame.
+  sentMax = 0;
+  flight = Number.NaN;
+  room = Number.NaN;
+  recovering = false;
+  recoveryPoint = Number.NEGATIVE_INFINITY;
+  everLost = false;
+  /** Largest pipe since the last loss. */
+  pipeMax = 0;
+  /** Loops to the peer and to this side: smallest and smoothed. */
+  ackLoopMinNs = Number.NaN;
+  ackLoopNs = Number.NaN;
+  echoLoopMinNs = Number.NaN;
+  echoLoopNs = Number.NaN;
+  // Plateau of what is in flight.
+  roundEndsNs = Number.NEGATIVE_INFINITY;
+  roundMax = 0;
+  plateauBytes = 0;
+  plateauRounds = 0;
+  readonly comb = new Comb();
+
+  /** Smoothed round trip: the longer half, and the least of the other. */
+  get roundTripNs(): number {
+    const byAcks = this.ackLoopNs + (this.echoLoopMinNs || 0);
+    const byEchoes = this.echoLoopNs + (this.ackLoopMinNs || 0);
+    return byAcks >= byEchoes || Number.isNaN(byEchoes) ? byAcks : byEchoes;
+  }
+
+  get roundTripMinNs(): number {
+    return (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
+  }
+
+  loop(sampleNs: number, toPeer: boolean): void {
+    if (toPeer) {
+      if (!(this.ackLoopMinNs <= sampleNs)) this.ackLoopMinNs = sampleNs;
+      this.ackLoopNs = Number.isNaN(this.ackLoopNs) ? sampleNs : this.ackLoopNs + (sampleNs - this.ackLoopNs) / 8;
+    } else {
+      if (!(this.echoLoopMinNs <= sampleNs)) this.echoLoopMinNs = sampleNs;
+      this.echoLoopNs = Number.isNaN(this.echoLoopNs) ? sampleNs : this.echoLoopNs + (sampleNs - this.echoLoopNs) / 8;
+    }
+  }
+
+  /** Follows the largest flight of each round trip. */
+  round(tNs: number, flight: number): void {
+    if (flight > this.roundMax) this.roundMax = flight;
+    if (tNs < this.roundEndsNs) return;
+    const same = Math.abs(this.roundMax - this.plateauBytes) <= PLATEAU_SHARE * this.plateauBytes;
+    if (same) this.plateauRounds++;
+    else {
+      this.plateauBytes = this.roundMax;
+      this.plateauRounds = 0;
+    }
+    this.roundMax = flight;
+    this.roundEndsNs = tNs + (this.roundTripNs || 0);
+  }
+
+  /** What is out stands still although congestion control would have let it grow, and no queue builds up. */
+  get onPlateau(): boolean {
+    const grown = GROWTH_SEGMENTS * this.plateauRounds * this.segmentBytes;
+    return (
+      !this.everLost &&
+      this.plateauRounds >= PLATEAU_ROUNDS &&
+      grown > 2 * PLATEAU_SHARE * this.plateauBytes &&
+      this.roundTripNs < INFLATION_MAX * this.roundTripMinNs
+    );
+  }
+}
+
+export function limits({ timelines, episodes }: MetricContext): TcpMetric {
+  const senders = new PerDirection(() => new Sender());
+
+  const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
+    sender.spentNs[state]! += toNs - fromNs;
+    timelines.find(id)?.spread(SERIES_LIMIT + state, fromNs, toNs);
+  };
+  const toRateLimit = (id: number, sender: Sender, pauses: readonly Pause[]): void => {
+    for (const { fromNs, toNs, state } of pauses) {
+      sender.spentNs[state]! -= toNs - fromNs;
+      sender.spentNs[RATE_LIMIT]! += toNs - fromNs;
+      timelines.find(id)?.move(SERIES_LIMIT + state, SERIES_LIMIT + RATE_LIMIT, fromNs, toNs);
+    }
+  };
+  /** A pause that window and network do not explain. */
+  const chargePause = (
+    id: number,
+    sender: Sender,
+    frame: number,
+    fromNs: number,
+    toNs: number,
+    before: number,
+  ): void => {
+    const silent = before <= 0 && toNs - fromNs > Math.max(IDLE_NS, 4 * sender.roundTripNs || 0);
+    const state = silent ? IDLE : APPLICATION;
+    charge(id, sender, state, fromNs, toNs);
+    if (silent) episodes.add(SILENCE, id, frame, fromNs, toNs - fromNs, 0, 0);
+    toRateLimit(id, sender, sender.comb.pause(fromNs, toNs, state, sender.bytes));
+  };
+
+  /** Charges the time since the sender's previous frame; `before` is what was in flight just before this one. */
+  const judge = (
+    rows: SegmentRows,
+    row: number,
+    frame: number,
+    id: number,
+    sender: Sender,
+    tNs: number,
+    before: number,
+  ) => {
+    const fromNs = sender.lastNs;
+    const gapNs = tNs - fromNs;
+    const trigger = rows.trigger[row]!;
+    if (sender.recovering || trigger === TRIGGER_TIMEOUT || trigger === TRIGGER_PROBE) {
+      charge(id, sender, RECOVERY, fromNs, tNs);
+      return;
+    }
+    const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
+    const reactionNs = rows.reactionNs[row]!;
+    const promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, sender.roundTripNs / 2 || 0));
+    const prompt = !(reactionNs > promptNs);
+    if (sender.room < segment) {
+      // What the sender waited on after the window had opened is its own.
+      const roomBefore = rows.room[row]! + rows.newBytes[row]!;
+      const own = prompt || reactionNs >= gapNs || roomBefore < 2 * segment ? 0 : reactionNs;
+      charge(id, sender, RECEIVER_WINDOW, fromNs, tNs - own);
+      if (own > 0) chargePause(id, sender, frame, tNs - own, tNs, before);
+      return;
+    }
+    const full = sender.flight >= FULL_SHARE * sender.pipeMax;
+    const paced = gapNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
+    if ((full && prompt && before > 0) || paced) {
+      charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
+      return;
+    }
+    chargePause(id, sender, frame, fromNs, tNs, before);
+  };
+
+  const take = (rows: SegmentRows, row: number, frame: number, id: number, sender: Sender, tNs: number): void => {
+    const bytes = rows.payloadLen[row]!;
+    const end = rows.offset[row]! + bytes;
+    const fresh = Number.isNaN(sender.lastNs) ? bytes : Math.max(0, end - sender.sentMax);
+    if (end > sender.sentMax) sender.sentMax = end;
+    const flight = rows.flight[row]!;
+    if (Number.isNaN(sender.firstNs)) sender.firstNs = sender.lastNs = tNs;
+    const at = tNs > sender.lastNs ? tNs : sender.lastNs;
+    if (Number.isNaN(flight) || Number.isNaN(sender.flight)) sender.unknownNs += at - sender.lastNs;
+    else judge(rows, row, frame, id, sender, at, flight - fresh);
+    if (rows.segments[row] === 1 && bytes > sender.segmentBytes) sender.segmentBytes = bytes;
+    sender.lastNs = at;
+    sender.bytes += bytes;
+    sender.flight = flight;
+    sender.room = rows.room[row]!;
+    if (rows.trigger[row] !== TRIGGER_NONE) {
+      sender.everLost = true;
+      if (!sender.recovering) sender.recoveryPoint = sender.sentMax;
+    }
+    sender.recovering = sender.sentMax - flight < sender.recoveryPoint;
+    const pipe = rows.pipe[row]!;
+    if (rows.trigger[row] !== TRIGGER_NONE) sender.pipeMax = pipe;
+    else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
+    if (flight >= 0) sender.round(at, flight);
+  };
+
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, verdict, payloadLen, loopNs } = rows;
+      for (let row = 0; row < batch.count; row++) {
+        const id = direction[row]!;
+        if (id === NO_DIRECTION) continue;
+        const kind = verdict[row]!;
+        if (kind === VERDICT_CAPTURE_DUPLICATE || kind === VERDICT_NETWORK_DUPLICATE) continue;
+        if (loopNs[row]! >= 0) {
+          senders.at(id).loop(loopNs[row]!, false);
+          senders.at(id ^ 1).loop(loopNs[row]!, true);
+        }
+        if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
+        take(rows, row, batch.firstFrame + row, id, senders.at(id), batch.tNs[row]!);
+      }
+    },
+    forget: (connection) => senders.forget(connection),
+    fill(connection, into) {
+      for (const side of [0, 1] as const) {
+        const id = 2 * connection.id + side;
+        const sender = senders.find(id);
+        if (!sender || !(sender.lastNs > sender.firstNs)) continue;
+        toRateLimit(id, sender, sender.comb.finish());
+        into[side].limitedBy = shares(sender);
+        into[side].comb = sender.comb.summary();
+        into[side].limitSummary = summary(into[side]);
+      }
+    },
+  };
+}
+
+/** Shares of the time from first to last payload; they sum to 1. Null when too much of it is not known. */
+function shares(sender: Sender): Record<Limit, number> | null {
+  const totalNs = sender.lastNs - sender.firstNs;
+  if (sender.unknownNs > UNKNOWN_SHARE_MAX * totalNs) return null;
+  const knownNs = totalNs - sender.unknownNs;
+  return Object.fromEntries(LIMITS.map((limit, state) => [limit, sender.spentNs[state]! / knownNs])) as Record<
+    Limit,
+    number
+  >;
+}
+
+/** The two largest shares in words. */
+function summary(direction: TcpDirection): string | null {
+  const { limitedBy, window } = direction;
+  if (!limitedBy) return null;
+  const ranked = LIMITS.filter((limit) => limitedBy[limit] >= 0.05).sort((a, b) => limitedBy[b] - limitedBy[a]);
+  const detail: Partial<Record<Limit, string>> = {
+    recovery: `${direction.retransmittedSegments} segments sent again`,
+    'receiver-window': window
+      ? `window ${window.p50} bytes at the median, ${window.max} at most`
+      : 'window scale unknown',
+    'rate-limit': direction.comb ? `${Math.round(direction.comb.bytesPerPeriod)} bytes every 100 ms` : 'every 100 ms',
+  };
+  const words = ranked.slice(0, 2).map((limit) => {
+    const percent = Math.round(limitedBy[limit] * 100);
+    return detail[limit] ? `${limit} ${percent} % (${detail[limit]})` : `${limit} ${percent} %`;
+  });
+  return words.join(', ');
+}

@@ -1,0 +1,307 @@
+// Retransmissions: how many, what triggered them, which were needless, and the episodes they form.
+//
+// Counted are segments on the wire, as the sender's kernel counts them: an offloaded frame sent again counts all its
+// segments. A retransmission turns out needless when the receiver reports a duplicate (RFC 2883), when the first
+// acknowledgement for it answers the original (RFC 3522), or when the original arrives after it.
+//
+// Away from the sender some retransmissions are lost before the capture point. Where each packet counts the IP
+// identification on, they are inferred: identifications missing beyond what lost originals explain.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import {
+  FLAG_ACK,
+  NO_DIRECTION,
+  OPTION_SACK,
+  OPTION_TIMESTAMP,
+  type SegmentRows,
+  TRIGGER_CONTROL,
+  TRIGGER_FAST,
+  TRIGGER_NONE,
+  TRIGGER_PROBE,
+  TRIGGER_TIMEOUT,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_KEEP_ALIVE,
+  VERDICT_LATE_ORIGINAL,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_OUT_OF_WINDOW,
+  VERDICT_REORDERED,
+  VERDICT_WINDOW_PROBE,
+} from '../../rows.js';
+import type { Connection } from '../connections.js';
+import type { Direction } from '../direction.js';
+import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../results.js';
+import { vantageOf } from '../vantage.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+
+const TRIGGERS = 7;
+const event = (kind: (typeof TCP_EVENT_KINDS)[number]): number => TCP_EVENT_KINDS.indexOf(kind);
+const SPURIOUS = event('retransmission-spurious');
+const UNSEEN = event('acked-unseen');
+const CONGESTION = event('ecn-ce');
+/** Event kind by trigger. */
+const EVENT_OF_TRIGGER = [
+  -1,
+  event('retransmission-fast'),
+  event('retransmission-timeout'),
+  event('retransmission-tail-loss-probe'),
+  event('retransmission-other'),
+  event('retransmission-other'),
+  event('retransmission-other'),
+];
+/** Event kind by verdict, −1 for those that are none. */
+const EVENT_OF_VERDICT = new Int8Array(16).fill(-1);
+EVENT_OF_VERDICT[VERDICT_REORDERED] = event('reordered');
+EVENT_OF_VERDICT[VERDICT_LATE_ORIGINAL] = event('late-original');
+EVENT_OF_VERDICT[VERDICT_NETWORK_DUPLICATE] = event('network-duplicate');
+EVENT_OF_VERDICT[VERDICT_WINDOW_PROBE] = event('window-probe');
+EVENT_OF_VERDICT[VERDICT_KEEP_ALIVE] = event('keep-alive');
+EVENT_OF_VERDICT[VERDICT_OUT_OF_WINDOW] = event('out-of-window');
+/** ECN field of a packet that met congestion. Source: RFC 3168 §5. */
+const CONGESTION_EXPERIENCED = 3;
+
+/** Retransmissions remembered for a late verdict. */
+const REMEMBERED = 1024;
+/** Of these, how many an acknowledgement is checked against. */
+const CHECKED = 64;
+const FIELDS = 6;
+const START = 0;
+const END = 1;
+const TS_VALUE = 2;
+const SEGMENTS = 3;
+const EVENT = 4;
+const SETTLED = 5;
+/** The sender's identification counts other traffic as well when it runs ahead of what was sent by this share. */
+const INFERRED_SHARE_MAX = 0.25;
+
+class Repeats {
+  readonly segments = new Float64Array(TRIGGERS);
+  bytes = 0;
+  spurious = 0;
+  reordered = 0;
+  late = 0;
+  /** Segments of retransmissions that showed bytes for the first time: their originals were lost before us. */
+  fills = 0;
+  sentMax = 0;
+  acked = Number.NEGATIVE_INFINITY;
+  dataSegments = 0;
+  frames = 0;
+  dataFrames = 0;
+  // Episode.
+  recoveryPoint = Number.NEGATIVE_INFINITY;
+  startNs = 0;
+  firstFrame = 0;
+  episodeBytes = 0;
+  needlessBytes = 0;
+  timeouts = 0;
+  fasts = 0;
+  // Retransmissions that may still turn out needless.
+  #log: Float64Array | undefined;
+  #logged = 0;
+  /** Older ones are settled. */
+  #open = 0;
+
+  remember(start: number, end: number, tsValue: number, segments: number, eventRow: number): void {
+    this.#log ??= new Float64Array(REMEMBERED * FIELDS);
+    const at = (this.#logged++ % REMEMBERED) * FIELDS;
+    this.#log.set([start, end, tsValue, segments, eventRow, 0], at);
+  }
+
+  /** Settles the latest retransmission of [start, end) as needless; returns its event row, −1 when there is none. */
+  needless(start: number, end: number): number {
+    const log = this.#log;
+    if (!log) return -1;
+    for (let age = 1; age <= Math.min(this.#logged, REMEMBERED); age++) {
+      const at = ((this.#logged - age) % REMEMBERED) * FIELDS;
+      if (log[at + START]! < end && log[at + END]! > start) return this.#judge(log, at);
+    }
+    return -1;
+  }
+
+  /** Checks an acknowledgement up to `acked` that echoes `tsEcho` (−1: none); returns an event row as above. */
+  answered(before: number, acked: number, tsEcho: number): number {
+    const log = this.#log;
+    if (!log || this.#open === this.#logged) return -1;
+    let row = -1;
+    for (let entry = Math.max(this.#open, this.#logged - CHECKED); entry < this.#logged; entry++) {
+      const at = (entry % REMEMBERED) * FIELDS;
+      if (log[at + END]! > acked || log[at + SETTLED] !== 0) continue;
+      // Only the frame at the left edge is surely the one whose timestamp is echoed (RFC 7323 §4.3).
+      const atEdge = log[at + START]! <= before;
+      if (atEdge && tsEcho >= 0 && log[at + TS_VALUE]! >= 0 && ((tsEcho - log[at + TS_VALUE]!) | 0) < 0) {
+        row = this.#judge(log, at);
+      }
+    }
+    if (acked >= this.recoveryPoint) this.#open = this.#logged;
+    return row;
+  }
+
+  #judge(log: Float64Array, at: number): number {
+    if (log[at + SETTLED] !== 0) return -1;
+    log[at + SETTLED] = 1;
+    this.spurious += log[at + SEGMENTS]!;
+    this.needlessBytes += log[at + END]! - log[at + START]!;
+    return log[at + EVENT]!;
+  }
+}
+
+export function retransmissions({ events, episodes }: MetricContext): TcpMetric {
+  const states = new PerDirection(() => new Repeats());
+
+  const addEvent = (kind: number, direction: number, frame: number, tNs: number, offset: number, bytes: number) => {
+    const row = events.rows;
+    events.add(kind, direction, frame, tNs, offset, bytes);
+    return events.rows > row ? row : -1;
+  };
+  const markNeedless = (row: number): void => {
+    if (row >= 0) events.set(row, 'kind', SPURIOUS);
+  };
+  const closeEpisode = (direction: number, state: Repeats, tNs: number): void => {
+    const kind = state.timeouts === 0 ? 'recovery' : state.fasts === 0 ? 'timeout' : 'mixed';
+    const lost = Math.max(0, state.episodeBytes - state.needlessBytes);
+    const durationNs = tNs - state.startNs;
+    episodes.add(
+      TCP_EPISODE_KINDS.indexOf(kind),
+      direction,
+      state.firstFrame,
+      state.startNs,
+      durationNs,
+      lost,
+      state.episodeBytes,
+    );
+    state.recoveryPoint = Number.NEGATIVE_INFINITY;
+  };
+  const takeRepeat = (batch: PacketBatch, rows: SegmentRows, row: number, id: number, state: Repeats): void => {
+    const trigger = rows.trigger[row]!;
+    const segments = rows.segments[row]! || 1;
+    const start = rows.offset[row]!;
+    const bytes = rows.payloadLen[row]!;
+    const frame = batch.firstFrame + row;
+    const t = batch.tNs[row]!;
+    state.segments[trigger]! += segments;
+    state.bytes += bytes;
+    const eventRow = addEvent(EVENT_OF_TRIGGER[trigger]!, id, frame, t, start, bytes);
+    if (trigger === TRIGGER_CONTROL) return;
+    const tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : -1;
+    if (rows.newBytes[row]! > 0) state.fills += segments;
+    state.remember(start, start + bytes, tsValue, segments, eventRow);
+    if (state.recoveryPoint === Number.NEGATIVE_INFINITY) {
+      state.startNs = t;
+      state.firstFrame = frame;
+      state.episodeBytes = state.needlessBytes = state.timeouts = state.fasts = 0;
+    }
+    if (state.recoveryPoint < state.sentMax) state.recoveryPoint = state.sentMax;
+    state.episodeBytes += bytes;
+    if (trigger === TRIGGER_TIMEOUT) state.timeouts++;
+    else if (trigger === TRIGGER_FAST) state.fasts++;
+  };
+  /** A block below the acknowledgement, or inside the block after it, reports a duplicate (RFC 2883 §4). */
+  const takeDuplicateReport = (batch: PacketBatch, rows: SegmentRows, row: number, data: Repeats): void => {
+    const { view } = batch;
+    const at = rows.sack[row]!;
+    const ack = rows.ack[row]!;
+    const ackOffset = rows.ackOffset[row]!;
+    const left = ackOffset + ((view.getUint32(at) - ack) | 0);
+    const right = ackOffset + ((view.getUint32(at + 4) - ack) | 0);
+    let duplicate = right <= ackOffset;
+    if (!duplicate && rows.sackBlocks[row]! > 1) {
+      duplicate =
+        left >= ackOffset + ((view.getUint32(at + 8) - ack) | 0) &&
+        right <= ackOffset + ((view.getUint32(at + 12) - ack) | 0);
+    }
+    if (duplicate) markNeedless(data.needless(left, right));
+  };
+
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, verdict, trigger, flags, options, ackOffset, offset, payloadLen, segments } = rows;
+      for (let row = 0; row < batch.count; row++) {
+        const id = direction[row]!;
+        if (id === NO_DIRECTION) continue;
+        const kind = verdict[row]!;
+        if (kind === VERDICT_CAPTURE_DUPLICATE) continue;
+        const state = states.at(id);
+        const t = batch.tNs[row]!;
+        const bytes = payloadLen[row]!;
+        state.frames++;
+        if (EVENT_OF_VERDICT[kind]! >= 0) {
+          addEvent(EVENT_OF_VERDICT[kind]!, id, batch.firstFrame + row, t, offset[row]!, bytes);
+          if (kind === VERDICT_REORDERED) state.reordered++;
+          else if (kind === VERDICT_LATE_ORIGINAL) {
+            state.late++;
+            markNeedless(state.needless(offset[row]!, offset[row]! + bytes));
+          }
+        }
+        if (kind === VERDICT_NETWORK_DUPLICATE || kind === VERDICT_OUT_OF_WINDOW) continue;
+        if (rows.ecn[row] === CONGESTION_EXPERIENCED) {
+          addEvent(CONGESTION, id, batch.firstFrame + row, t, offset[row]!, bytes);
+        }
+        if (flags[row]! & FLAG_ACK) {
+          const acked = ackOffset[row]!;
+          const data = states.find(id ^ 1);
+          if (data && data.sentMax > 0) {
+            if (options[row]! & OPTION_SACK && rows.sackBlocks[row]! > 0) takeDuplicateReport(batch, rows, row, data);
+            if (acked > data.acked) {
+              const echo = options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
+              markNeedless(data.answered(data.acked, acked, echo));
+              data.acked = acked;
+              if (acked >= data.recoveryPoint && data.recoveryPoint > Number.NEGATIVE_INFINITY) {
+                closeEpisode(id ^ 1, data, t);
+              }
+            }
+          }
+          if (rows.unseenBytes[row]! > 0) {
+            addEvent(UNSEEN, id ^ 1, batch.firstFrame + row, t, acked, rows.unseenBytes[row]!);
+          }
+        }
+        if (trigger[row] !== TRIGGER_NONE) takeRepeat(batch, rows, row, id, state);
+        if (bytes > 0) {
+          state.dataFrames++;
+          state.dataSegments += segments[row]!;
+          const end = offset[row]! + bytes;
+          if (end > state.sentMax) state.sentMax = end;
+        }
+      }
+    },
+    forget: (connection) => states.forget(connection),
+    fill(connection, into) {
+      for (const side of [0, 1] as const) {
+        const id = 2 * connection.id + side;
+        const state = states.find(id);
+        if (!state) continue;
+        if (state.recoveryPoint > Number.NEGATIVE_INFINITY) closeEpisode(id, state, connection.endNs);
+        fillCounts(state, inferred(connection, side, state), into[side]);
+      }
+    },
+  };
+}
+
+function fillCounts(state: Repeats, inferredSegments: number, into: TcpDirection): void {
+  const by = state.segments;
+  const seen = by.reduce((sum, segments) => sum + segments, 0);
+  into.retransmittedSegments = seen + inferredSegments;
+  into.retransmittedBytes = state.bytes;
+  into.retransmissions = {
+    fast: by[TRIGGER_FAST]!,
+    timeout: by[TRIGGER_TIMEOUT]!,
+    tailLossProbe: by[TRIGGER_PROBE]!,
+    spurious: state.spurious,
+    other: seen - by[TRIGGER_FAST]! - by[TRIGGER_TIMEOUT]! - by[TRIGGER_PROBE]! + inferredSegments,
+  };
+  into.outOfOrderSegments = state.reordered;
+  into.lateOriginals = state.late;
+  into.inferredRetransmissions = inferredSegments;
+}
+
+/** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
+function inferred(connection: Connection, side: 0 | 1, state: Repeats): number {
+  const vantage = vantageOf(connection);
+  if (vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination')) return 0;
+  const direction: Direction = connection.directions[side];
+  const { ipIds, segmentBytes } = direction;
+  if (!ipIds.counting || ipIds.constant || Number.isNaN(segmentBytes)) return 0;
+  // Lost acknowledgements count as well; where they are many, nothing can be said.
+  if (state.dataFrames * 2 < state.frames) return 0;
+  const gone = direction.unseenBytes + direction.holes.bytes;
+  const lostOriginals = state.fills + Math.ceil(gone / segmentBytes);
+  const beyond = ipIds.missing - lostOriginals;
+  return beyond > 0 && beyond <= INFERRED_SHARE_MAX * state.dataSegments ? beyond : 0;
+}

@@ -1,0 +1,32 @@
+// Round trips: how long a loop over the whole path takes, wherever the capture point is.
+//
+// The capture point cuts the path in two loops. Each frame that answers another gives a sample of one of them. The longer
+// half carries the variation and gives the distribution; the shorter one adds its minimum.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import type { SegmentRows } from '../../rows.js';
+import { halfLoops } from '../vantage.js';
+import { LogHistogram } from './histogram.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+
+export function roundTrip(_: MetricContext): TcpMetric {
+  /** Loops from the capture point to the sender of a direction and back. */
+  const loops = new PerDirection(() => new LogHistogram());
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, loopNs } = rows;
+      for (let row = 0; row < batch.count; row++) {
+        if (loopNs[row]! >= 0) loops.at(direction[row]!).add(loopNs[row]!);
+      }
+    },
+    forget: (connection) => loops.forget(connection),
+    fill(connection, into) {
+      for (const side of [0, 1] as const) {
+        const { toSenderNs, toReceiverNs } = halfLoops(connection, side);
+        if (Number.isNaN(toSenderNs + toReceiverNs)) continue;
+        const farSide = toReceiverNs >= toSenderNs ? 1 - side : side;
+        const far = loops.find(2 * connection.id + farSide);
+        if (far) into[side].rttNs = far.quantiles(1, Math.min(toSenderNs, toReceiverNs));
+      }
+    },
+  };
+}

@@ -1,0 +1,193 @@
+// Throughput: frames, bytes and rates of each direction, and their course in time.
+//
+// Interval of all rates is [first payload, last payload]. Goodput counts a byte once, when the capture shows it first.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import {
+  FLAG_CWR,
+  FLAG_ECE,
+  FLAG_SYN,
+  NO_DIRECTION,
+  type SegmentRows,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_KEEP_ALIVE,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_WINDOW_PROBE,
+} from '../../rows.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import {
+  SERIES_ACK_LOOP_MAX,
+  SERIES_ACK_LOOP_MIN,
+  SERIES_ACKED,
+  SERIES_ECHO_LOOP_MAX,
+  SERIES_ECHO_LOOP_MIN,
+  SERIES_FLIGHT_MAX,
+  SERIES_PAYLOAD,
+  SERIES_REPEATED_BYTES,
+  SERIES_REPEATED_SEGMENTS,
+  SERIES_UNIQUE,
+} from './timelines.js';
+
+class Totals {
+  frames = 0;
+  dataFrames = 0;
+  segments = 0;
+  payloadBytes = 0;
+  uniqueBytes = 0;
+  firstNs = Number.NaN;
+  lastNs = Number.NaN;
+  networkDuplicates = 0;
+  captureDuplicates = 0;
+  windowProbes = 0;
+  keepAlives = 0;
+  /** Highest offset acknowledged. */
+  acked = Number.NaN;
+  /** IP bytes and frames of the wire behind offloads are worked out at the end from these. */
+  ipBytes = 0;
+  congestionMarks = 0;
+  congestionEchoes = 0;
+  windowReductions = 0;
+}
+
+/** ECN field of a packet that met congestion. Source: RFC 3168 §5. */
+const CONGESTION_EXPERIENCED = 3;
+/** Ethernet per frame around the IP packet: header 14, check sequence 4, preamble and gap 20. */
+const ETHERNET_BYTES = 38;
+
+export function throughput({ timelines }: MetricContext): TcpMetric {
+  const totals = new PerDirection(() => new Totals());
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, verdict, payloadLen, newBytes, segments, ackOffset, loopNs, trigger, flight } = rows;
+      const { tNs } = batch;
+      for (let row = 0; row < batch.count; row++) {
+        const id = direction[row]!;
+        if (id === NO_DIRECTION) continue;
+        const sum = totals.at(id);
+        const kind = verdict[row]!;
+        sum.frames++;
+        if (kind === VERDICT_CAPTURE_DUPLICATE) {
+          sum.captureDuplicates++;
+          continue;
+        }
+        const bytes = payloadLen[row]!;
+        const t = tNs[row]!;
+        sum.ipBytes += rows.ipBytes[row]!;
+        if (rows.ecn[row] === CONGESTION_EXPERIENCED) sum.congestionMarks++;
+        const flags = rows.flags[row]!;
+        if (flags & (FLAG_ECE | FLAG_CWR) && !(flags & FLAG_SYN)) {
+          if (flags & FLAG_ECE) sum.congestionEchoes++;
+          if (flags & FLAG_CWR) sum.windowReductions++;
+        }
+        if (kind === VERDICT_NETWORK_DUPLICATE) sum.networkDuplicates++;
+        else if (kind === VERDICT_WINDOW_PROBE) sum.windowProbes++;
+        else if (kind === VERDICT_KEEP_ALIVE) sum.keepAlives++;
+        if (bytes > 0) {
+          const fresh = newBytes[row]!;
+          sum.dataFrames++;
+          sum.segments += segments[row] || 1;
+          sum.payloadBytes += bytes;
+          sum.uniqueBytes += fresh;
+          if (Number.isNaN(sum.firstNs)) sum.firstNs = t;
+          if (!(sum.lastNs >= t)) sum.lastNs = t;
+          const timeline = timelines.find(id) ?? timelines.ask(id, t, sum.payloadBytes);
+          if (timeline) {
+            timeline.bytes += bytes;
+            const bin = timeline.bin(t);
+            const { series } = timeline.bins;
+            series[SERIES_PAYLOAD]![bin]! += bytes;
+            series[SERIES_UNIQUE]![bin]! += fresh;
+            if (trigger[row] !== 0) {
+              series[SERIES_REPEATED_BYTES]![bin]! += bytes;
+              series[SERIES_REPEATED_SEGMENTS]![bin]! += segments[row]!;
+            }
+            raise(series[SERIES_FLIGHT_MAX]!, bin, flight[row]!);
+          }
+        }
+        const acked = ackOffset[row]!;
+        const loop = loopNs[row]!;
+        // NaN compares false: rows without either are left alone.
+        if (loop >= 0) {
+          // The loop leads to this row's sender: the peer of one direction, and the sender of its own.
+          const own = timelines.find(id);
+          if (own) {
+            const bin = own.bin(t);
+            lower(own.bins.series[SERIES_ECHO_LOOP_MIN]!, bin, loop);
+            raise(own.bins.series[SERIES_ECHO_LOOP_MAX]!, bin, loop);
+          }
+          const other = timelines.find(id ^ 1);
+          if (other) {
+            const bin = other.bin(t);
+            lower(other.bins.series[SERIES_ACK_LOOP_MIN]!, bin, loop);
+            raise(other.bins.series[SERIES_ACK_LOOP_MAX]!, bin, loop);
+          }
+        }
+        if (acked > -1) {
+          const reverse = totals.at(id ^ 1);
+          if (!(reverse.acked >= acked)) {
+            const step = acked - (Number.isNaN(reverse.acked) ? 0 : reverse.acked);
+            reverse.acked = acked;
+            const timeline = timelines.find(id ^ 1);
+            if (timeline && step > 0) {
+              const bin = timeline.bin(t);
+              timeline.bins.series[SERIES_ACKED]![bin]! += step;
+            }
+          }
+        }
+      }
+    },
+    forget: (connection) => totals.forget(connection),
+    fill(connection, into) {
+      for (const side of [0, 1] as const) {
+        const sum = totals.find(2 * connection.id + side);
+        const state = connection.directions[side];
+        const out = into[side];
+        if (!sum) continue;
+        const revised = Math.min(state.revisedTwins + leftOverTwins(state), sum.networkDuplicates);
+        out.frames = sum.frames;
+        out.dataFrames = sum.dataFrames;
+        out.wireSegments = Number.isNaN(state.segmentBytes) && sum.dataFrames > 0 ? null : sum.segments;
+        out.payloadBytes = sum.payloadBytes;
+        out.uniqueBytes = sum.uniqueBytes;
+        out.unseenBytes = state.unseenBytes;
+        out.networkDuplicates = sum.networkDuplicates - revised;
+        out.captureDuplicates = sum.captureDuplicates + revised;
+        out.duplicateAcks = state.duplicateAcks;
+        out.windowProbes = sum.windowProbes;
+        out.keepAlives = sum.keepAlives;
+        const seconds = (sum.lastNs - sum.firstNs) / 1e9;
+        out.throughput = seconds > 0 ? sum.payloadBytes / seconds : 0;
+        out.goodput = seconds > 0 ? sum.uniqueBytes / seconds : 0;
+        out.firstDataNs = Number.isNaN(sum.firstNs) ? null : sum.firstNs;
+        out.lastDataNs = Number.isNaN(sum.lastNs) ? null : sum.lastNs;
+        out.ackedBytes = Number.isNaN(sum.acked) ? null : sum.acked;
+        out.wireBytes = wireBytes(sum, out.wireSegments);
+        out.ecn = {
+          congestionMarks: sum.congestionMarks,
+          echoes: sum.congestionEchoes,
+          windowReductions: sum.windowReductions,
+        };
+      }
+    },
+  };
+}
+
+/** Bytes on the line, every segment with headers of its own; null where the number of segments is not known. */
+function wireBytes(sum: Totals, segments: number | null): number | null {
+  if (segments === null) return null;
+  const merged = sum.segments - sum.dataFrames;
+  const plain = sum.ipBytes + (sum.frames - sum.captureDuplicates) * ETHERNET_BYTES;
+  const headerBytes = sum.frames > 0 ? (sum.ipBytes - sum.payloadBytes) / (sum.frames - sum.captureDuplicates) : 0;
+  return plain + merged * (headerBytes + ETHERNET_BYTES);
+}
+
+/** Twins of a connection too short to have been judged while it ran. */
+const leftOverTwins = (state: { dataTwins: { left(): number }; ackTwins: { left(): number } }): number =>
+  state.dataTwins.left() + state.ackTwins.left();
+
+function raise(values: Float64Array, bin: number, value: number): void {
+  if (value > values[bin]! || Number.isNaN(values[bin]!)) values[bin] = value;
+}
+
+function lower(values: Float64Array, bin: number, value: number): void {
+  if (!(values[bin]! <= value)) values[bin] = value;
+}

@@ -1,0 +1,181 @@
+// Timelines: time bins for the directions that carry most, written by several metrics.
+//
+// A direction gets one with its first payload while there is room, else when it passes 1 MB and a smaller one can make
+// place. Round trips are kept for both halves of the path; which half tells is known only at the end.
+import { type ColumnData, Timeline } from '../../../columns.js';
+import { TIMELINE_DIRECTIONS } from '../../../limits.js';
+import { LIMITS, TIMELINE_UNITS } from '../results.js';
+
+export const SERIES_PAYLOAD = 0;
+export const SERIES_UNIQUE = 1;
+export const SERIES_ACKED = 2;
+export const SERIES_REPEATED_BYTES = 3;
+export const SERIES_REPEATED_SEGMENTS = 4;
+export const SERIES_FLIGHT_MAX = 5;
+/** Raw windows: the scale may become known later. */
+export const SERIES_WINDOW_MIN = 6;
+export const SERIES_WINDOW_MAX = 7;
+/** Loop from the capture point to the peer, and to this side. */
+export const SERIES_ACK_LOOP_MIN = 8;
+export const SERIES_ACK_LOOP_MAX = 9;
+export const SERIES_ECHO_LOOP_MIN = 10;
+export const SERIES_ECHO_LOOP_MAX = 11;
+/** First of as many series as there are limits. */
+export const SERIES_LIMIT = 12;
+
+const RULES = [
+  'sum',
+  'sum',
+  'sum',
+  'sum',
+  'sum',
+  'max',
+  'min',
+  'max',
+  'min',
+  'max',
+  'min',
+  'max',
+  ...LIMITS.map(() => 'sum' as const),
+] as const;
+
+/** Directions below this get no rows, unless they had a timeline for want of others. */
+const WORTH_BYTES = 1e6;
+
+/** One direction's bins; time counts from the direction's first payload. */
+export class DirectionTimeline {
+  readonly bins = new Timeline(RULES);
+  bytes = 0;
+
+  constructor(
+    readonly direction: number,
+    readonly originNs: number,
+  ) {}
+
+  /** Bin of `tNs`; read `bins.series` after this. */
+  bin(tNs: number): number {
+    return this.bins.bin(tNs - this.originNs);
+  }
+
+  /** Spreads the time [fromNs, toNs) over the bins of `series`. */
+  spread(series: number, fromNs: number, toNs: number): void {
+    if (!(toNs > fromNs)) return;
+    const { bins, originNs } = this;
+    const last = bins.bin(toNs - originNs);
+    let at = bins.bin(fromNs - originNs);
+    const values = bins.series[series]!;
+    const { binNs } = bins;
+    let from = Math.max(0, fromNs - originNs);
+    for (; at <= last; at++) {
+      const to = at === last ? toNs - originNs : (at + 1) * binNs;
+      values[at]! += to - from;
+      from = to;
+    }
+  }
+
+  /** Moves what `spread` put into `from` to `to`. */
+  move(from: number, to: number, fromNs: number, toNs: number): void {
+    const { bins, originNs } = this;
+    const last = bins.bin(toNs - originNs);
+    const source = bins.series[from]!;
+    const target = bins.series[to]!;
+    for (let at = bins.bin(fromNs - originNs); at <= last; at++) {
+      const share = Math.min(source[at]!, overlap(at, bins.binNs, fromNs - originNs, toNs - originNs));
+      source[at]! -= share;
+      target[at]! += share;
+    }
+  }
+}
+
+const overlap = (bin: number, binNs: number, fromNs: number, toNs: number): number =>
+  Math.max(0, Math.min((bin + 1) * binNs, toNs) - Math.max(bin * binNs, fromNs));
+
+/** How to turn a direction's bins into rows, known at the end. */
+export interface TimelineView {
+  /** Factor on raw windows; NaN where the scale is not known. */
+  readonly windowScale: number;
+  /** Which half of the round trip is long, and what to add for the other one. */
+  readonly loop: 'ack' | 'echo';
+  readonly addNs: number;
+}
+
+export class Timelines {
+  readonly #limit: number;
+  readonly #byDirection: (DirectionTimeline | undefined)[] = [];
+  #live: DirectionTimeline[] = [];
+
+  constructor(limit = TIMELINE_DIRECTIONS) {
+    this.#limit = limit;
+  }
+
+  /** The timeline of a direction, undefined when it has none. */
+  find(direction: number): DirectionTimeline | undefined {
+    return this.#byDirection[direction];
+  }
+
+  /** Called for payload of a direction that has no timeline; `bytes` is all it carried so far. */
+  ask(direction: number, tNs: number, bytes: number): DirectionTimeline | undefined {
+    if (this.#live.length >= this.#limit) {
+      if (bytes < WORTH_BYTES) return undefined;
+      const smallest = this.#live.reduce((least, other) => (other.bytes < least.bytes ? other : least));
+      if (smallest.bytes >= bytes) return undefined;
+      this.#drop(smallest);
+    }
+    const made = new DirectionTimeline(direction, tNs);
+    made.bytes = bytes;
+    while (this.#byDirection.length <= direction) this.#byDirection.push(undefined);
+    this.#byDirection[direction] = made;
+    this.#live.push(made);
+    return made;
+  }
+
+  forget(connection: number): void {
+    for (const timeline of this.#live) if (timeline.direction >>> 1 === connection) this.#drop(timeline);
+  }
+
+  #drop(timeline: DirectionTimeline): void {
+    this.#byDirection[timeline.direction] = undefined;
+    this.#live = this.#live.filter((other) => other !== timeline);
+  }
+
+  /** All bins as rows: directions above 1 MB, or the largest one when none is. */
+  finish(view: (direction: number) => TimelineView): ColumnData {
+    const worth = this.#live.filter((timeline) => timeline.bytes >= WORTH_BYTES);
+    const kept = worth.length > 0 ? worth : [...this.#live].sort((a, b) => b.bytes - a.bytes).slice(0, 1);
+    kept.sort((a, b) => a.direction - b.direction);
+    const rows = kept.reduce((sum, timeline) => sum + timeline.bins.used, 0);
+    const names = Object.keys(TIMELINE_UNITS) as (keyof typeof TIMELINE_UNITS)[];
+    const values = names.map(() => new Float64Array(rows));
+    let row = 0;
+    for (const timeline of kept) {
+      const { bins, direction, originNs } = timeline;
+      const { windowScale, loop, addNs } = view(direction);
+      const series = (index: number): Float64Array => bins.series[index]!;
+      const loopMin = series(loop === 'ack' ? SERIES_ACK_LOOP_MIN : SERIES_ECHO_LOOP_MIN);
+      const loopMax = series(loop === 'ack' ? SERIES_ACK_LOOP_MAX : SERIES_ECHO_LOOP_MAX);
+      for (let bin = 0; bin < bins.used; bin++, row++) {
+        const line = [
+          direction,
+          originNs + bin * bins.binNs,
+          bins.binNs,
+          series(SERIES_PAYLOAD)[bin]!,
+          series(SERIES_UNIQUE)[bin]!,
+          series(SERIES_ACKED)[bin]!,
+          series(SERIES_REPEATED_BYTES)[bin]!,
+          series(SERIES_REPEATED_SEGMENTS)[bin]!,
+          series(SERIES_FLIGHT_MAX)[bin]!,
+          series(SERIES_WINDOW_MIN)[bin]! * windowScale,
+          series(SERIES_WINDOW_MAX)[bin]! * windowScale,
+          loopMin[bin]! + addNs,
+          loopMax[bin]! + addNs,
+          ...LIMITS.map((_, limit) => series(SERIES_LIMIT + limit)[bin]!),
+        ];
+        for (let column = 0; column < line.length; column++) values[column]![row] = line[column]!;
+      }
+    }
+    return {
+      rows,
+      columns: Object.fromEntries(names.map((name, c) => [name, { unit: TIMELINE_UNITS[name], values: values[c]! }])),
+    };
+  }
+}

@@ -1,0 +1,121 @@
+// Windows: what each receiver allowed its sender, and the times it allowed nothing.
+//
+// Windows are collected raw and scaled at the end, because without the SYNs the scale is inferred only later. An episode
+// opens with the first window 0 and closes when a full segment fits again. One still open at the end counts up to the
+// connection's last frame: a receiver that never reads again is what the analysis is for.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import {
+  FLAG_ACK,
+  FLAG_RST,
+  FLAG_SYN,
+  NO_DIRECTION,
+  type SegmentRows,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_NETWORK_DUPLICATE,
+} from '../../rows.js';
+import type { Connection } from '../connections.js';
+import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../results.js';
+import { LogHistogram } from './histogram.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { SERIES_WINDOW_MAX, SERIES_WINDOW_MIN } from './timelines.js';
+
+const ZERO_WINDOW = TCP_EPISODE_KINDS.indexOf('zero-window');
+const START = TCP_EVENT_KINDS.indexOf('zero-window-start');
+const END = TCP_EVENT_KINDS.indexOf('zero-window-end');
+const SHRINK = TCP_EVENT_KINDS.indexOf('window-shrink');
+
+/** Of a direction with data: what its peer advertised. */
+class Window {
+  raw = new LogHistogram();
+  /** Highest acknowledgement; older ones carry older windows. */
+  acked = Number.NEGATIVE_INFINITY;
+  edge = Number.NaN;
+  /** Bytes per unit of the raw window; NaN while not known. */
+  unit = Number.NaN;
+  /** Largest payload of a single segment. */
+  segmentBytes = 1;
+  shrinks = 0;
+  episodes = 0;
+  closedSinceNs = Number.NaN;
+  closedFrame = 0;
+  closedNs = 0;
+}
+
+export function windows({ timelines, events, episodes }: MetricContext): TcpMetric {
+  const states = new PerDirection(() => new Window());
+  const close = (direction: number, state: Window, tNs: number): void => {
+    const durationNs = tNs - state.closedSinceNs;
+    state.closedNs += durationNs;
+    episodes.add(ZERO_WINDOW, direction, state.closedFrame, state.closedSinceNs, durationNs, 0, 0);
+    state.closedSinceNs = Number.NaN;
+  };
+  return {
+    push(batch: PacketBatch, rows: SegmentRows): void {
+      const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen } = rows;
+      for (let row = 0; row < batch.count; row++) {
+        const id = direction[row]!;
+        if (segments[row] === 1) {
+          const own = states.at(id);
+          if (payloadLen[row]! > own.segmentBytes) own.segmentBytes = payloadLen[row]!;
+        }
+        // A reset advertises nothing, and the window of a SYN is not scaled.
+        if (id === NO_DIRECTION || (flags[row]! & (FLAG_ACK | FLAG_RST | FLAG_SYN)) !== FLAG_ACK) continue;
+        if (verdict[row] === VERDICT_CAPTURE_DUPLICATE || verdict[row] === VERDICT_NETWORK_DUPLICATE) continue;
+        const data = id ^ 1;
+        const state = states.at(data);
+        const acked = ackOffset[row]!;
+        if (acked < state.acked) continue;
+        if (acked >= state.acked) state.acked = acked;
+        const raw = window[row]!;
+        const t = batch.tNs[row]!;
+        state.raw.add(raw);
+        const timeline = timelines.find(data);
+        if (timeline) {
+          const bin = timeline.bin(t);
+          const least = timeline.bins.series[SERIES_WINDOW_MIN]!;
+          const most = timeline.bins.series[SERIES_WINDOW_MAX]!;
+          if (!(least[bin]! <= raw)) least[bin] = raw;
+          if (!(most[bin]! >= raw)) most[bin] = raw;
+        }
+        const scaled = windowBytes[row]!;
+        const edge = acked + scaled;
+        // One unit of the scale is rounding (RFC 7323 §2.4).
+        const unit = raw > 0 ? scaled / raw : state.unit;
+        if (unit === state.unit && edge < state.edge - unit) {
+          state.shrinks++;
+          events.add(SHRINK, data, batch.firstFrame + row, t, edge, state.edge - edge);
+        }
+        if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
+        state.unit = unit;
+        if (raw === 0) {
+          if (Number.isNaN(state.closedSinceNs)) {
+            state.episodes++;
+            state.closedSinceNs = t;
+            state.closedFrame = batch.firstFrame + row;
+            events.add(START, data, state.closedFrame, t, acked, 0);
+          }
+        } else if (!Number.isNaN(state.closedSinceNs)) {
+          // A window below one segment is as good as closed (silly window avoidance); an unknown scale cannot tell.
+          if (!(scaled < state.segmentBytes)) {
+            events.add(END, data, batch.firstFrame + row, t, acked, scaled);
+            close(data, state, t);
+          }
+        }
+      }
+    },
+    forget: (connection) => states.forget(connection),
+    fill(connection: Connection, into) {
+      for (const side of [0, 1] as const) {
+        const data = 2 * connection.id + side;
+        const state = states.find(data);
+        if (!state) continue;
+        if (!Number.isNaN(state.closedSinceNs)) close(data, state, connection.endNs);
+        const peer = connection.directions[1 - side]!;
+        into[side].window = Number.isNaN(peer.shift) ? null : state.raw.quantiles(2 ** peer.shift);
+        into[side].windowScaleInferred = peer.shiftInferred;
+        into[side].windowShrinks = state.shrinks;
+        into[side].zeroWindow = { episodes: state.episodes, totalNs: state.closedNs };
+      }
+    },
+  };
+}

@@ -1,0 +1,56 @@
+// Vantage: where on the path the frames were captured, from the times that the two halves of the path take.
+import type { Connection } from './connections.js';
+import type { Vantage } from './results.js';
+
+/** Below this round trip both hosts are as good as one, and which of them recorded cannot be told from times. */
+const NEAR_NS = 100e3;
+/** A half that takes less than this share of the whole is no path at all. */
+const END_SHARE = 0.1;
+/** Share of acknowledgements that left nothing outstanding: at the data's receiver nearly all do, at its sender few. */
+const COVERS_ALL = 0.8;
+const COVERS_FEW = 0.3;
+const ENOUGH_ACKS = 16;
+
+export interface HalfLoops {
+  /** Least time from the capture point to the side that sends and back, and to the other side. NaN where not seen. */
+  readonly toSenderNs: number;
+  readonly toReceiverNs: number;
+}
+
+/** The two halves of the path as seen from `side`, from the frames of both directions. */
+export function halfLoops(connection: Connection, side: 0 | 1): HalfLoops {
+  const own = connection.directions[side];
+  const other = connection.directions[1 - side]!;
+  return {
+    toSenderNs: least(own.echoLoopMinNs, other.ackLoopMinNs),
+    toReceiverNs: least(own.ackLoopMinNs, other.echoLoopMinNs),
+  };
+}
+
+const least = (a: number, b: number): number => (Number.isNaN(a) ? b : a < b ? a : Number.isNaN(b) ? a : b);
+
+/** Where the capture point sits, 'source' meaning at side 0. */
+export function vantageOf(connection: Connection): Vantage {
+  const { toSenderNs, toReceiverNs } = halfLoops(connection, 0);
+  const total = toSenderNs + toReceiverNs;
+  if (total > NEAR_NS) {
+    if (toSenderNs < END_SHARE * total) return 'source';
+    return toReceiverNs < END_SHARE * total ? 'destination' : 'mid-path';
+  }
+  return Number.isNaN(total) ? fromCoverage(connection) : 'unknown';
+}
+
+/**
+ * Without handshake and timestamps only one half of the path is timed. Then the bulk direction's acknowledgements tell:
+ * one that passes the receiver covers all data seen, one that passes the sender answers data of a round trip ago.
+ */
+function fromCoverage(connection: Connection): Vantage {
+  const [first, second] = connection.directions;
+  const bulkSide = first.sentMax >= second.sentMax ? 0 : 1;
+  const bulk = connection.directions[bulkSide];
+  if (bulk.advances < ENOUGH_ACKS) return 'unknown';
+  const share = bulk.coveringAdvances / bulk.advances;
+  if (share >= COVERS_ALL) return bulkSide === 0 ? 'destination' : 'source';
+  if (share <= COVERS_FEW && bulk.ackLoopMinNs > NEAR_NS) return bulkSide === 0 ? 'source' : 'destination';
+  return 'unknown';
+}
