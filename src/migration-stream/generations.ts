@@ -78,9 +78,9 @@ export class Generations {
     if (!this.#perScan) this.mark(MAIN_LANE);
   }
 
-  /** The guest has stopped: what comes from here on belongs to the final section. */
+  /** The guest has stopped: what comes from here on belongs to the final section. The other dialect tells by its marks. */
   stopped(tNs: number): void {
-    this.#rounds.endSection(tNs);
+    if (this.#perScan) this.#rounds.endSection(tNs);
   }
 
   /** The main channel's FLUSH word. In START it tells the dialect. */
