@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
@@ -236,6 +236,16 @@ describe('a capture on a stream', () => {
     const read = await readSource(source, log);
     expect(read.frames).toEqual(asRead(frames));
     expect(source.progress()).toEqual({ doneBytes: whole.length, totalBytes: null });
+  });
+
+  test('a named pipe', async () => {
+    const pipe = file('writer', whole).replace('writer', 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const writer = spawn('sh', ['-c', `cat "$0" > "$1"`, file('writer', whole), pipe]);
+    const source = await openFiles([pipe], new AnomalyLog());
+    expect((await readSource(source, new AnomalyLog())).frames).toEqual(asRead(frames));
+    expect(source.progress().totalBytes).toBeNull();
+    writer.kill();
   });
 
   test('that breaks off is an error of the input', async () => {
