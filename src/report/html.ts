@@ -1,6 +1,6 @@
 // ReportData → one self-contained page. The same data gives the same bytes: no clock, no network, no second look at the
 // capture. Charts are compiled here, so the page needs only Vega's runtime; this is the only user of vega and vega-lite.
-import { type Config, compile } from 'vega-lite';
+import type { Config } from 'vega-lite';
 import { ANOMALIES, type Anomaly } from '../anomaly.js';
 import type { Limit } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
@@ -33,12 +33,12 @@ const SCENES = 5;
 const HOT_REGIONS = 12;
 
 /** The page as text. */
-export function renderHtml(report: ReportData): string {
+export async function renderHtml(report: ReportData): Promise<string> {
   const detail = 1 / Math.min(SCENES, Math.max(1, report.migrations.length));
   const articles: Html[] = [];
   const scenes: PageScene[] = [];
   for (const migration of report.migrations.slice(0, SCENES)) {
-    const drawn = draw(migrationScene(report, migration, detail));
+    const drawn = await draw(migrationScene(report, migration, detail));
     scenes.push(drawn.page);
     articles.push(migrationArticle(report, migration, drawn));
   }
@@ -46,7 +46,7 @@ export function renderHtml(report: ReportData): string {
     const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, 3);
     articles.push(noMigrationArticle(report));
     for (const connection of largest) {
-      const drawn = draw(connectionScene(report, connection, 1 / largest.length));
+      const drawn = await draw(connectionScene(report, connection, 1 / largest.length));
       if (drawn.figures.size === 0) continue;
       scenes.push(drawn.page);
       articles.push(connectionArticle(connection, drawn));
@@ -79,7 +79,9 @@ export interface Drawn {
 }
 
 /** Compiles the charts a scene has data for. */
-export function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Drawn {
+export async function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Promise<Drawn> {
+  // Loaded here and not above: the compiler takes longer to load than most captures to analyse.
+  const { compile } = await import('vega-lite');
   const compiled: PageChart[] = [];
   const figures = new Map<string, Html>();
   const absent: string[] = [];

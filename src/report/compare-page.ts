@@ -1,0 +1,199 @@
+// The comparison as a page: conclusions first, then figures side by side, then the overlays.
+import { LIMITS } from '../decode/tcp/results.js';
+import { COMPARE_CHARTS } from './charts/compare.js';
+import { LIMIT_COLOURS } from './charts/limits-band.js';
+import { overview } from './charts/overview.js';
+import type { Scene } from './charts/scene.js';
+import { type ComparedFigure, type Comparison, figureText, signed } from './compare.js';
+import { bitRate, bytes, duration, percent } from './format.js';
+import { draw } from './html.js';
+import { type Cell, type Html, html, sortableTable } from './markup.js';
+import { renderPage } from './page.js';
+import { LIMIT_WORDS } from './verdict.js';
+
+/** The page as text; a function of the comparison only. */
+export async function renderComparePage(comparison: Comparison): Promise<string> {
+  const { runs } = comparison;
+  const drawn = await draw(sceneOf(comparison), [overview, ...COMPARE_CHARTS]);
+  const figure = (id: string): Html => drawn.figures.get(id) ?? html``;
+  const title = `migscope: ${runs.map((run) => run.name).join(' / ')}`;
+  const body = html`<a class="skip" href="#main">Skip to the result</a>
+<header class="top"><div class="wrap"><span class="brand">migscope</span><span class="source">comparison of ${runs.length} runs</span>
+<nav aria-label="Sections"><a href="#figures">Figures</a><a href="#runs-time">Charts</a><a href="#findings">Findings</a></nav>
+<button type="button" class="quiet" id="theme">Light / dark</button></div></header>
+<main class="wrap" id="main"><article class="scene" id="runs">
+<div class="verdict"><h1>${comparison.conclusions[0] ?? 'Nothing to compare.'}</h1></div>
+<ul class="facts">${comparison.conclusions.slice(1).map((sentence) => html`<li>${sentence}</li>`)}</ul>
+<section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; > marks a lower bound of a run whose end is not in the capture.</p>
+${figureTable(comparison)}</section>
+<section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>
+<section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. Drag over a chart to zoom in, double-click to see everything.</p>
+${figure('overview')}${figure('overlay')}${figure('ladders')}</section>
+<section><h2>By round</h2>${figure('per-round')}${roundTable(comparison)}</section>
+${comparison.findings.length > 0 ? html`<section id="findings"><h2>Findings</h2>${findingTable(comparison)}</section>` : ''}
+</article></main>`;
+  return renderPage(title, body, [drawn.page]);
+}
+
+function sceneOf({ runs }: Comparison): Scene {
+  const s = (ns: number): number => ns / 1e9;
+  const longest = Math.max(...runs.map((run) => run.spanNs), 1);
+  const goodput = { t: [] as number[], rate: [] as number[], run: [] as string[] };
+  const rounds = {
+    start: [] as number[],
+    end: [] as number[],
+    rate: [] as number[],
+    bytes: [] as number[],
+    index: [] as number[],
+    run: [] as string[],
+    tip: [] as string[],
+  };
+  for (const run of runs) {
+    const { binNs, goodput: rates } = run.timeline;
+    [...rates, 0].forEach((rate, bin) => {
+      goodput.t.push(s(bin * binNs));
+      goodput.rate.push(rate * 8);
+      goodput.run.push(run.name);
+    });
+    for (const round of run.rounds) {
+      rounds.start.push(s(round.startNs));
+      rounds.end.push(s(Math.max(round.endNs, round.startNs + 1)));
+      rounds.rate.push(Math.round(round.goodput * 8));
+      rounds.bytes.push(round.bytes);
+      rounds.index.push(round.index);
+      rounds.run.push(run.name);
+      rounds.tip.push(
+        `${run.name}, round ${round.index}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(round.goodput)})`,
+      );
+    }
+  }
+  return {
+    id: 'runs',
+    title: 'Runs',
+    migration: null,
+    carriers: [],
+    window: [0, s(longest)],
+    data: {
+      runs: { name: runs.map((run) => run.name) },
+      goodput,
+      ...(rounds.index.length > 0 ? { rounds } : {}),
+      timeline: envelope(runs, longest),
+    },
+  };
+}
+
+/** The fastest run at each moment: the strip shows where anything happened at all. */
+function envelope(runs: Comparison['runs'], longestNs: number): Scene['data'][string] {
+  const bins = 400;
+  const at = (bin: number): number => (bin * longestNs) / bins;
+  const best = (bin: number, pick: (run: Comparison['runs'][number]) => readonly number[]): number =>
+    Math.max(0, ...runs.map((run) => pick(run)[Math.floor(at(bin) / run.timeline.binNs)] ?? 0));
+  const all = Array.from({ length: bins }, (_, bin) => bin);
+  return {
+    t: all.map((bin) => at(bin) / 1e9),
+    goodput: all.map((bin) => best(bin, (run) => run.timeline.goodput) * 8),
+    lost: all.map((bin) => best(bin, (run) => run.timeline.retransmittedBytes)),
+  };
+}
+
+const cell = (text: string | Html, sort: number | string | null = null): Cell => ({ text, sort });
+
+function figureTable({ runs, figures }: Comparison): Html {
+  const columns = [
+    { label: 'Figure', numeric: false },
+    ...runs.flatMap((run, i) =>
+      i === 0
+        ? [{ label: run.name, numeric: true }]
+        : [
+            { label: run.name, numeric: true },
+            { label: 'change', numeric: true },
+          ],
+    ),
+  ];
+  const outcome = [
+    cell('Outcome'),
+    ...runs.flatMap((run, i) => (i === 0 ? [cell(run.outcome)] : [cell(run.outcome), cell('')])),
+  ];
+  const row = (figure: ComparedFigure): Cell[] => [
+    cell(figure.title),
+    ...runs.flatMap((_, i) => {
+      const value = cell(`${figure.lowerBound[i] ? '> ' : ''}${figureText(figure, i)}`, figure.values[i] ?? null);
+      return i === 0 ? [value] : [value, changeCell(figure, i)];
+    }),
+  ];
+  return sortableTable('Figures', columns, [outcome, ...figures.map(row)]);
+}
+
+function changeCell(figure: ComparedFigure, i: number): Cell {
+  const change = figure.changes[i] ?? null;
+  if (change === null) return cell('');
+  if (!figure.matters[i]) return cell(html`<span class="neutral">${signed(change)}</span>`, change);
+  const improved = figure.better !== null && change < 0 === (figure.better === 'lower');
+  const tone = figure.better === null ? 'neutral' : improved ? 'good' : 'bad';
+  return cell(html`<b class="${tone}">${signed(change)}</b>`, change);
+}
+
+function limitBar(run: Comparison['runs'][number]): Html {
+  const shares = LIMITS.map((limit) => [limit, run.limits[limit] ?? 0] as const).filter(([, share]) => share > 0);
+  let at = 0;
+  const parts = shares.map(([limit, share]) => {
+    const x = at;
+    at += share * 1000;
+    return html`<rect x="${x.toFixed(2)}" width="${(share * 1000).toFixed(2)}" height="16" fill="var(--${LIMIT_COLOURS[limit]})"><title>${LIMIT_WORDS[limit]}: ${percent(share)}</title></rect>`;
+  });
+  const largest = [...shares].sort((a, b) => b[1] - a[1]).slice(0, 4);
+  return html`<p class="note run">${run.name}: ${largest.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`).join(', ') || 'cannot be told'}</p>
+${shares.length > 0 ? html`<svg class="share" viewBox="0 0 1000 16" preserveAspectRatio="none" role="img" aria-label="Shares of the sending time of ${run.name}">${parts}</svg>` : ''}`;
+}
+
+function roundTable({ runs }: Comparison): Html {
+  const most = Math.max(...runs.map((run) => run.rounds.length));
+  if (most === 0) return html`<p class="absent">No run shows rounds.</p>`;
+  const columns = [
+    { label: 'Round', numeric: true },
+    ...runs.flatMap((run) => [
+      { label: `${run.name}: took`, numeric: true },
+      { label: 'sent', numeric: true },
+      { label: 'dirtied', numeric: true },
+    ]),
+  ];
+  return sortableTable(
+    'Rounds',
+    columns,
+    Array.from({ length: most }, (_, row) => [
+      cell(String(row + 1), row + 1),
+      ...runs.flatMap(({ rounds }) => {
+        const round = rounds[row];
+        if (!round) return [cell(''), cell(''), cell('')];
+        const tookNs = round.endNs - round.startNs;
+        return [
+          cell(duration(tookNs), tookNs),
+          cell(bytes(round.bytes), round.bytes),
+          cell(bytes(round.dirtiedBytes), round.dirtiedBytes),
+        ];
+      }),
+    ]),
+  );
+}
+
+function findingTable({ runs, findings }: Comparison): Html {
+  return sortableTable(
+    'Findings by run',
+    [
+      { label: 'Rule', numeric: false },
+      { label: 'Finding', numeric: false },
+      ...runs.map((run) => ({ label: run.name, numeric: false })),
+    ],
+    findings.map(({ rule, title, severities }) => [
+      cell(rule),
+      cell(title),
+      ...severities.map((severity) =>
+        cell(
+          severity === null
+            ? '–'
+            : html`<b class="${severity === 'fatal' || severity === 'major' ? 'bad' : severity === 'minor' ? 'warn' : 'neutral'}">${severity}</b>`,
+        ),
+      ),
+    ]),
+  );
+}

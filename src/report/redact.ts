@@ -1,0 +1,140 @@
+// A result without addresses and chosen names: the same original always becomes the same stand-in, so relations survive.
+//
+// Replaced: IP and MAC addresses, host names, file names, tunnel ids, and names an operator may have chosen (devices and
+// memory objects with an id). Kept: ports, times, amounts, and names that are compiled into QEMU, because the diagnosis
+// is about them.
+import { isIP } from 'node:net';
+import type { JsonTable, ReportData } from './report.js';
+
+type Kind = 'host' | 'mac' | 'name' | 'file' | 'slot' | 'memory' | 'tunnel';
+
+/** A copy of the result with stand-ins; the original is not changed. */
+export function redact(report: ReportData): ReportData {
+  const copy = structuredClone(report);
+  const names = new StandIns();
+  copy.capture.inputs.forEach((input) => {
+    input.name = `${names.of('file', input.name)}.${input.format}`;
+  });
+  for (const { client, server } of [...copy.connections, ...copy.flows] as { client: Host; server: Host }[]) {
+    client.address = names.address(client.address);
+    server.address = names.address(server.address);
+  }
+  for (const path of [...copy.connections, ...copy.flows] as { encapsulation: readonly string[] }[]) {
+    path.encapsulation = path.encapsulation.map((layer) =>
+      layer.replace(/:(.+)$/s, (_, id: string) => `:${names.of('tunnel', id)}`),
+    );
+  }
+  for (const migration of copy.migrations) {
+    migration.source = names.address(migration.source);
+    migration.destination = names.address(migration.destination);
+    for (const block of migration.ramBlocks) block.name = names.ramBlock(block.name);
+    for (const device of migration.devices) device.name = names.device(device.name);
+  }
+  for (const [name, table] of Object.entries(copy.tables)) copy.tables[name] = redactTable(table, names);
+  for (const flow of copy.flows) {
+    flow.facts = Object.fromEntries(
+      Object.entries(flow.facts).map(([key, value]) => [
+        key,
+        typeof value !== 'string'
+          ? value
+          : /name|host|sni|id$/i.test(key)
+            ? names.of('name', value)
+            : names.inText(value),
+      ]),
+    );
+  }
+  // Sentences come last: by now every original that may stand in them is known.
+  copy.anomalies = inSentences(copy.anomalies, names);
+  copy.findings = inSentences(copy.findings, names);
+  for (const migration of copy.migrations) migration.models = inSentences(migration.models, names);
+  return copy;
+}
+
+interface Host {
+  address: string;
+}
+
+function redactTable(table: JsonTable, names: StandIns): JsonTable {
+  const columns = Object.fromEntries(
+    Object.entries(table.columns).map(([name, column]) => {
+      if (!column.values.some((value) => typeof value === 'string')) return [name, column];
+      const stand = (text: string): string =>
+        column.unit === 'address' ? names.address(text) : name === 'name' ? names.named(text) : names.inText(text);
+      return [name, { ...column, values: column.values.map((v) => (typeof v === 'string' ? stand(v) : v)) }];
+    }),
+  );
+  return { ...table, columns };
+}
+
+/** The same value with every string in it, at any depth, searched for originals. Codes and rule ids hold none. */
+function inSentences<T>(value: T, names: StandIns): T {
+  if (typeof value === 'string') return names.inText(value) as T;
+  if (Array.isArray(value)) return value.map((item) => inSentences(item, names)) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, inSentences(item, names)])) as T;
+}
+
+// What may be an address inside a sentence; isIP decides, so a time or a PCI path stays.
+const CANDIDATE = /[0-9a-f]*[:.][0-9a-f:.]*[0-9a-f:]/gi;
+const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
+/** A PCI path as QEMU writes it in front of a device: 0000:00:03.0. */
+const PCI = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
+/** RAM blocks whose names are compiled into QEMU (hw/, memory_region_init_ram and rom_add). */
+const BUILT_IN_RAM =
+  /^(?:pc\.(?:ram|bios|rom)|mach-virt\.ram|ram|system\.flash\d|virt\.flash\d|\/rom@etc\/[\w/-]+|[\w-]*vga\.vram)$/;
+
+class StandIns {
+  readonly #known = new Map<string, string>();
+  readonly #counts = new Map<Kind, number>();
+  #search: RegExp | null = null;
+
+  /** The stand-in of `original`; made when it is seen for the first time. */
+  of(kind: Kind, original: string): string {
+    if (original === '') return '';
+    const known = this.#known.get(original);
+    if (known !== undefined) return known;
+    const n = (this.#counts.get(kind) ?? 0) + 1;
+    this.#counts.set(kind, n);
+    const stand = `${kind}-${n}`;
+    this.#known.set(original, stand);
+    this.#search = null;
+    return stand;
+  }
+
+  address(text: string): string {
+    return this.of(MAC.test(text) ? 'mac' : 'host', text);
+  }
+
+  /** A path-like name keeps its last part, which is compiled in; what is in front of it may be chosen. */
+  device(name: string): string {
+    const cut = name.lastIndexOf('/');
+    if (cut < 0) return name;
+    const place = name.slice(0, cut);
+    return `${PCI.test(place) ? place : this.of('slot', place)}${name.slice(cut)}`;
+  }
+
+  ramBlock(name: string): string {
+    const cut = name.startsWith('/') ? -1 : name.lastIndexOf('/');
+    if (cut > 0) return this.device(name);
+    return BUILT_IN_RAM.test(name) ? name : this.of('memory', name);
+  }
+
+  /** A name from some table: known ones stay consistent, others are replaced whole unless they are plain words of QEMU. */
+  named(text: string): string {
+    if (text.includes('.') && !text.includes('/')) return this.of('name', text);
+    return this.device(text);
+  }
+
+  /** Text with every known original and every address in it replaced. */
+  inText(text: string): string {
+    if (this.#search === null && this.#known.size > 0) {
+      // Short originals would hit ordinary words; longer ones first, so that a prefix does not break its extension.
+      const originals = [...this.#known.keys()].filter((original) => original.length >= 4);
+      originals.sort((a, b) => b.length - a.length);
+      const pattern = originals.map((original) => original.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
+      this.#search = pattern === '' ? null : new RegExp(`(?<![\\w-])(?:${pattern})(?![\\w-])`, 'g');
+    }
+    const known = this.#search ? text.replace(this.#search, (original) => this.#known.get(original)!) : text;
+    return known.replace(CANDIDATE, (text) => (isIP(text) > 0 || MAC.test(text) ? this.address(text) : text));
+  }
+}
