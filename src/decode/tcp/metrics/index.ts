@@ -8,6 +8,7 @@ import { giveUp } from '../acknowledge.js';
 import type { Connection, Connections } from '../connections.js';
 import type { Direction } from '../direction.js';
 import {
+  type ConnectionSnapshot,
   TCP_EPISODE_UNITS,
   TCP_EVENT_UNITS,
   type TcpConnection,
@@ -22,6 +23,7 @@ import type { MetricContext, StartMetric, TcpMetric } from './metric.js';
 import { retransmissions } from './retransmissions.js';
 import { rhythm } from './rhythm.js';
 import { roundTrip } from './round-trip.js';
+import { snapshotOf } from './snapshot.js';
 import { throughput } from './throughput.js';
 import { Timelines, type TimelineView } from './timelines.js';
 import { windows } from './windows.js';
@@ -69,6 +71,21 @@ export class TcpMetrics {
   push(batch: PacketBatch, rows: SegmentRows): void {
     for (const metric of this.#metrics) metric.push(batch, rows);
     if (batch.count > 0) this.#latestNs = Math.max(this.#latestNs, batch.tNs[batch.count - 1]!);
+  }
+
+  /** How connection `id` fares right now. */
+  snapshot(id: number): ConnectionSnapshot {
+    return snapshotOf(this.#connections.connection(id), this.#connections.identity(id), this.#context.timelines);
+  }
+
+  /** Ids of the `count` connections that carried most so far, the busiest first. */
+  busiest(count: number): number[] {
+    const carried = (id: number): number => {
+      const [first, second] = this.#connections.connection(id).directions;
+      return first.sentMax + second.sentMax;
+    };
+    const ids = Array.from({ length: this.#connections.count }, (_, id) => id);
+    return ids.sort((a, b) => carried(b) - carried(a)).slice(0, count);
   }
 
   finish(): TcpResults {
