@@ -40,6 +40,10 @@ const LOST = 2;
 const MISSING = 4;
 /** Named in a loss report. */
 const REPORTED = 8;
+/** Sent again. */
+const RESENT = 16;
+/** An original that was overtaken: a loss report about it was rash. */
+const OVERTAKEN = 32;
 
 /** Sockets told apart in one flow. Beyond: counted with the last. */
 const CONNECTIONS_PER_FLOW = 64;
@@ -47,6 +51,9 @@ const CONNECTIONS_PER_FLOW = 64;
 const REPORT_WORDS = 512;
 /** Acknowledgements waiting for their ACK2. */
 const ACK_TIMES = 64;
+/** Round-trip time and its variance that both protocols start with, before there was a sample. */
+const RTT_INITIAL_US = 100_000;
+const RTT_VARIANCE_INITIAL_US = 50_000;
 /** Longer round-trip times are not believed: 60 s. */
 const RTT_MAX_US = 60_000_000;
 
@@ -305,7 +312,8 @@ class UdtDirection {
     const flow = this.#flow;
     if (captured >= HEADER_BYTES + 16) {
       const rttUs = view.getUint32(at + 20);
-      if (rttUs > 0 && rttUs <= RTT_MAX_US) flow.roundTrip(rttUs * 1000);
+      const isSample = rttUs !== RTT_INITIAL_US || view.getUint32(at + 24) !== RTT_VARIANCE_INITIAL_US;
+      if (isSample && rttUs > 0 && rttUs <= RTT_MAX_US) flow.roundTrip(rttUs * 1000);
       const buffer = view.getUint32(at + 28);
       if (buffer < this.#bufferMinPackets) this.#bufferMinPackets = buffer;
       const ack = view.getUint32(at + 4);
@@ -321,7 +329,8 @@ class UdtDirection {
     if (this.#highest < 0) return;
     const to = this.#unwrap(view.getUint32(at + 16) & SEQUENCE_MASK);
     if (to <= this.#acknowledgedTo || to > this.#highest + WINDOW_PACKETS) return;
-    // Missing here, never reported lost, yet the receiver has it: the capture lost it.
+    // The receiver has them all. Missing here and never reported lost: the capture lost it. Reported lost, seen here, not
+    // sent again: it was only late.
     const from = Math.max(this.#acknowledgedTo, to - WINDOW_PACKETS, this.#highest - WINDOW_PACKETS + 1, 0);
     for (let number = from; number < Math.min(to, this.#highest + 1); number++) {
       const slot = number & (WINDOW_PACKETS - 1);
@@ -329,6 +338,9 @@ class UdtDirection {
       if ((fate & (MISSING | REPORTED)) === MISSING) {
         this.#fate[slot] = SEEN;
         this.#unseenPackets++;
+        flow.lost(this.#side, -1);
+      } else if ((fate & (SEEN | REPORTED | LOST | RESENT)) === (SEEN | REPORTED | LOST)) {
+        this.#fate[slot] = SEEN;
         flow.lost(this.#side, -1);
       }
     }
@@ -445,15 +457,18 @@ class UdtDirection {
     if (ahead <= -WINDOW_PACKETS) return false; // too old to say
     const fate = this.#fate[slot]!;
     if (fate & SEEN) {
+      this.#fate[slot] = fate | RESENT;
       flow.retransmitted(this.#side, 1);
       return false;
     }
     this.#fate[slot] = (fate & ~MISSING) | SEEN;
     const younger = (stampUs - this.#highestStampUs) | 0;
     if (saysAgain ?? (younger > 0 || (younger === 0 && (fate & REPORTED) !== 0))) {
+      this.#fate[slot] = this.#fate[slot]! | RESENT;
       flow.retransmitted(this.#side, 1);
     } else {
       flow.reordered(this.#side, 1);
+      this.#fate[slot] = SEEN | OVERTAKEN;
       if (fate & LOST) flow.lost(this.#side, -1);
     }
     return true;
@@ -464,8 +479,10 @@ class UdtDirection {
     const fate = this.#fate[slot]!;
     this.#reportedPackets++;
     if (fate & REPORTED) this.#repeatedReports++;
-    if (!(fate & LOST)) this.#flow.lost(this.#side, 1);
-    this.#fate[slot] = fate | REPORTED | LOST;
+    this.#fate[slot] = fate | REPORTED;
+    if (fate & (LOST | OVERTAKEN)) return;
+    this.#fate[slot] = this.#fate[slot]! | LOST;
+    this.#flow.lost(this.#side, 1);
   }
 }
 

@@ -55,6 +55,7 @@ export interface Acknowledgement {
   number?: number;
   next: number;
   rttUs?: number;
+  varianceUs?: number;
   buffer?: number;
   rate?: number;
   capacity?: number;
@@ -70,7 +71,7 @@ export const ack = (to: number, o: Acknowledgement): Uint8Array =>
     concat(
       u32(o.next),
       u32(o.rttUs ?? 20_000),
-      u32(5_000),
+      u32(o.varianceUs ?? 5_000),
       u32(o.buffer ?? 8000),
       u32(o.rate ?? 0),
       u32(o.capacity ?? 0),
