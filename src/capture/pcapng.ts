@@ -114,35 +114,42 @@ export class PcapngReader implements RecordReader {
     const little = this.#little;
     let at = window.start;
     let row = batch.count;
+    let latestNs = this.#latestNs;
+    // The interface at hand, in locals.
     let currentId = -1;
     let current: SectionInterface | undefined;
-    let latestNs = this.#latestNs;
+    let anchorHigh = 0;
+    let anchorLow = 0;
+    let anchorNs = 0;
+    let nsPerUnit = 0;
+    let index = 0;
     while (row < BATCH_ROWS && at + PACKET_BLOCK_BYTES <= end) {
       if (view.getUint32(at, little) !== ENHANCED_PACKET) break;
       const length = view.getUint32(at + 4, little);
       const next = at + length;
       if (next > end || length < PACKET_BLOCK_BYTES || (length & 3) !== 0) break;
       if (view.getUint32(next - 4, little) !== length) break;
-      const id = view.getUint32(at + 8, little);
       const bytes = view.getUint32(at + 20, little);
       if (bytes > length - PACKET_BLOCK_BYTES || bytes > FRAME_BYTES) break;
-      if (id !== currentId) {
-        current = this.#section[id];
-        currentId = id;
-      }
-      if (current === undefined) break;
+      const id = view.getUint32(at + 8, little);
       const high = view.getUint32(at + 12, little);
       const low = view.getUint32(at + 16, little);
-      if (!current.anchored) this.#anchor(current, high, low);
-      if (current.ownIndex < 0) current.ownIndex = this.#indexOf(current, id, current.fcsBytes);
-      const units = (high - current.anchorHigh) * 0x1_0000_0000 + (low - current.anchorLow);
-      latestNs = current.anchorNs + (current.nsPerUnit !== 0 ? units * current.nsPerUnit : unitsToNs(current, units));
+      if (id !== currentId) {
+        current = this.#section[id];
+        if (current === undefined) break;
+        if (!current.anchored) this.#anchor(current, high, low);
+        if (current.ownIndex < 0) current.ownIndex = this.#indexOf(current, id, current.fcsBytes);
+        ({ anchorHigh, anchorLow, anchorNs, nsPerUnit, ownIndex: index } = current);
+        currentId = id;
+      }
+      const units = (high - anchorHigh) * 0x1_0000_0000 + (low - anchorLow);
+      latestNs = anchorNs + (nsPerUnit !== 0 ? units * nsPerUnit : unitsToNs(current!, units));
+      const wireBytes = view.getUint32(at + 24, little);
       start[row] = at + 28;
       captured[row] = bytes;
-      const wireBytes = view.getUint32(at + 24, little);
       wire[row] = wireBytes < bytes ? bytes : wireBytes; // some writers leave it 0
       tNs[row] = latestNs;
-      iface[row] = current.ownIndex;
+      iface[row] = index;
       way[row] = WAY_UNKNOWN;
       const options = at + 28 + ((bytes + 3) & ~3);
       if (options < next - 4) this.#packetOptions(window, batch, row, id, options, next - 4);
