@@ -72,6 +72,8 @@ export const DESCRIPTION_BYTES = 8 << 20;
 export const SECTION_PAGES = 1 << 22;
 /** Post-copy page requests that wait for their page. Beyond: their latency is not measured. */
 export const PAGE_REQUESTS = 65_536;
+/** Largest socket buffer believed in when looking back from the wire to the source (Linux, tcp_wmem). */
+export const SEND_BUFFER_BYTES = 4 << 20;
 /** Rounds kept one by one. Beyond: the last one grows. */
 export const ROUNDS = 100_000;
 /** Sample locations kept per anomaly code and direction. Beyond: counted only. */

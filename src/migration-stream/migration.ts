@@ -30,6 +30,7 @@ import {
 } from './records.js';
 import type { Device, Downtime, MigrationSnapshot, PageCounts, Phase, PhaseKind, Quantiles, Round } from './results.js';
 import { Rounds } from './rounds.js';
+import { SendBuffer } from './send-buffer.js';
 
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
@@ -54,6 +55,7 @@ export interface MigrationFigures {
     endNs: number;
     requests: number;
     pages: number;
+    pagesUnderway: number;
     requestLatencyNs: Quantiles | null;
   } | null;
   readonly returnPath: Record<string, number>;
@@ -91,13 +93,17 @@ export class MigrationState implements MigrationSink {
   #phase: OpenPhase | null = null;
   #latestNs = 0;
   #latestOffset = 0;
+  readonly #sendBuffer = new SendBuffer();
   // Switchover.
   #lastPageNs = Number.NaN;
   #lastPrecopyNs = Number.NaN;
   #stopMarkNs = Number.NaN;
   #stopMark = '';
+  /** When the stop mark was written, which the wire shows later. */
+  #stopWrittenNs = Number.NaN;
   #endMarkNs = Number.NaN;
-  #shutNs = Number.NaN;
+  /** When SHUT was seen; NaN before it. */
+  shutNs = Number.NaN;
   #streamEndNs = Number.NaN;
   // Return path.
   readonly #replies: Record<string, number> = {};
@@ -171,6 +177,7 @@ export class MigrationState implements MigrationSink {
   page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = tNs;
     this.#latestOffset = offset + bytes;
+    this.#sendBuffer.left(offset, tNs);
     this.countPage(tNs, block, address, kind, bytes);
     if (this.#generations) this.#generations.page(MAIN_LANE, tNs, block, address, kind, bytes);
     else this.rounds.page(tNs, block, address, kind, bytes);
@@ -244,6 +251,7 @@ export class MigrationState implements MigrationSink {
     this.#at(section);
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
+      if (kind === 'part') this.#sendBuffer.section(section.offset, section.tNs);
       if (this.#generations) this.#generations.section(section.tNs, kind);
       else this.rounds.section(section.tNs, kind);
     } else if (section.kind !== 'full') {
@@ -338,7 +346,7 @@ export class MigrationState implements MigrationSink {
     if (message.name === 'shut') {
       if (this.shut !== null) this.#invariant(message, 'a second SHUT on the return path');
       this.shut = message.value;
-      this.#shutNs = message.tNs;
+      this.shutNs = message.tNs;
     } else if (this.shut !== null) {
       this.#invariant(message, `'${message.name}' on the return path after SHUT`);
     }
@@ -392,7 +400,7 @@ export class MigrationState implements MigrationSink {
 
   finish(): MigrationFigures {
     const rounds = this.rounds.finish();
-    const endNs = Number.isNaN(this.#shutNs) ? this.#latestNs : Math.max(this.#shutNs, this.#latestNs);
+    const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
     const total = pages.normal + pages.zero + pages.xbzrle + pages.compressed;
@@ -429,6 +437,7 @@ export class MigrationState implements MigrationSink {
       endNs: Number.isNaN(this.#endMarkNs) ? this.#latestNs : this.#endMarkNs,
       requests: this.#requests,
       pages: this.#postcopyPages,
+      pagesUnderway: this.#underway(),
       requestLatencyNs: quantiles(this.#latenciesNs),
     };
   }
@@ -437,12 +446,16 @@ export class MigrationState implements MigrationSink {
     if (Number.isNaN(this.#stopMarkNs)) return null;
     let endNs: number;
     let until: string;
-    if (!Number.isNaN(this.#postcopyNs)) {
+    // The estimate is what QEMU calls downtime: from the stop to SHUT, or else to the last byte handed to the socket. In
+    // the second case both ends wait in the send buffer and the delay cancels out.
+    let startNs = this.#stopMarkNs;
+    if (this.inPostcopy) {
       const answered = !Number.isNaN(this.#packagePongNs);
       endNs = answered ? this.#packagePongNs : this.#postcopyNs;
       until = answered ? 'answer to the last ping in the package' : 'end of the package';
-    } else if (!Number.isNaN(this.#shutNs)) {
-      endNs = this.#shutNs;
+    } else if (!Number.isNaN(this.shutNs)) {
+      startNs = this.#stopWrittenNs;
+      endNs = this.shutNs;
       until = 'SHUT on the return path';
     } else {
       endNs = Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs;
@@ -450,12 +463,13 @@ export class MigrationState implements MigrationSink {
     }
     if (endNs < this.#stopMarkNs) return null;
     const earliest = Number.isNaN(this.#lastPrecopyNs) ? this.#stopMarkNs : this.#lastPrecopyNs;
+    const delayed = startNs < this.#stopMarkNs ? ', less the time in the send buffer,' : '';
     return {
-      earliestStartNs: earliest,
+      earliestStartNs: Math.min(earliest, this.#stopWrittenNs),
       latestStartNs: this.#stopMarkNs,
       endNs,
-      estimateNs: endNs - this.#stopMarkNs,
-      method: `${this.#stopMark} to ${until}`,
+      estimateNs: endNs - startNs,
+      method: `${this.#stopMark}${delayed} to ${until}`,
     };
   }
 
@@ -464,6 +478,7 @@ export class MigrationState implements MigrationSink {
     if (!Number.isNaN(this.#stopMarkNs)) return;
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
+    this.#stopWrittenNs = this.#sendBuffer.writtenNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;
     this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);
@@ -474,6 +489,16 @@ export class MigrationState implements MigrationSink {
     this.#requestBytes[block] = request.length;
     const key = block * BLOCK_STRIDE + request.start;
     if (this.#waiting.size < PAGE_REQUESTS && !this.#waiting.has(key)) this.#waiting.set(key, tNs);
+  }
+
+  /** Unanswered requests whose page had been sent since the switch: request and page crossed. */
+  #underway(): number {
+    let count = 0;
+    for (const key of this.#waiting.keys()) {
+      const block = Math.floor(key / BLOCK_STRIDE);
+      if (this.rounds.inLatest(block, key - block * BLOCK_STRIDE)) count++;
+    }
+    return count;
   }
 
   #answer(tNs: number, block: number, address: number): void {

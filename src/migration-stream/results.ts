@@ -112,6 +112,8 @@ export interface Migration {
     endNs: number;
     requests: number;
     pages: number;
+    /** Requests whose page was on its way already. */
+    pagesUnderway: number;
     requestLatencyNs: Quantiles | null;
   } | null;
   /** Message name → count. */

@@ -186,6 +186,12 @@ export class Rounds {
     this.#cameAround = false;
   }
 
+  /** Whether the page was sent in the latest round; after `finish`. */
+  inLatest(block: number, address: number): boolean {
+    const page = this.#history.number(block, address);
+    return page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
+  }
+
   /** Closes the last round; `endNs` is when its last page was sent. */
   finish(): Round[] {
     this.#commit();

@@ -104,6 +104,12 @@ export class MigrationStreams {
     };
   }
 
+  /** The connection's id is given to another one. */
+  forget(connection: number): void {
+    this.#streams.delete(2 * connection);
+    this.#streams.delete(2 * connection + 1);
+  }
+
   /** Decides who reads a direction; see ClaimStream. */
   readonly claim: ClaimStream = (direction, buffer, start, end, fromStart, tNs): StreamConsumer | null | undefined => {
     const connection = direction >>> 1;
@@ -339,21 +345,23 @@ function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>):
 
 /**
  * Completed needs the end mark or the destination's SHUT. Otherwise the way the main connection ended decides: the
- * source closed it in order (cancelled), it was reset or the destination left first (failed), or the capture ended.
+ * source closed it in order (cancelled), it was reset or the destination gave up first (failed), or the capture ended.
+ * A SHUT with an error flag that follows the source's own closing is only the answer to it.
  */
 function outcomeOf(
   entry: Entry,
   streams: readonly Stream[],
   endings: ReadonlyMap<number, ConnectionEnding>,
 ): Migration['outcome'] {
-  const { complete, shut } = entry.state;
-  if (shut !== null && shut !== 0) return 'failed';
-  if (complete || shut === 0) return 'completed';
+  const { complete, shut, shutNs } = entry.state;
   const main = streams.findLast(({ decoder }) => decoder.channel === 'main');
+  const closedBySource = main?.driver.ended === 'fin' && !(shutNs < main.driver.endNs);
+  if (shut !== null && shut !== 0) return closedBySource ? 'cancelled' : 'failed';
+  if (complete || shut === 0) return 'completed';
   const ending = main && endings.get(main.direction >>> 1);
+  if (closedBySource && ending?.closedFirstBy !== 1) return 'cancelled';
   switch (ending?.endedBy ?? main?.driver.ended) {
     case 'fin':
-      return ending?.closedFirstBy === 1 ? 'failed' : 'cancelled';
     case 'rst':
       return 'failed';
     default:

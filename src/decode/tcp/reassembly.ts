@@ -105,6 +105,14 @@ export class Reassembler {
     }
   }
 
+  /** The connection's id is given to another one: what still waits is delivered, and nothing of it is remembered. */
+  forget(connection: number): void {
+    for (const direction of [2 * connection, 2 * connection + 1]) {
+      this.#streams.get(direction)?.finish(this.#latestNs, this.#latestFrame);
+      if (direction < this.#status.length) this.#status[direction] = 0;
+    }
+  }
+
   /** Ends all streams: what still waits is delivered, with holes in between. */
   finish(): void {
     for (const stream of [...this.#streams.values()]) stream.finish(this.#latestNs, this.#latestFrame);

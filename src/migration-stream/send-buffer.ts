@@ -1,0 +1,60 @@
+// When the source wrote what the wire shows later: the send buffer between the two.
+//
+// A link slower than the guest's memory keeps the source's socket buffer full, so a byte leaves the host when the whole
+// buffer before it has left. The buffer's size shows once, at the beginning: QEMU ends a RAM section after 50 ms (seen
+// every 64 pages), and the first section also fills the empty buffer, so it is longer than those that follow by just
+// that much. A later byte was written when the byte one buffer before it left, and not before the section it is in.
+// Buffers grow with the congestion window, so this is a lower bound of the delay; a path whose rate swings hides it.
+// Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; measured against STOP events in the recordings.
+import { SEND_BUFFER_BYTES } from '../limits.js';
+
+/** Resolution of the record of what left when. */
+const STEP_BYTES = 16 << 10;
+const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
+/** Sections that follow the first and tell how long a section is on the wire. */
+const SECTIONS = 9;
+/** Sections that last this long ended because of the time limit, not because of a rate limit or nothing to send. */
+const SECTION_MIN_NS = 45e6;
+const SECTION_MAX_NS = 100e6;
+
+export class SendBuffer {
+  /** Wire time of every STEP_BYTES-th byte, the newest SEND_BUFFER_BYTES of them. */
+  readonly #leftNs = new Float64Array(STEPS);
+  #steps = 0;
+  /** Offsets and times at which the first sections began, and the offset of the latest one. */
+  readonly #sections: { readonly offset: number; readonly tNs: number }[] = [];
+  #latestSection = { offset: 0, tNs: 0 };
+
+  /** The byte at `offset` was on the wire at `tNs`; called in stream order, at least once a page. */
+  left(offset: number, tNs: number): void {
+    while (this.#steps * STEP_BYTES <= offset) this.#leftNs[this.#steps++ % STEPS] = tNs;
+  }
+
+  /** A RAM section with pages began. */
+  section(offset: number, tNs: number): void {
+    this.#latestSection = { offset, tNs };
+    if (this.#sections.length <= SECTIONS) this.#sections.push(this.#latestSection);
+  }
+
+  /** When the byte at `offset`, on the wire at `tNs`, was written, as far as can be told; `tNs` at the latest. */
+  writtenNs(offset: number, tNs: number): number {
+    const buffered = this.#bufferBytes();
+    const step = Math.floor((offset - buffered) / STEP_BYTES);
+    if (buffered === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
+    return Math.min(tNs, Math.max(this.#leftNs[step % STEPS]!, this.#latestSection.tNs));
+  }
+
+  /** Size of the buffer; 0 where the sections do not show it. */
+  #bufferBytes(): number {
+    const durationsNs: number[] = [];
+    for (let i = 1; i < this.#sections.length; i++) {
+      durationsNs.push(this.#sections[i]!.tNs - this.#sections[i - 1]!.tNs);
+    }
+    const [firstNs, ...others] = durationsNs;
+    if (firstNs === undefined || others.length < 3) return 0;
+    const usualNs = others.sort((a, b) => a - b)[others.length >> 1]!;
+    if (usualNs < SECTION_MIN_NS || usualNs > SECTION_MAX_NS || firstNs <= usualNs) return 0;
+    const bytes = this.#sections[1]!.offset - this.#sections[0]!.offset;
+    return Math.min(SEND_BUFFER_BYTES, (bytes * (firstNs - usualNs)) / firstNs);
+  }
+}
