@@ -78,6 +78,8 @@ export interface TcpDirection {
   inferredRetransmissions: number;
   rhythm: Rhythm | null;
   comb: Comb | null;
+  /** Rate at which the sender spaces its frames by a timer, bytes per second; null where it does not or cannot be seen. */
+  pacingRate: number | null;
   /** The largest shares of `limitedBy` in words, with their evidence. */
   limitSummary: string | null;
   congestionControl: CongestionControl | null;
@@ -111,7 +113,7 @@ export interface Comb {
 /** What kind of congestion control the sender shows, with the features that say so. */
 export interface CongestionControl {
   family: 'loss-based' | 'rate-based' | 'unknown';
-  /** Pipe after a loss episode over pipe before it, median; null without episodes. */
+  /** Pipe after a loss episode over pipe before it, 90 % quantile; null without episodes. */
   decrease: number | null;
   episodes: number;
 }

@@ -4,9 +4,9 @@
 // migration_rate_limit() and BUFFER_DELAY). So the longest pause of each slice ends with the slice. A path or a processor
 // that pauses now and then makes its longest pauses end anywhere.
 const PERIOD_NS = 100e6;
-/** A slice may be taken a little early by our clock, and starts late by what the host takes to wake up. */
-const EARLY_NS = 5e6;
-const LATE_NS = 8e6;
+/** A slice starts late by what the host takes to wake up, and the next one may make up for it. */
+const EARLY_NS = 8e6;
+const LATE_NS = 10e6;
 /** Shortest pause that can be a wait for the next slice. */
 const PAUSE_NS = 2e6;
 /** Slices in a row before they are believed. */

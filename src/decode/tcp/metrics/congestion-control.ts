@@ -1,7 +1,8 @@
 // Congestion control: which family a sender belongs to, from how it answers loss.
 //
-// Loss-based controls cut what they keep in flight at every loss episode (Reno to 0.5, CUBIC to 0.7); rate-based ones keep
-// sending at the rate they measured. Only episodes repaired without a timeout count: a timeout cuts with every family.
+// Loss-based controls cut what they keep in flight at every loss episode (Reno to 0.5, CUBIC to 0.7), so even their least
+// cut is one; rate-based ones go on at the rate they measured, and space their frames by it. Only episodes repaired without
+// a timeout count: a timeout cuts with every family.
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { NO_DIRECTION, type SegmentRows, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
@@ -9,6 +10,8 @@ import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 /** Between these lies the answer of a loss-based control; above it, none was given. */
 const CUT_MIN = 0.35;
 const CUT_MAX = 0.85;
+/** Of the answers in ascending order, the one that counts: nearly the least cut. */
+const LEAST_CUT = 0.9;
 const EPISODES_MIN = 3;
 const EPISODES_KEPT = 256;
 /** Fewer bytes than this in flight say nothing: every control keeps a few segments out. */
@@ -57,15 +60,15 @@ export function congestionControl(_: MetricContext): TcpMetric {
         const state = states.find(2 * connection.id + side);
         if (!state) continue;
         const cuts = [...state.cuts].sort((a, b) => a - b);
-        const decrease = cuts.length > 0 ? cuts[cuts.length >> 1]! : null;
+        const decrease = cuts.length > 0 ? cuts[Math.floor(LEAST_CUT * (cuts.length - 1))]! : null;
+        const enough = decrease !== null && cuts.length >= EPISODES_MIN;
+        const { pacingRate } = into[side];
         const family =
-          decrease === null || cuts.length < EPISODES_MIN
-            ? 'unknown'
-            : decrease > CUT_MAX
-              ? 'rate-based'
-              : decrease >= CUT_MIN
-                ? 'loss-based'
-                : 'unknown';
+          pacingRate !== null || (enough && decrease > CUT_MAX)
+            ? 'rate-based'
+            : enough && decrease >= CUT_MIN
+              ? 'loss-based'
+              : 'unknown';
         into[side].congestionControl = { family, decrease, episodes: cuts.length };
       }
     },

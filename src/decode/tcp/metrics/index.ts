@@ -204,6 +204,7 @@ const emptyDirection = (): TcpDirection => ({
   inferredRetransmissions: 0,
   rhythm: null,
   comb: null,
+  pacingRate: null,
   limitSummary: null,
   congestionControl: null,
   limitedBy: null,

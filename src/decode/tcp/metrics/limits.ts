@@ -28,6 +28,7 @@ import {
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
 import { Comb, type Pause } from './comb.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { CLUSTER_GAP_NS, Pacer } from './pacer.js';
 import { SERIES_LIMIT } from './timelines.js';
 
 const APPLICATION = LIMITS.indexOf('sender-application');
@@ -46,6 +47,12 @@ const REACTION_MAX_NS = 10e6;
 const IDLE_NS = 100e6;
 /** As much as ever is out: this share of the largest since the last loss. */
 const FULL_SHARE = 0.9;
+const FULL_SHARE_AFAR = 0.8;
+/** Nearer than this share of the round trip, or with a round trip below this, the capture point is at the sender. */
+const NEAR_SHARE = 0.1;
+const NEAR_NS = 2e6;
+/** Silence after which a sender begins anew: the least retransmission timeout. */
+const RESTART_NS = 200e6;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
 const PACED_NS = 1e6;
 const PACED_SHARE = 0.5;
@@ -54,6 +61,7 @@ const SEGMENT_BYTES = 1448;
 /** A plateau: the largest flight of each round trip within this share, for so many round trips. */
 const PLATEAU_SHARE = 0.02;
 const PLATEAU_ROUNDS = 8;
+const PLATEAU_ROOM_SHARE = 0.1;
 /** Growth that congestion control would at least show in that time, segments a round trip (RFC 9438 §4.3). */
 const GROWTH_SEGMENTS = 0.5;
 const INFLATION_MAX = 1.1;
@@ -63,6 +71,8 @@ const UNKNOWN_SHARE_MAX = 0.5;
 class Sender {
   readonly spentNs = new Float64Array(LIMITS.length);
   unknownNs = 0;
+  /** Who held back the latest burst. */
+  heldBy = CONGESTION;
   firstNs = Number.NaN;
   lastNs = Number.NaN;
   bytes = 0;
@@ -71,6 +81,8 @@ class Sender {
   sentMax = 0;
   flight = Number.NaN;
   room = Number.NaN;
+  acked = Number.NaN;
+  edge = Number.NaN;
   recovering = false;
   recoveryPoint = Number.NEGATIVE_INFINITY;
   everLost = false;
@@ -87,6 +99,19 @@ class Sender {
   plateauBytes = 0;
   plateauRounds = 0;
   readonly comb = new Comb();
+  readonly pacer = new Pacer();
+
+  /** The capture point is at this side, or the path is so short that it does not matter. */
+  get near(): boolean {
+    const total = this.roundTripMinNs;
+    return total < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * total;
+  }
+
+  /** The sender knew of an acknowledgement or a window when it sent the row that it did not know of before. */
+  hasNews(rows: SegmentRows, row: number): boolean {
+    const acked = this.sentMax - rows.flight[row]!;
+    return acked > this.acked || this.sentMax + rows.room[row]! > this.edge;
+  }
 
   /** Smoothed round trip: the longer half, and the least of the other. */
   get roundTripNs(): number {
@@ -110,8 +135,10 @@ class Sender {
   }
 
   /** Follows the largest flight of each round trip. */
-  round(tNs: number, flight: number): void {
+  round(tNs: number, flight: number, room: number): void {
     if (flight > this.roundMax) this.roundMax = flight;
+    // Where the window is the bound, it is no plateau of the sender's.
+    if (room < PLATEAU_ROOM_SHARE * flight) this.plateauBytes = 0;
     if (tNs < this.roundEndsNs) return;
     const same = Math.abs(this.roundMax - this.plateauBytes) <= PLATEAU_SHARE * this.plateauBytes;
     if (same) this.plateauRounds++;
@@ -140,6 +167,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
 
   const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
     sender.spentNs[state]! += toNs - fromNs;
+    if (state !== RECOVERY) sender.heldBy = state;
     timelines.find(id)?.spread(SERIES_LIMIT + state, fromNs, toNs);
   };
   const toRateLimit = (id: number, sender: Sender, pauses: readonly Pause[]): void => {
@@ -165,6 +193,35 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     toRateLimit(id, sender, sender.comb.pause(fromNs, toNs, state, sender.bytes));
   };
 
+  /**
+   * The window had no room. `ownNs` is what the sender took after it opened, which is its own; and so is the time in which
+   * pacing would not have let it send yet.
+   */
+  const chargeWindow = (
+    rows: SegmentRows,
+    row: number,
+    frame: number,
+    id: number,
+    sender: Sender,
+    tNs: number,
+    before: number,
+    ownNs: number,
+  ): void => {
+    const fromNs = sender.lastNs;
+    if (sender.near && sender.pacer.paces) {
+      const openedNs = rows.reactionNs[row]! > CLUSTER_GAP_NS ? tNs - rows.reactionNs[row]! : tNs;
+      const allowedNs = Math.min(tNs, Math.max(fromNs, sender.pacer.allowedNs));
+      const closedNs = Math.max(allowedNs, openedNs);
+      charge(id, sender, CONGESTION, fromNs, allowedNs);
+      charge(id, sender, RECEIVER_WINDOW, allowedNs, closedNs);
+      charge(id, sender, CONGESTION, closedNs, tNs);
+      return;
+    }
+    const own = rows.room[row]! + rows.newBytes[row]! < 2 * sender.segmentBytes ? 0 : ownNs;
+    charge(id, sender, RECEIVER_WINDOW, fromNs, tNs - own);
+    if (own > 0) chargePause(id, sender, frame, tNs - own, tNs, before);
+  };
+
   /** Charges the time since the sender's previous frame; `before` is what was in flight just before this one. */
   const judge = (
     rows: SegmentRows,
@@ -183,24 +240,41 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       return;
     }
     const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
-    const reactionNs = rows.reactionNs[row]!;
+    const { near } = sender;
     const promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, sender.roundTripNs / 2 || 0));
+    // Away from the sender the time since it got an acknowledgement is known to a tick only; that it got one suffices.
+    const reactionNs = near ? rows.reactionNs[row]! : sender.hasNews(rows, row) ? 0 : gapNs;
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
-      // What the sender waited on after the window had opened is its own.
-      const roomBefore = rows.room[row]! + rows.newBytes[row]!;
-      const own = prompt || reactionNs >= gapNs || roomBefore < 2 * segment ? 0 : reactionNs;
-      charge(id, sender, RECEIVER_WINDOW, fromNs, tNs - own);
-      if (own > 0) chargePause(id, sender, frame, tNs - own, tNs, before);
+      chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, gapNs));
       return;
     }
-    const full = sender.flight >= FULL_SHARE * sender.pipeMax;
+    const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
     const paced = gapNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
-    if ((full && prompt && before > 0) || paced) {
+    const spread = !near && gapNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
+    if (!spread && ((full && prompt && before > 0) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
       return;
     }
-    chargePause(id, sender, frame, fromNs, tNs, before);
+    // The path spreads what the sender sent at once: such gaps belong to what had held the burst back.
+    if (!near && gapNs <= promptNs) charge(id, sender, sender.heldBy, fromNs, tNs);
+    else chargePause(id, sender, frame, fromNs, tNs, before);
+  };
+
+  /** Recovery, and the most that was out since the last one. */
+  const followLoss = (rows: SegmentRows, row: number, sender: Sender, gapNs: number): void => {
+    const flight = rows.flight[row]!;
+    const pipe = rows.pipe[row]!;
+    if (rows.trigger[row] !== TRIGGER_NONE) {
+      sender.everLost = true;
+      if (!sender.recovering) sender.recoveryPoint = sender.sentMax;
+    }
+    const before = sender.recovering;
+    sender.acked = sender.sentMax - flight;
+    sender.recovering = sender.acked < sender.recoveryPoint;
+    // A recovery or a long silence (RFC 5681 §4.1) changes the congestion window: what was out before says nothing now.
+    if (before || gapNs > RESTART_NS) sender.pipeMax = pipe;
+    else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
   };
 
   const take = (rows: SegmentRows, row: number, frame: number, id: number, sender: Sender, tNs: number): void => {
@@ -214,19 +288,15 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     if (Number.isNaN(flight) || Number.isNaN(sender.flight)) sender.unknownNs += at - sender.lastNs;
     else judge(rows, row, frame, id, sender, at, flight - fresh);
     if (rows.segments[row] === 1 && bytes > sender.segmentBytes) sender.segmentBytes = bytes;
+    const gapNs = at - sender.lastNs;
+    sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, rows.room[row]! + fresh >= sender.segmentBytes);
     sender.lastNs = at;
     sender.bytes += bytes;
     sender.flight = flight;
     sender.room = rows.room[row]!;
-    if (rows.trigger[row] !== TRIGGER_NONE) {
-      sender.everLost = true;
-      if (!sender.recovering) sender.recoveryPoint = sender.sentMax;
-    }
-    sender.recovering = sender.sentMax - flight < sender.recoveryPoint;
-    const pipe = rows.pipe[row]!;
-    if (rows.trigger[row] !== TRIGGER_NONE) sender.pipeMax = pipe;
-    else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
-    if (flight >= 0) sender.round(at, flight);
+    sender.edge = sender.sentMax + sender.room;
+    followLoss(rows, row, sender, gapNs);
+    if (flight >= 0) sender.round(at, flight, sender.room);
   };
 
   return {
@@ -254,6 +324,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         toRateLimit(id, sender, sender.comb.finish());
         into[side].limitedBy = shares(sender);
         into[side].comb = sender.comb.summary();
+        into[side].pacingRate = sender.near && sender.pacer.paces ? sender.pacer.rate : null;
         into[side].limitSummary = summary(into[side]);
       }
     },

@@ -1,0 +1,67 @@
+// Pacer: whether a sender spaces its frames by a timer, and when that timer would next let it send.
+//
+// A paced sender (BBR, or a socket with a maximum rate) sends a few segments at once and then waits as long as they take at
+// its pacing rate, window or no window. Such waits end without an acknowledgement, and their length per byte is always the
+// same; an application's are not. Source: Linux tcp_update_skb_after_send(), which also lets a late sender catch up.
+
+/** Frames closer than this leave together. */
+export const CLUSTER_GAP_NS = 100e3;
+/** A wait longer than this after an acknowledgement was not ended by it. */
+const TIMER_NS = 50e3;
+/** Longer gaps are pauses. */
+const GAP_MAX_NS = 20e6;
+const SAMPLES = 32;
+/** Order statistics of the samples that must agree, and how well. */
+const MIDDLE = 16;
+const UPPER = 28;
+const AGREEMENT = 0.05;
+/** Part of a wait that lateness can save. */
+const CATCH_UP = 0.5;
+
+export class Pacer {
+  /** The waits agree: this sender paces. */
+  paces = false;
+  #nsPerByte = Number.NaN;
+  #samples: Float64Array | undefined;
+  #sampled = 0;
+  #clusterNs = Number.NaN;
+  #clusterBytes = 0;
+  #lateNs = 0;
+
+  /** Pacing rate, bytes per second; NaN before it is known. */
+  get rate(): number {
+    return 1e9 / this.#nsPerByte;
+  }
+
+  /** When the timer lets the sender send again; NaN before it is known. */
+  get allowedNs(): number {
+    const waitNs = this.#nsPerByte * this.#clusterBytes;
+    return this.#clusterNs + waitNs - Math.min(CATCH_UP * waitNs, this.#lateNs);
+  }
+
+  /**
+   * Takes a frame with payload. `reactionNs`: time since the newest acknowledgement; `hadRoom`: the window alone would
+   * have let the sender send before.
+   */
+  sent(tNs: number, gapNs: number, bytes: number, reactionNs: number, hadRoom: boolean): void {
+    if (gapNs <= CLUSTER_GAP_NS) {
+      this.#clusterBytes += bytes;
+      return;
+    }
+    if (reactionNs > TIMER_NS && gapNs < GAP_MAX_NS && hadRoom && this.#clusterBytes > 0) {
+      this.#sample((tNs - this.#clusterNs) / this.#clusterBytes);
+    }
+    this.#lateNs = Math.max(0, tNs - this.allowedNs) || 0;
+    this.#clusterNs = tNs;
+    this.#clusterBytes = bytes;
+  }
+
+  #sample(nsPerByte: number): void {
+    this.#samples ??= new Float64Array(SAMPLES);
+    this.#samples[this.#sampled++ % SAMPLES] = nsPerByte;
+    if (this.#sampled < SAMPLES) return;
+    const sorted = this.#samples.slice().sort();
+    this.#nsPerByte = sorted[MIDDLE]!;
+    this.paces = sorted[UPPER]! - sorted[MIDDLE]! < AGREEMENT * sorted[MIDDLE]!;
+  }
+}
