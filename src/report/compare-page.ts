@@ -4,7 +4,7 @@ import { COMPARE_CHARTS } from './charts/compare.js';
 import { LIMIT_COLOURS } from './charts/limits-band.js';
 import { overview } from './charts/overview.js';
 import type { Scene } from './charts/scene.js';
-import { type ComparedFigure, type Comparison, figureText, signed } from './compare.js';
+import { boundedText, type ComparedFigure, type Comparison, signed } from './compare.js';
 import { bitRate, bytes, duration, percent } from './format.js';
 import { draw } from './html.js';
 import { type Cell, type Html, html, sortableTable } from './markup.js';
@@ -24,7 +24,7 @@ export async function renderComparePage(comparison: Comparison): Promise<string>
 <main class="wrap" id="main"><article class="scene" id="runs">
 <div class="verdict"><h1>${comparison.conclusions[0] ?? 'Nothing to compare.'}</h1></div>
 <ul class="facts">${comparison.conclusions.slice(1).map((sentence) => html`<li>${sentence}</li>`)}</ul>
-<section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; > marks a lower bound of a run whose end is not in the capture.</p>
+<section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; ≥ marks a lower bound of a run whose end is not in the capture.</p>
 ${figureTable(comparison)}</section>
 <section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>
 <section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. Drag over a chart to zoom in, double-click to see everything.</p>
@@ -117,7 +117,7 @@ function figureTable({ runs, figures }: Comparison): Html {
   const row = (figure: ComparedFigure): Cell[] => [
     cell(figure.title),
     ...runs.flatMap((_, i) => {
-      const value = cell(`${figure.lowerBound[i] ? '> ' : ''}${figureText(figure, i)}`, figure.values[i] ?? null);
+      const value = cell(boundedText(figure, i), figure.values[i] ?? null);
       return i === 0 ? [value] : [value, changeCell(figure, i)];
     }),
   ];

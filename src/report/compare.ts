@@ -448,17 +448,20 @@ export function topLimit(run: ComparedRun): [Limit, number] | null {
   return top;
 }
 
-/** "from 18.0 s to 4.10 s (−77 %)". */
+/** "≥ 18.0 s → 4.10 s (−77 %)". */
 function changeWords(figure: ComparedFigure, i: number): string {
-  const bound = (at: number): string => (figure.lowerBound[at] ? 'more than ' : '');
   const change = figure.changes[i];
   const share = change === null || change === undefined ? '' : ` (${signed(change)})`;
-  return `from ${bound(0)}${figureText(figure, 0)} to ${bound(i)}${figureText(figure, i)}${share}`;
+  return `${boundedText(figure, 0)} → ${boundedText(figure, i)}${share}`;
 }
 
 /** −0.77 → "−77 %"; from a tripling on, "× 5.9". */
 export const signed = (change: number): string =>
-  change >= 2 ? `× ${digits(change + 1, 2)}` : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`;
+  change === 0
+    ? '='
+    : change >= 2
+      ? `× ${digits(change + 1, 2)}`
+      : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`;
 
 /** A value of a figure as the reader sees it. */
 export function figureText({ unit, values }: ComparedFigure, i: number): string {
@@ -480,6 +483,10 @@ export function figureText({ unit, values }: ComparedFigure, i: number): string 
   }
 }
 
+/** The same, marked where it is a lower bound. */
+export const boundedText = (figure: ComparedFigure, i: number): string =>
+  `${figure.lowerBound[i] && figure.values[i] !== null ? '≥ ' : ''}${figureText(figure, i)}`;
+
 /** The comparison for a terminal. */
 export function renderCompareText(comparison: Comparison, options: TextOptions): string {
   const page = new TextPage(options);
@@ -491,7 +498,7 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
   const cells = (figure: ComparedFigure): string[] => [
     figure.title,
     ...runs.flatMap((_, i) => {
-      const text = `${figure.lowerBound[i] ? '> ' : ''}${figureText(figure, i)}`;
+      const text = boundedText(figure, i);
       const change = figure.changes[i];
       return i === 0
         ? [text]
@@ -507,7 +514,7 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
   const held = ['Held back by', ...runs.flatMap((run, i) => (i === 0 ? [limit(run)] : [limit(run), '']))];
   page.table(head, [outcome, ...figures.map(cells), held]);
   page.line(
-    '! marks a change larger than single runs differ by; > marks a lower bound of an unfinished run.',
+    '! marks a change larger than single runs differ by; ≥ marks a lower bound of an unfinished run.',
     '  ',
     'dim',
   );

@@ -7,7 +7,8 @@ const DASH = '–';
 /** Significant digits without an exponent: 3.40, 48.0, 1,204. Trailing zeros stay, so that columns line up. */
 export function digits(value: number, significant = 3): string {
   if (value === 0) return '0';
-  const magnitude = Math.floor(Math.log10(Math.abs(value)));
+  // Rounded first: 9.996 has the magnitude of 10.0.
+  const magnitude = Math.floor(Math.log10(Math.abs(Number(value.toPrecision(significant)))));
   return grouped(value, Math.max(0, significant - 1 - magnitude));
 }
 

@@ -31,6 +31,8 @@ import {
 /** Migrations (or bulk connections) that get charts; further ones are listed. */
 const SCENES = 5;
 const HOT_REGIONS = 12;
+/** Rows of the rounds tables, over all migrations. */
+const ROUND_ROWS = 500;
 
 /** The page as text. */
 export async function renderHtml(report: ReportData): Promise<string> {
@@ -40,7 +42,7 @@ export async function renderHtml(report: ReportData): Promise<string> {
   for (const migration of report.migrations.slice(0, SCENES)) {
     const drawn = await draw(migrationScene(report, migration, detail));
     scenes.push(drawn.page);
-    articles.push(migrationArticle(report, migration, drawn));
+    articles.push(migrationArticle(report, migration, drawn, Math.max(100, Math.round(ROUND_ROWS * detail))));
   }
   if (report.migrations.length === 0) {
     const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, 3);
@@ -144,7 +146,7 @@ const TIME_CHARTS = [
 ];
 const MEMORY_CHARTS = ['page-kinds', 'heat-map'];
 
-function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn): Html {
+function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, roundRows: number): Html {
   const verdict = verdictOf(migration);
   const traffic = trafficOf(carriersOf(report, migration), migration.endNs - migration.startNs);
   const facts = [
@@ -159,7 +161,7 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
 ${figuresList(keyFigures(report, migration))}
 ${findingsSection(findingsOf(report, migration.id), traffic, drawn.scene.id)}
 ${timeSection(drawn, 'Over time')}
-${memorySection(report, migration, drawn)}
+${memorySection(report, migration, drawn, roundRows)}
 ${switchSection(migration, drawn)}
 ${modelsSection(migration)}
 ${absentList(drawn)}
@@ -244,14 +246,14 @@ function timeSection({ figures, scene }: Drawn, title: string): Html {
 ${figures.get('overview') ?? ''}${shown}</section>`;
 }
 
-function memorySection(report: ReportData, migration: Migration, { figures, scene }: Drawn): Html {
+function memorySection(report: ReportData, migration: Migration, { figures, scene }: Drawn, roundRows: number): Html {
   const shown = MEMORY_CHARTS.map((id) => figures.get(id)).filter((figure) => figure !== undefined);
   if (shown.length === 0 && migration.rounds.length === 0 && migration.ramBlocks.length === 0) return html``;
   const convergence = convergenceOf(migration);
   return html`<section><h2>Memory and rounds</h2>
 <p class="lead">${memoryLead(migration)}${convergence ? ` Of the rounds, ${convergence}.` : ''}</p>
 <div class="pair">${shown}</div>
-${roundsTable(migration, scene.id)}
+${roundsTable(migration, scene.id, roundRows)}
 <div class="pair">${ramTable(migration)}${hotTable(report, migration)}</div></section>`;
 }
 
@@ -269,7 +271,7 @@ const numeric = (label: string): TableColumn => ({ label, numeric: true });
 const text = (label: string): TableColumn => ({ label, numeric: false });
 const cell = (shown: string | Html, sort: number | string | null = null): Cell => ({ text: shown, sort });
 
-function roundsTable(migration: Migration, scene: string): Html {
+function roundsTable(migration: Migration, scene: string, limit: number): Html {
   const { rounds, stream } = migration;
   if (rounds.length === 0) return html``;
   const kinds = (['normal', 'zero', 'xbzrle', 'compressed'] as const).filter(
@@ -308,6 +310,7 @@ function roundsTable(migration: Migration, scene: string): Html {
         cell(`${round.boundary} (${percent(round.confidence)})`),
       ];
     }),
+    limit,
   );
 }
 

@@ -3,6 +3,7 @@
 // A scene is a migration, or in a capture without one a bulk connection. Datasets are columns; the page carries each
 // once. Row budgets keep every view below 20,000 points and the page small.
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../decode/tcp/results.js';
+import type { Round } from '../../migration-stream/results.js';
 import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, plain, plural } from '../format.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 import { timelineOf } from '../tables.js';
@@ -15,6 +16,7 @@ const CHANNELS = 64;
 const EVENTS = 3000;
 const REGIONS = 6000;
 const DEVICES = 18;
+const ROUNDS = 400;
 
 type Value = number | string | null;
 export type Dataset = Readonly<Record<string, readonly Value[]>>;
@@ -31,6 +33,7 @@ export interface Scene {
 
 export function migrationScene(report: ReportData, migration: Migration, detail = 1): Scene {
   const carriers = carriersOf(report, migration);
+  const rounds = grouped(migration.rounds, Math.round(ROUNDS * detail));
   return {
     id: `m${migration.id}`,
     title: `${plain(migration.source, 60)} → ${endpoint({ address: migration.destination, port: migration.port })}`,
@@ -39,9 +42,9 @@ export function migrationScene(report: ReportData, migration: Migration, detail 
     window: windowOf(migration.startNs, migration.endNs),
     data: present({
       ...transferData(report, carriers, detail),
-      rounds: roundsData(migration),
-      kinds: kindsData(migration),
-      remaining: remainingData(migration),
+      rounds: roundsData(migration, rounds),
+      kinds: kindsData(rounds),
+      remaining: remainingData(migration, rounds),
       regions: regionsData(report, migration, detail),
       blocks: blocksData(migration),
       switchover: switchoverData(migration),
@@ -318,8 +321,46 @@ export function channelLabel({ connection }: Carrier): string {
   return index === null ? name : `${name} ${index}`;
 }
 
-function roundsData(migration: Migration): Dataset {
-  const { rounds } = migration;
+/** Some consecutive rounds drawn as one, because there are more than boxes could be told apart. */
+interface RoundGroup extends Round {
+  /** Index of the last round in it. */
+  readonly last: number;
+}
+
+function grouped(rounds: readonly Round[], limit: number): RoundGroup[] {
+  const size = Math.ceil(rounds.length / Math.max(1, limit));
+  return Array.from({ length: Math.ceil(rounds.length / Math.max(1, size)) }, (_, group) => {
+    const members = rounds.slice(group * size, (group + 1) * size);
+    const [first] = members;
+    const last = members.at(-1)!;
+    const sum = (pick: (round: Round) => number): number => members.reduce((total, round) => total + pick(round), 0);
+    const seconds = (last.endNs - first!.startNs) / 1e9;
+    const dirtied = members.map((round) =>
+      round.dirtyPagesPerSecond === null ? null : round.dirtyPagesPerSecond * ((round.endNs - round.startNs) / 1e9),
+    );
+    if (members.length === 1) return { ...first!, last: first!.index };
+    return {
+      ...first!,
+      last: last.index,
+      endNs: last.endNs,
+      bytes: sum((round) => round.bytes),
+      goodput: seconds > 0 ? sum((round) => round.bytes) / seconds : 0,
+      dirtyPagesPerSecond:
+        dirtied.includes(null) || seconds === 0 ? null : dirtied.reduce<number>((n, d) => n + d!, 0) / seconds,
+      pages: {
+        normal: sum((round) => round.pages.normal),
+        zero: sum((round) => round.pages.zero),
+        xbzrle: sum((round) => round.pages.xbzrle),
+        compressed: sum((round) => round.pages.compressed),
+      },
+    };
+  });
+}
+
+const nameOf = (round: RoundGroup): string =>
+  round.last === round.index ? `round ${round.index}` : `rounds ${round.index} to ${round.last}`;
+
+function roundsData(migration: Migration, rounds: readonly RoundGroup[]): Dataset {
   const pageSize = migration.stream.pageSize;
   const dirtied = rounds.map((round) =>
     round.dirtyPagesPerSecond === null || pageSize === null
@@ -334,10 +375,10 @@ function roundsData(migration: Migration): Dataset {
     rate: rounds.map((round) => rounded(round.goodput * 8, 4)),
     sentLabel: rounds.map((round) => bytes(round.bytes)),
     dirtiedLabel: dirtied.map((amount) => (amount === null ? '' : bytes(amount))),
-    parity: rounds.map((round) => round.index % 2),
+    parity: rounds.map((_, i) => i % 2),
     tip: rounds.map(
       (round, i) =>
-        `round ${round.index}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(round.goodput)})` +
+        `${nameOf(round)}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(round.goodput)})` +
         `${dirtied[i] === null ? '' : `, ${bytes(dirtied[i]!)} dirtied meanwhile`}`,
     ),
   };
@@ -345,13 +386,13 @@ function roundsData(migration: Migration): Dataset {
 
 const PAGE_KINDS = ['normal', 'compressed', 'xbzrle', 'zero'] as const;
 
-function kindsData(migration: Migration): Dataset {
+function kindsData(rounds: readonly RoundGroup[]): Dataset {
   const round: number[] = [];
   const kind: string[] = [];
   const low: number[] = [];
   const high: number[] = [];
   const tip: string[] = [];
-  for (const one of migration.rounds) {
+  for (const one of rounds) {
     let at = 0;
     for (const name of PAGE_KINDS) {
       const pages = one.pages[name];
@@ -360,7 +401,7 @@ function kindsData(migration: Migration): Dataset {
       kind.push(name);
       low.push(at);
       high.push((at += pages));
-      tip.push(`round ${one.index}: ${plural(pages, `${name} page`)}`);
+      tip.push(`${nameOf(one)}: ${plural(pages, `${name} page`)}`);
     }
   }
   return { round, kind, low, high, tip };
@@ -370,8 +411,7 @@ function kindsData(migration: Migration): Dataset {
  * Memory left to send and memory dirtied meanwhile, as lines: each round works its pages off while the next ones gather.
  * Only the ends are known; between them the lines are straight.
  */
-function remainingData(migration: Migration): Dataset | null {
-  const { rounds } = migration;
+function remainingData(migration: Migration, rounds: readonly RoundGroup[]): Dataset | null {
   const pageSize = migration.stream.pageSize;
   if (pageSize === null || rounds.length < 2) return null;
   const data = { t: [] as number[], line: [] as string[], bytes: [] as number[] };

@@ -1,0 +1,112 @@
+import { compile } from 'vega-lite';
+import { describe, expect, test } from 'vitest';
+import { timeUnit } from '../../src/report/charts/frame.js';
+import { CHARTS } from '../../src/report/charts/index.js';
+import { PALETTE } from '../../src/report/charts/palette.js';
+import { migrationScene, type Scene } from '../../src/report/charts/scene.js';
+import { reportData } from '../support/report-data.js';
+
+/** What Vega-Lite complains to. */
+class CollectingLogger {
+  constructor(readonly complaints: string[]) {}
+  level = () => this;
+  error = (...text: readonly unknown[]) => this.#keep(text);
+  warn = (...text: readonly unknown[]) => this.#keep(text);
+  info = () => this;
+  debug = () => this;
+  #keep(text: readonly unknown[]): this {
+    this.complaints.push(text.join(' '));
+    return this;
+  }
+}
+
+const sceneOf = (...args: Parameters<typeof reportData>): Scene => {
+  const report = reportData(...args);
+  return migrationScene(report, report.migrations[0]!);
+};
+const all = sceneOf('long');
+
+const SCENES: readonly (readonly [string, Scene])[] = [
+  ['a run of 0.6 s', sceneOf('healthy')],
+  ['a lossy run', sceneOf('lossy')],
+  ['ten minutes over four channels', all],
+  ['a run of 1 ms', sceneOf('healthy', { bandwidth: 40e9, rttMs: 0.01, devices: [] })],
+];
+
+describe.each(SCENES)('charts of %s', (_, scene) => {
+  test.each(CHARTS.map((chart) => [chart.id, chart] as const))('%s compiles without a warning', (_, chart) => {
+    const spec = chart.needs.every((name) => name in scene.data) ? chart.spec(scene) : null;
+    if (spec === null) return;
+    const warnings: string[] = [];
+    const logger = new CollectingLogger(warnings);
+    const { spec: vega } = compile(spec.vegaLite, { logger: logger as never });
+    expect(warnings).toEqual([]);
+    expect((vega.data ?? []).map(({ name }) => name)).toEqual(expect.arrayContaining([expect.any(String)]));
+  });
+
+  test('no view draws more than 20,000 points and every column of a dataset is equally long', () => {
+    for (const dataset of Object.values(scene.data)) {
+      const lengths = new Set(Object.values(dataset).map((column) => column.length));
+      expect(lengths.size).toBe(1);
+      expect([...lengths][0]).toBeLessThanOrEqual(20_000);
+    }
+  });
+
+  test('times lie inside the run, but for the width of a bin', () => {
+    const [from, to] = scene.window;
+    for (const t of scene.data['timeline']!['t']!) {
+      expect(t).toBeGreaterThanOrEqual(from - Math.max(0.001, (to - from) / 200));
+      expect(t).toBeLessThanOrEqual(to + Math.max(0.001, (to - from) / 200));
+    }
+  });
+});
+
+describe('charts', () => {
+  test.each(CHARTS.map((chart) => [chart.id, chart] as const))('%s stays away without its data', (_, chart) => {
+    expect(chart.needs.length).toBeGreaterThan(0);
+    for (const name of chart.needs) expect(name).toMatch(/^[a-z]+$/);
+  });
+
+  test('every colour a specification names is in the palette', () => {
+    for (const chart of CHARTS) {
+      const spec = chart.needs.every((name) => name in all.data) ? chart.spec(all) : null;
+      for (const [, name] of JSON.stringify(spec).matchAll(/"@(\w+)"/g)) expect(Object.keys(PALETTE)).toContain(name);
+    }
+  });
+
+  test('a gap in the timeline falls to zero instead of being bridged', () => {
+    const report = reportData('healthy');
+    const { timeline } = report.tables;
+    const keep = timeline!.columns['startNs']!.values.map((ns) => Number(ns) < 100e6 || Number(ns) > 300e6);
+    report.tables['timeline'] = {
+      rows: keep.filter(Boolean).length,
+      columns: Object.fromEntries(
+        Object.entries(timeline!.columns).map(([name, { unit, values }]) => [
+          name,
+          { unit, values: values.filter((_, row) => keep[row]) },
+        ]),
+      ),
+    };
+    const { t, goodput, inFlight } = migrationScene(report, report.migrations[0]!).data['timeline']!;
+    const gap = t!.findIndex((time) => Number(time) >= 0.1 && Number(time) < 0.3);
+    expect([goodput![gap], inFlight![gap]]).toEqual([0, null]);
+  });
+
+  test('the round ladder carries sent and dirtied amounts as Clark et al. label them', () => {
+    const { sentLabel, dirtiedLabel } = sceneOf('healthy').data['rounds']!;
+    expect([sentLabel, dirtiedLabel]).toEqual([
+      ['32.7 MB', '2.39 MB'],
+      ['2.41 MB', ''],
+    ]);
+  });
+
+  test('two channels or more make a balance chart', () => {
+    expect(new Set(all.data['channels']!['channel'])).toEqual(
+      new Set(['multifd 0', 'multifd 1', 'multifd 2', 'multifd 3']),
+    );
+  });
+
+  test('units follow the size of the run', () => {
+    expect([timeUnit(20), timeUnit(0.02), timeUnit(0.0002)].map(({ unit }) => unit)).toEqual(['s', 'ms', 'µs']);
+  });
+});

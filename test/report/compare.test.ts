@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest';
+import { compareReports, renderCompareHtml, renderCompareText, signed } from '../../src/report/compare.js';
+import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
+
+const cubicAndBbr = () =>
+  compareReports([
+    { name: 'runs/wan-cubic-loss/src.pcap.gz', report: reportData('lossy') },
+    { name: 'runs/wan-bbr-loss/src.pcap.gz', report: reportData('recovered') },
+  ]);
+const figure = (comparison: ReturnType<typeof compareReports>, id: string) =>
+  comparison.figures.find((one) => one.id === id)!;
+
+describe('comparison', () => {
+  test('says first that one run completed and the other did not', () => {
+    expect(cubicAndBbr().conclusions[0]).toBe(
+      'wan-bbr-loss completed; wan-cubic-loss did not finish within its capture.',
+    );
+  });
+
+  test('names what held either back and which findings went away', () => {
+    const text = cubicAndBbr().conclusions.join(' ');
+    expect(text).toContain(
+      'wan-cubic-loss was held back mostly by loss recovery (62 %), wan-bbr-loss by congestion window',
+    );
+    expect(text).toContain(
+      'No longer seen in wan-bbr-loss: packet loss limits the rate, cannot converge at this bandwidth.',
+    );
+  });
+
+  test('figures of an unfinished run are lower bounds, and its downtime is unknown', () => {
+    const comparison = cubicAndBbr();
+    expect(figure(comparison, 'total').lowerBound).toEqual([true, false]);
+    expect(figure(comparison, 'downtime').values[0]).toBeNull();
+    expect(figure(comparison, 'downtime').changes).toEqual([null, null]);
+  });
+
+  test('a finished run longer than the bound of an unfinished one proves nothing', () => {
+    const short = reportData('lossy');
+    short.migrations[0]!.endNs = short.migrations[0]!.startNs + 1e9;
+    const comparison = compareReports([
+      { name: 'a', report: short },
+      { name: 'b', report: reportData('recovered') },
+    ]);
+    expect(figure(comparison, 'total').matters).toEqual([false, false]);
+  });
+
+  test('the same run twice differs in nothing', () => {
+    const comparison = compareReports([
+      { name: 'a.pcap', report: reportData('healthy') },
+      { name: 'b.pcap', report: reportData('healthy') },
+    ]);
+    expect(comparison.figures.flatMap((one) => one.matters)).not.toContain(true);
+    expect(comparison.conclusions).toEqual(['b against a: no figure differs by more than single runs do.']);
+  });
+
+  test('a change of five per cent is noise, one of thirty matters', () => {
+    const against = (bandwidth: number) =>
+      figure(
+        compareReports([
+          { name: 'a', report: reportData('healthy') },
+          { name: 'b', report: reportData('healthy', { bandwidth }) },
+        ]),
+        'goodput',
+      ).matters[1];
+    expect([against(61e6 * 1.05), against(61e6 * 1.3)]).toEqual([false, true]);
+  });
+
+  test('all bytes of a run are in its timeline on the common clock', () => {
+    const report = reportData('recovered');
+    const [run] = compareReports([
+      { name: 'a', report },
+      { name: 'b', report },
+    ]).runs;
+    const sent = report.tables['timeline']!.columns['uniqueBytes']!.values.reduce<number>((n, v) => n + Number(v), 0);
+    const shown = run!.timeline.goodput.reduce((n, rate) => n + (rate * run!.timeline.binNs) / 1e9, 0);
+    expect(shown / sent).toBeCloseTo(1, 3);
+  });
+
+  test('runs with the same file name are told apart by folder', () => {
+    expect(cubicAndBbr().runs.map((run) => run.name)).toEqual(['wan-cubic-loss', 'wan-bbr-loss']);
+  });
+
+  test('three runs, one of them without a migration', () => {
+    const comparison = compareReports([
+      { name: 'a', report: reportData('healthy') },
+      { name: 'b', report: reportData('lossy') },
+      { name: 'c', report: reportWithoutMigration() },
+    ]);
+    expect(comparison.runs.map((run) => run.outcome)).toEqual(['completed', 'incomplete', 'no-migration']);
+    expect(figure(comparison, 'rounds').values).toEqual([2, 12, null]);
+  });
+
+  test('changes read as shares, large ones as factors', () => {
+    expect([signed(-0.77), signed(0.3), signed(4.9), signed(0)]).toEqual(['−77 %', '+30 %', '× 5.9', '=']);
+  });
+});
+
+describe('comparison for people', () => {
+  test('the terminal shows figures side by side within 80 columns', () => {
+    const text = renderCompareText(cubicAndBbr(), { color: false, width: 80 });
+    expect(text).toMatch(/Total time +≥ 19\.4 s +1\.84 s +−91 % !/);
+    expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
+  });
+
+  test('the page has the overlays and keeps hostile names inert', async () => {
+    const comparison = compareReports([
+      { name: HOSTILE.markup, report: reportData('lossy') },
+      { name: 'b', report: reportData('recovered') },
+    ]);
+    const page = await renderCompareHtml(comparison);
+    expect(page).not.toContain('<img');
+    for (const id of ['overlay', 'ladders', 'per-round']) expect(page).toContain(`id="runs-${id}"`);
+  });
+});

@@ -1,0 +1,127 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
+import { renderHtml } from '../../src/report/html.js';
+import { html, jsonForScript } from '../../src/report/markup.js';
+import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
+
+const policyOf = (page: string): string =>
+  /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(page)![1]!.replaceAll('&#39;', "'");
+const scriptsOf = (page: string): string[] => [...page.matchAll(/<script>([\s\S]*?)<\/script>/g)].map((m) => m[1]!);
+const dataOf = (page: string): { scenes: { id: string; charts: { id: string; spec: unknown }[]; data: object }[] } =>
+  JSON.parse(/<script type="application\/json" id="page-data">([\s\S]*?)<\/script>/.exec(page)![1]!);
+const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+describe('markup', () => {
+  test('text is escaped, markup is kept, lists are joined, nothing vanishes as "null"', () => {
+    const inner = html`<b>${'a & "b"'}</b>`;
+    expect(html`<p title="${"it's"}">${inner}${['<x>', 1]}${null}${false}</p>`.markup).toBe(
+      '<p title="it&#39;s"><b>a &amp; &quot;b&quot;</b>&lt;x&gt;1</p>',
+    );
+  });
+
+  test('JSON in a script element cannot end it', () => {
+    const { markup } = jsonForScript({ name: '</script><!--' });
+    expect(markup).not.toContain('<');
+    expect(JSON.parse(markup)).toEqual({ name: '</script><!--' });
+  });
+});
+
+describe('page', () => {
+  test('the same data gives the same bytes', async () => {
+    expect(await renderHtml(reportData('lossy'))).toBe(await renderHtml(reportData('lossy')));
+  });
+
+  test('nothing but its own scripts and style may run, and nothing may be loaded', async () => {
+    const page = await renderHtml(reportData('healthy'));
+    const policy = policyOf(page);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toContain("'unsafe-inline'");
+    const scripts = scriptsOf(page);
+    expect(scripts).toHaveLength(2);
+    for (const script of scripts) expect(policy).toContain(hash(script));
+    expect(policy).toContain(hash(/<style>([\s\S]*?)<\/style>/.exec(page)![1]!));
+    // Addresses in Vega's own text are namespaces and messages; what would load is an attribute.
+    expect(page.replace(/<script>[\s\S]*?<\/script>/g, '')).not.toMatch(/(?:src|href)="?(?:https?:)?\/\//);
+  });
+
+  test('the runtime is there once, with the notices its licences ask for', async () => {
+    const page = await renderHtml(reportData('healthy'));
+    expect(page.match(/University of Washington Interactive Data Lab/g)).toHaveLength(1);
+    expect(page).toMatch(/Copyright 2010-20\d\d Mike Bostock/);
+  });
+
+  test('a complete run shows every chart but those that have nothing to say', async () => {
+    const page = await renderHtml(reportData('healthy'));
+    const [scene] = dataOf(page).scenes;
+    expect(scene!.charts.map((chart) => chart.id)).toEqual([
+      'overview',
+      'ladder',
+      'rounds-band',
+      'rate',
+      'limits-band',
+      'window',
+      'rtt',
+      'remaining',
+      'sequence',
+      'switchover',
+      'page-kinds',
+      'heat-map',
+    ]);
+    expect(page).toContain('Losses, timeouts, reordering: No loss, timeout, reordering or closed window was seen.');
+    expect(page).toContain('Channels: One connection carries the stream; there is nothing to balance.');
+  });
+
+  test('without tables the page still has verdict, findings and rounds, and says what is missing', async () => {
+    const report = reportData('lossy');
+    report.tables = {};
+    const page = await renderHtml(report);
+    expect(page).toContain('Not finished when the capture ends');
+    expect(page).toContain('Random packet loss keeps the congestion window small');
+    expect(page).toContain('Throughput and goodput: No timeline');
+  });
+
+  test('proof of a finding is a button that names the stretch and a filter for its frames', async () => {
+    const page = await renderHtml(reportData('lossy'));
+    expect(page).toMatch(/data-proof="m0" data-from="9\.\d+" data-to="10\.\d+"/);
+    expect(page).toContain('data-copy="frame.number == 1204 || frame.number == 1377 || frame.number == 2210"');
+  });
+
+  test('a capture without a migration shows its largest connection', async () => {
+    const page = await renderHtml(reportWithoutMigration());
+    expect(page).toContain('No QEMU migration stream could be recognised');
+    expect(dataOf(page).scenes.map((scene) => scene.id)).toEqual(['c0']);
+  });
+
+  test('hostile names stay text wherever they stand', async () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    migration!.ramBlocks[0]!.name = HOSTILE.markup;
+    migration!.devices[0]!.name = HOSTILE.markup;
+    migration!.stream.machineType = HOSTILE.markup;
+    migration!.source = HOSTILE.markup;
+    report.capture.inputs[0]!.name = HOSTILE.markup;
+    report.capture.start = HOSTILE.markup;
+    report.findings = reportData('lossy').findings.map((finding) => ({
+      ...finding,
+      text: HOSTILE.markup,
+      title: HOSTILE.markup,
+      rule: HOSTILE.markup,
+      metrics: { [HOSTILE.markup]: HOSTILE.markup },
+    }));
+    const page = await renderHtml(report);
+    expect(page).not.toContain('<img');
+    expect(scriptsOf(page)).toHaveLength(2);
+    expect(JSON.stringify(dataOf(page).scenes)).not.toContain('\u202e');
+  });
+
+  test('five hundred migrations and ten thousand rounds stay below 3 MB', async () => {
+    const report = reportData('long');
+    const [migration] = report.migrations;
+    const [round] = migration!.rounds;
+    migration!.rounds = Array.from({ length: 10_000 }, (_, i) => ({ ...round!, index: i + 1 }));
+    report.migrations = Array.from({ length: 500 }, (_, id) => ({ ...migration!, id }));
+    const page = await renderHtml(report);
+    expect(page.length).toBeLessThan(3e6);
+    expect(dataOf(page).scenes).toHaveLength(5);
+  });
+});

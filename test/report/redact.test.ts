@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { redact } from '../../src/report/redact.js';
+import type { ReportData } from '../../src/report/report.js';
+import { reportData } from '../support/report-data.js';
+
+function secretive(): ReportData {
+  const report = reportData('lossy', { outcome: 'completed' });
+  const [migration] = report.migrations;
+  migration!.ramBlocks.push({ name: 'acme-customer-ram', lengthBytes: 4096 });
+  migration!.devices.push({ ...migration!.devices[0]!, name: 'acme-disk/virtio-blk' });
+  report.connections[0]!.encapsulation = ['vxlan:4711'];
+  report.findings = [
+    {
+      ...reportData('lossy').findings[0]!,
+      text: 'Loss between 10.77.0.1 and fe80::42 while sending acme-customer-ram at 12:30:45.',
+      advice: ['Look at 52:54:00:12:34:56 (10.99.1.2).'],
+      metrics: { host: '10.77.0.2', share: 0.5 },
+    },
+  ];
+  report.tables['signals'] = {
+    rows: 2,
+    columns: {
+      kind: { unit: 'name', values: ['rarp', 'dns-failure'] },
+      mac: { unit: 'address', values: ['52:54:00:12:34:56', ''] },
+      name: { unit: 'name', values: ['', 'host7.acme.example'] },
+    },
+  };
+  return report;
+}
+
+describe('redaction', () => {
+  const original = secretive();
+  const redacted = redact(original);
+  const json = JSON.stringify(redacted);
+
+  test.each([
+    '10.77.0.1',
+    '10.77.0.2',
+    '10.99.1.2',
+    'fe80::42',
+    '52:54:00:12:34:56',
+    'acme',
+    'wan-cubic-loss',
+    'vxlan:4711',
+  ])('%s is nowhere in the result', (secret) => expect(json.includes(secret)).toBe(false));
+
+  test('the same original has the same stand-in in fields and sentences', () => {
+    const [connection] = redacted.connections;
+    expect(redacted.migrations[0]!.source).toBe(connection!.client.address);
+    expect(redacted.findings[0]!.text).toContain(`between ${connection!.client.address} and`);
+    expect(redacted.findings[0]!.advice[0]).toContain(String(redacted.tables['signals']!.columns['mac']!.values[0]));
+    expect(redacted.findings[0]!.metrics).toEqual({ host: connection!.server.address, share: 0.5 });
+  });
+
+  test('what the diagnosis is about stays: ports, times, kinds, names compiled into QEMU', () => {
+    expect(redacted.findings[0]!.text).toContain('12:30:45');
+    expect(redacted.connections[0]!.server.port).toBe(49_152);
+    expect(redacted.tables['signals']!.columns['kind']!.values).toEqual(['rarp', 'dns-failure']);
+    expect(redacted.migrations[0]!.ramBlocks[0]!.name).toBe('pc.ram');
+    expect(redacted.migrations[0]!.devices.map((device) => device.name)).toContain('0000:00:03.0/virtio-net');
+    expect(redacted.migrations[0]!.devices.at(-1)!.name).toBe('slot-1/virtio-blk');
+  });
+
+  test('the original is not touched, and redacting twice changes nothing more', () => {
+    expect(original).toEqual(secretive());
+    expect(redact(redacted).connections[0]!.directions).toEqual(redacted.connections[0]!.directions);
+  });
+});

@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest';
+import type { ReportData } from '../../src/report/report.js';
+import { renderText } from '../../src/report/text.js';
+import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
+
+const render = (report: ReportData, width = 80): string => renderText(report, { color: false, width });
+
+describe('terminal summary', () => {
+  test('answers in order: what happened, how fast, what stood in the way, what is wrong with the capture', () => {
+    const text = render(reportData('lossy'));
+    const order = ['INCOMPLETE', 'How fast', 'What stood in the way', 'What is wrong with the capture'];
+    const at = order.map((part) => text.indexOf(part));
+    expect(at).not.toContain(-1);
+    expect(at).toEqual([...at].sort((a, b) => a - b));
+  });
+
+  test('a completed run names total, rounds and pause in its first sentence', () => {
+    expect(render(reportData('healthy'))).toContain(
+      'Completed in 591 ms in 2 rounds. The guest was paused for about 47.6 ms.',
+    );
+  });
+
+  test('a run that is cut off claims no downtime', () => {
+    const text = render(reportData('lossy'));
+    expect(text).toContain('Not finished when the capture ends');
+    expect(text).not.toMatch(/paused|The pause/);
+  });
+
+  test('each round is a row with what was sent and what was dirtied meanwhile', () => {
+    expect(render(reportData('healthy'))).toMatch(
+      /^ {2}1 +0\.0210 s +536 ms +32\.7 MB +488 Mbit\/s +2\.41 MB +7,951 +4,390$/m,
+    );
+  });
+
+  test('many rounds are shortened in the middle; the first and the last stay', () => {
+    const text = render(reportData('long'));
+    expect(text).toMatch(/^ {2}1 /m);
+    expect(text).toMatch(/… +10 more/);
+    expect(text).toMatch(/^ {2}25 /m);
+  });
+
+  test('findings come with proof, confidence and the first advice', () => {
+    const text = render(reportData('lossy'));
+    expect(text).toContain('1. Random packet loss keeps the congestion window small');
+    expect(text).toMatch(/Proof: 9\.\d+ s to 10\.\d+ s and 1 more; frames 1204, 1377, 2210/);
+    expect(text).toContain('→ Find the lossy link');
+  });
+
+  test('several migrations are told apart by number', () => {
+    const report = reportData('healthy');
+    const [first] = report.migrations;
+    report.migrations = [first!, { ...first!, id: 1, outcome: 'cancelled' }];
+    const text = render(report);
+    expect(text).toContain('Migration 0  COMPLETED');
+    expect(text).toContain('Migration 1  CANCELLED');
+  });
+
+  test('a capture without a migration gets its TCP analysis', () => {
+    const text = render(reportWithoutMigration(), 100);
+    expect(text).toContain('NO MIGRATION FOUND');
+    expect(text).toMatch(/10\.77\.0\.1:41148 → 10\.77\.0\.2:49152 .*170 Mbit\/s +22\.1 ms/);
+  });
+
+  test('a capture with nothing in it says so', () => {
+    const report = reportWithoutMigration();
+    report.connections = [];
+    expect(render(report)).toContain('The capture holds no TCP connection either.');
+  });
+
+  test.each([40, 80, 110])('no line is longer than %d columns', (width) => {
+    const report = reportData('lossy');
+    report.capture.inputs[0]!.name = 'a-very-long-file-name-without-any-space'.repeat(3);
+    const lines = render(report, width).split('\n');
+    expect(lines.filter((line) => line.length > width && !line.includes(' → '))).toEqual([]);
+  });
+
+  test('colour is there only when asked for', () => {
+    const report = reportData('lossy');
+    expect(render(report)).not.toContain('\u001b');
+    expect(renderText(report, { color: true, width: 80 })).toContain('\u001b[31m');
+  });
+
+  test('names from the wire can neither move the cursor nor turn the text around', () => {
+    const report = reportData('lossy');
+    const [migration] = report.migrations;
+    migration!.source = HOSTILE.escape;
+    migration!.stream.machineType = HOSTILE.bidi;
+    report.capture.inputs[0]!.name = HOSTILE.null;
+    report.findings = report.findings.map((finding) => ({ ...finding, text: HOSTILE.escape, advice: [HOSTILE.bidi] }));
+    const text = render(report).replaceAll('\n', '');
+    expect(text).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+    expect(text).toContain('\\u{1b}[2J');
+  });
+
+  test('what is wrong with the capture is listed with how often and where', () => {
+    const report = reportData('healthy');
+    report.anomalies = [
+      {
+        code: 'tcp/acked-unseen',
+        severity: 'warning',
+        origin: 'capture',
+        text: 'Bytes were acknowledged that the capture does not hold: the capture lost frames.',
+        direction: 0,
+        count: 17,
+        first: { frame: 88 },
+        last: { frame: 400 },
+        samples: [],
+      },
+    ];
+    const text = render(report).replace(/\s+/g, ' ');
+    expect(text).toContain('The capture has gaps or limits that some figures depend on.');
+    expect(text).toContain('(17 times), first at frame 88');
+  });
+});
