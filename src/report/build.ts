@@ -5,7 +5,7 @@
 import type { Anomaly } from '../anomaly.js';
 import type { Column, ColumnData, ColumnValues } from '../columns.js';
 import { TCP_EVENT_KINDS, type TcpResults } from '../decode/tcp/results.js';
-import type { UdpResults } from '../decode/udp/results.js';
+import type { TunnelTotal, UdpResults } from '../decode/udp/results.js';
 import type { MigrationResults } from '../migration-stream/results.js';
 import type { Connection, JsonTable, ReportData } from './report.js';
 
@@ -50,6 +50,7 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     tcpEpisodes: keepLongest(input.tcp.episodes, EPISODE_ROWS),
     pageRegions: shrinkRegions(input.migration.pageRegions),
     udpTimeline: spread(input.udp.timeline, OTHER_ROWS),
+    ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
   for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table, OTHER_ROWS);
   return {
@@ -67,6 +68,28 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     migrations: input.migration.migrations.map((migration) => ({ ...migration, models: {} })),
     findings: [],
     tables,
+  };
+}
+
+const TUNNEL_UNITS = {
+  frames: 'count',
+  innerIpBytes: 'bytes',
+  outerIpBytes: 'bytes',
+  innerMaxBytes: 'bytes',
+  outerMaxBytes: 'bytes',
+  fragmentedFrames: 'count',
+} as const satisfies Partial<Record<keyof TunnelTotal, string>>;
+
+function tunnelTable(tunnels: readonly TunnelTotal[]): JsonTable {
+  const names = Object.keys(TUNNEL_UNITS) as (keyof typeof TUNNEL_UNITS)[];
+  return {
+    rows: tunnels.length,
+    columns: {
+      encapsulation: { unit: 'name', values: tunnels.map((tunnel) => tunnel.encapsulation.join(' / ')) },
+      ...Object.fromEntries(
+        names.map((name) => [name, { unit: TUNNEL_UNITS[name], values: tunnels.map((tunnel) => tunnel[name]) }]),
+      ),
+    },
   };
 }
 

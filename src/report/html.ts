@@ -502,7 +502,8 @@ function connectionsSection(report: ReportData): Html {
 <p class="lead">Each row is one direction. ${plural(report.connections.length, 'TCP connection')}, ${plural(report.flows.length, 'other flow')}.</p>
 ${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding, ''))}</ol>` : ''}
 ${report.connections.length > 0 ? connectionTable(report.connections) : ''}
-${report.flows.length > 0 ? flowTable(report.flows) : ''}</section>`;
+${report.flows.length > 0 ? flowTable(report.flows) : ''}
+${tunnelTable(report)}</section>`;
 }
 
 function connectionTable(connections: readonly Connection[]): Html {
@@ -588,6 +589,37 @@ function flowTable(flows: readonly UdpFlow[]): Html {
       ];
     }),
     200,
+  );
+}
+
+/** What encapsulation carried and what its headers cost. */
+function tunnelTable({ tables }: ReportData): Html {
+  const table = tables['tunnels'];
+  if (!table || table.rows === 0) return html``;
+  const value = (name: string, row: number): number => Number(table.columns[name]?.values[row] ?? 0);
+  const columns = [
+    text('Encapsulation'),
+    numeric('Frames'),
+    numeric('Inside'),
+    numeric('Outside'),
+    numeric('Headers cost'),
+    numeric('Fragmented'),
+  ];
+  return sortableTable(
+    'Tunnels',
+    columns,
+    Array.from({ length: table.rows }, (_, row) => {
+      const [inside, outside] = [value('innerIpBytes', row), value('outerIpBytes', row)];
+      return [
+        cell(plain(String(table.columns['encapsulation']?.values[row] ?? ''), 120)),
+        cell(count(value('frames', row)), value('frames', row)),
+        cell(bytes(inside), inside),
+        cell(bytes(outside), outside),
+        cell(percent(inside > 0 ? outside / inside - 1 : null), inside > 0 ? outside / inside : null),
+        cell(count(value('fragmentedFrames', row)), value('fragmentedFrames', row)),
+      ];
+    }),
+    100,
   );
 }
 
