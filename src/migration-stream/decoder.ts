@@ -12,9 +12,10 @@ import { multifd } from './multifd.js';
 import { preempt } from './preempt.js';
 import type { MigrationSink, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
 import { returnPath } from './return-path.js';
+import { tls } from './tls.js';
 
 /** All stream protocols, in the order in which they are asked. Those with a magic come before those without. */
-export const DECODERS: readonly StreamDecoder[] = [mainChannel, multifd, returnPath, reconnection, preempt];
+export const DECODERS: readonly StreamDecoder[] = [mainChannel, multifd, tls, returnPath, reconnection, preempt];
 
 /** What the driver knows of a stream's bytes. */
 export interface StreamAccount {
@@ -110,11 +111,16 @@ export class StreamDriver implements StreamConsumer {
     if (!this.#reading) return;
     const inContents = cursor.owed > 0 ? cursor.pay(length) : 0;
     if (inContents === length) return;
-    // The hole covers something the decoder has to read.
-    if (Number.isNaN(this.#lostAt) && this.#proven) this.#lose(cursor.offset);
+    // The hole covers something that has to be read. A search first sees what is left before the hole, and may succeed.
+    if (!Number.isNaN(this.#lostAt)) {
+      this.#step(false);
+      this.#resumeWhileReady();
+      if (cursor.owed > 0 && cursor.pay(length) === length) return;
+    }
+    const searching = !Number.isNaN(this.#lostAt);
+    if (!searching) this.#lose(cursor.offset);
     cursor.jump(offset + length);
-    this.#step(false);
-    this.#resumeWhileReady();
+    if (!searching && this.#reading) this.#step(false);
   }
 
   end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {

@@ -28,7 +28,17 @@ import {
   type SectionEnd,
   UNKNOWN_BLOCK,
 } from './records.js';
-import type { Device, Downtime, MigrationSnapshot, PageCounts, Phase, PhaseKind, Quantiles, Round } from './results.js';
+import type {
+  Device,
+  Downtime,
+  Migration,
+  MigrationSnapshot,
+  PageCounts,
+  Phase,
+  PhaseKind,
+  Quantiles,
+  Round,
+} from './results.js';
 import { Rounds } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
 
@@ -43,7 +53,7 @@ export interface MigrationFigures {
   readonly pageSize: number | null;
   readonly features: string[];
   readonly ramBlocks: RamBlock[];
-  readonly pages: PageCounts & { distinct: number; resent: number };
+  readonly pages: Migration['pages'];
   readonly ramRecordBytes: number;
   readonly deviceStateBytes: number;
   readonly rounds: Round[];
@@ -214,6 +224,7 @@ export class MigrationState implements MigrationSink {
   }
 
   hello(): void {}
+  sealed(): void {}
 
   deviceState({ tNs }: RecordPlace, name: string, instance: number, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);

@@ -119,6 +119,8 @@ export interface MigrationSink {
   hello(channel: number, uuid: string): void;
   /** Device state in a multifd packet; `bytes` with header. */
   deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
+  /** A TLS record of application data, `length` bytes without its header. */
+  sealed(offset: number, tNs: number, length: number): void;
   /** Something the stream shows about how the migration was set up; see Migration.stream.features. */
   feature(name: string): void;
   /**
@@ -171,8 +173,9 @@ export interface StreamReader {
   decode(stream: ByteCursor): Reading<ReadEnd>;
   /**
    * After a desync (or at the first byte of a stream joined midway): moves on until several consistent headers in a row
-   * prove the place, and leaves the cursor on a record. Returns false at the stream's end. A hole just leaves less to
-   * search: after `yield` returned false the cursor stands behind it. Absent: the rest of the stream is not decoded.
+   * prove the place, and leaves the cursor on a record. Returns false at the stream's end. When `yield` returns false,
+   * a hole or the end follows what is at hand: it must be used up before the next `yield`, the cursor then stands behind
+   * the hole. Absent: the rest of the stream is not decoded.
    */
   resync?(stream: ByteCursor): Reading<boolean>;
 }

@@ -93,7 +93,8 @@ export interface Migration {
   startNs: number;
   endNs: number;
   ramBlocks: { name: string; lengthBytes: number }[];
-  pages: PageCounts & { distinct: number; resent: number };
+  /** `distinct` and `resent` are null where addresses are not visible. */
+  pages: PageCounts & { distinct: number | null; resent: number | null };
   bytes: {
     total: number;
     main: number;

@@ -22,6 +22,8 @@ import {
   PAGE_REGION_UNITS,
 } from './results.js';
 import { returnPath } from './return-path.js';
+import { SealedMigration } from './sealed.js';
+import { tls } from './tls.js';
 
 /** Who talks to whom; the client opened the connection. */
 export interface ConnectionIdentity {
@@ -96,7 +98,7 @@ export class MigrationStreams {
       source: client.address,
       destination: server.address,
       port: server.port,
-      encryption: 'none',
+      encryption: entry.state instanceof SealedMigration ? 'tls' : 'none',
       outcome: entry.state.complete ? 'completed' : null,
       bytes: lengthOf(forward(entry)),
       channels: channelsOf(entry),
@@ -171,17 +173,18 @@ export class MigrationStreams {
     const { direction } = context;
     const own = this.#streams.get(direction ^ 1)?.entry;
     let entry = decoder === returnPath ? (own ?? owner) : owner;
-    if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
+    if (decoder === tls) entry = this.#streams.get(direction ^ 1)?.entry ?? this.#sealed(key);
+    else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const id = this.#entries.length;
-      const state = new MigrationState(id, this.#log, direction, startNs);
+      const state = new (decoder === tls ? SealedMigration : MigrationState)(id, this.#log, direction, startNs);
       entry = { id, key, state, identity, streams: [], startNs };
       this.#entries.push(entry);
     }
     if (decoder === preempt) entry.state.feature('preempt');
     const channel = decoder === multifd ? new MultifdSink(entry.state) : null;
-    const sink = channel ?? (decoder === preempt ? new SideChannelSink(entry.state) : entry.state);
+    const sink = channel ?? sinkOf(decoder, entry.state, direction);
     const driver = new StreamDriver(decoder, sink, context, this.#log, joined);
     const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
     entry.streams.push(stream);
@@ -196,6 +199,16 @@ export class MigrationStreams {
       const main = entry.streams.find((stream) => stream.decoder === mainChannel);
       return decoder === mainChannel ? !main : main?.driver.ended == null;
     });
+  }
+
+  /** The TLS migration that a further connection belongs to. */
+  #sealed(key: string): Entry | undefined {
+    return this.#entries.findLast(
+      (entry) =>
+        entry.key === key &&
+        entry.state instanceof SealedMigration &&
+        !entry.streams.some(({ driver }) => driver.ended !== null),
+    );
   }
 
   /** A post-copy migration between these hosts that may go on over another port after a pause. */
@@ -245,12 +258,36 @@ class SideChannelSink implements MigrationSink {
   reply(): void {}
   hello(_channel: number, _uuid: string): void {}
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
+  sealed(_offset: number, _tNs: number, _length: number): void {}
   feature(name: string): void {
     this.state.feature(name);
   }
   sighting(): void {}
   blind(): void {}
   streamEnd(): void {}
+}
+
+/** What feeds `state` from a stream that `decoder` reads. */
+function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number): MigrationSink {
+  if (state instanceof SealedMigration) return new SealedSink(state, direction);
+  return decoder === preempt ? new SideChannelSink(state) : state;
+}
+
+/** One direction of a TLS connection. The client is the source. */
+class SealedSink extends SideChannelSink {
+  readonly #migration: SealedMigration;
+  readonly #direction: number;
+
+  constructor(state: SealedMigration, direction: number) {
+    super(state);
+    this.#migration = state;
+    this.#direction = direction;
+  }
+
+  override sealed(_offset: number, tNs: number, length: number): void {
+    if (this.#direction & 1) this.#migration.reverseRecord(tNs, length);
+    else this.#migration.record(this.#direction, tNs, length);
+  }
 }
 
 /** One multifd channel: its pages and SYNCs go to a lane of their own. */
@@ -295,10 +332,14 @@ const groupKey = ({ client, server }: ConnectionIdentity): string =>
   `${client.address}>${server.address}:${server.port}`;
 
 /** A migration is real once its main channel is known to be one. */
-const isProven = (entry: Entry): boolean => entry.streams.some(({ driver }) => driver.proven);
+const isProven = ({ state, streams }: Entry): boolean =>
+  state instanceof SealedMigration ? state.proven : streams.some(({ driver }) => driver.proven);
 
 const forward = (entry: Entry): Stream[] =>
-  entry.streams.filter(({ decoder, driver }) => driver.proven && decoder !== returnPath);
+  entry.streams.filter(
+    ({ decoder, driver, direction }) =>
+      driver.proven && decoder !== returnPath && !(decoder === tls && (direction & 1) === 1),
+  );
 
 const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
@@ -314,9 +355,14 @@ const channelsOf = (entry: Entry): Channel[] =>
 function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
   const figures = entry.state.finish();
   const streams = forward(entry);
-  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter(({ decoder }) => decoder.channel === kind));
+  // Inside TLS channels look alike: all of it is counted as main.
+  const bytesOf = (kind: ChannelKind): number =>
+    lengthOf(streams.filter(({ decoder }) => (decoder === tls ? 'main' : decoder.channel) === kind));
   const total = lengthOf(streams);
-  const undecodedBytes = streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
+  const encrypted = entry.state instanceof SealedMigration;
+  const undecodedBytes = encrypted
+    ? total
+    : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
   return {
@@ -326,7 +372,7 @@ function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>):
     port: server.port,
     connections: [...new Set(entry.streams.map(({ direction }) => direction >>> 1))],
     outcome: outcomeOf(entry, streams, endings),
-    encryption: 'none',
+    encryption: encrypted ? 'tls' : 'none',
     stream: { machineType, pageSize, features, decodedBytes: total - undecodedBytes, undecodedBytes },
     startNs: entry.startNs,
     endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
@@ -354,7 +400,7 @@ function outcomeOf(
   endings: ReadonlyMap<number, ConnectionEnding>,
 ): Migration['outcome'] {
   const { complete, shut, shutNs } = entry.state;
-  const main = streams.findLast(({ decoder }) => decoder.channel === 'main');
+  const main = streams.findLast(({ decoder }) => decoder.channel === 'main' || decoder === tls);
   const closedBySource = main?.driver.ended === 'fin' && !(shutNs < main.driver.endNs);
   if (shut !== null && shut !== 0) return closedBySource ? 'cancelled' : 'failed';
   if (complete || shut === 0) return 'completed';

@@ -152,7 +152,9 @@ const FIGURES: readonly FigureKind[] = [
     floor: 0.02,
     grows: true,
     value: ({ migration }) =>
-      migration && migration.pages.distinct > 0 ? 1 + migration.pages.resent / migration.pages.distinct : null,
+      migration?.pages.distinct && migration.pages.resent !== null
+        ? 1 + migration.pages.resent / migration.pages.distinct
+        : null,
   },
   {
     id: 'dirtyRate',

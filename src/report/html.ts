@@ -263,7 +263,11 @@ function memoryLead({ pages, ramBlocks, stream }: Migration): string {
   const ram = ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
   return (
     `${plural(total, 'page record')}${stream.pageSize === null ? '' : ` of ${memory(stream.pageSize)}`} for ` +
-    `${ram > 0 ? `${memory(ram)} of guest memory` : 'guest memory'}; ${plural(pages.distinct, 'distinct page')}, ${count(pages.resent)} sent again.`
+    `${ram > 0 ? `${memory(ram)} of guest memory` : 'guest memory'}; ${
+      pages.distinct === null || pages.resent === null
+        ? 'page addresses are not visible.'
+        : `${plural(pages.distinct, 'distinct page')}, ${count(pages.resent)} sent again.`
+    }`
   );
 }
 

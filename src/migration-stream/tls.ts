@@ -1,0 +1,113 @@
+// TLS around a channel: recognised, and read as far as it goes unopened, record by record.
+//
+// QEMU speaks TLS from the first byte (no STARTTLS), names no server and no application protocol in its ClientHello.
+// Record lengths are in clear, and QEMU hands every piece of its output vector to TLS by itself, so a page of 4096 bytes
+// travels as a record of its own: sealed.ts makes the most of that.
+// Source: RFC 8446 §4.1.2, §5.1; QEMU io/channel-tls.c, qio_channel_tls_writev().
+import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+
+const CONTENT_ALERT = 21;
+const CONTENT_HANDSHAKE = 22;
+const CONTENT_APPLICATION_DATA = 23;
+const CONTENT_FIRST = 20;
+const CONTENT_LAST = 24;
+const CLIENT_HELLO = 1;
+const SERVER_HELLO = 2;
+const EXTENSION_SERVER_NAME = 0;
+const EXTENSION_APPLICATION_PROTOCOL = 16;
+const RECORD_HEADER_BYTES = 5;
+/** RFC 8446 §5.2: 2^14 bytes of contents and at most 256 more for protection; TLS 1.2 allows 2048. */
+const RECORD_BYTES = 16_384 + 2048;
+
+const uint16 = (buffer: Uint8Array, at: number): number => (buffer[at]! << 8) | buffer[at + 1]!;
+
+export const tls: StreamDecoder = {
+  id: 'tls',
+  channel: 'tls',
+  probe(buffer, start, end, { fromStart, reverse }) {
+    if (!fromStart) return 'no';
+    if (buffer[start] !== CONTENT_HANDSHAKE) return 'no';
+    if (end - start < 6) return 'more';
+    if (buffer[start + 1] !== 3 || uint16(buffer, start + 3) > RECORD_BYTES) return 'no';
+    const message = buffer[start + RECORD_HEADER_BYTES];
+    if (message === SERVER_HELLO) return reverse === 'tls' ? 'yes' : 'no';
+    if (message !== CLIENT_HELLO) return 'no';
+    const hello = end - start - RECORD_HEADER_BYTES;
+    if (hello < uint16(buffer, start + 3) && hello < 2048) return 'more';
+    return isAnonymous(buffer, start + RECORD_HEADER_BYTES, end) ? 'yes' : 'no';
+  },
+  open: (sink) => new TlsReader(sink),
+};
+
+/** A ClientHello that names neither a server nor an application protocol. */
+function isAnonymous(buffer: Uint8Array, start: number, end: number): boolean {
+  let at = start + 4 + 2 + 32; // message header, version, random
+  if (at >= end) return false;
+  at += 1 + buffer[at]!; // session id
+  if (at + 2 > end) return false;
+  at += 2 + uint16(buffer, at); // cipher suites
+  if (at >= end) return false;
+  at += 1 + buffer[at]!; // compression methods
+  if (at + 2 > end) return false;
+  const last = Math.min(end, at + 2 + uint16(buffer, at));
+  for (at += 2; at + 4 <= last; at += 4 + uint16(buffer, at + 2)) {
+    const extension = uint16(buffer, at);
+    if (extension === EXTENSION_SERVER_NAME || extension === EXTENSION_APPLICATION_PROTOCOL) return false;
+  }
+  return true;
+}
+
+class TlsReader implements StreamReader {
+  readonly #sink: MigrationSink;
+
+  constructor(sink: MigrationSink) {
+    this.#sink = sink;
+  }
+
+  *decode(stream: ByteCursor): Reading<ReadEnd> {
+    while (yield* want(stream, RECORD_HEADER_BYTES)) {
+      const { offset, tNs } = stream;
+      const content = stream.u8();
+      const major = stream.u8();
+      stream.skip(1);
+      const length = stream.u16();
+      if (content < CONTENT_FIRST || content > CONTENT_LAST || major !== 3 || length > RECORD_BYTES) return 'desync';
+      stream.skip(length);
+      if (content === CONTENT_APPLICATION_DATA) this.#sink.sealed(offset, tNs, length);
+      else if (content === CONTENT_ALERT) this.#sink.feature('tls-alert');
+    }
+    return stream.ended && stream.available === 0 ? 'end' : 'desync';
+  }
+
+  /** Three records in a row whose headers chain are believed. */
+  *resync(stream: ByteCursor): Reading<boolean> {
+    while (!stream.ended) {
+      if (!(yield* want(stream, RECORD_HEADER_BYTES))) {
+        if (stream.ended) return false;
+        continue;
+      }
+      const verdict = yield* chains(stream);
+      if (verdict) return true;
+      stream.skip(1);
+    }
+    return false;
+  }
+}
+
+const CHAIN = 3;
+
+/** Whether records chain from here on; waits for the bytes that decide. */
+function* chains(stream: ByteCursor): Reading<boolean> {
+  let ahead = 0;
+  for (let link = 0; link < CHAIN; link++) {
+    if (!(yield* want(stream, ahead + RECORD_HEADER_BYTES))) return false;
+    const content = stream.peek(ahead);
+    const length = (stream.peek(ahead + 3) << 8) | stream.peek(ahead + 4);
+    if (content !== CONTENT_APPLICATION_DATA || stream.peek(ahead + 1) !== 3 || stream.peek(ahead + 2) !== 3)
+      return false;
+    if (length === 0 || length > RECORD_BYTES) return false;
+    ahead += RECORD_HEADER_BYTES + length;
+  }
+  return true;
+}
