@@ -1,5 +1,5 @@
 import { bitRate, duration, percent } from '../format.js';
-import { lineRateOf, paceOf } from './plateau.js';
+import { FLAT, lineRateOf, paceOf } from './plateau.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -12,6 +12,7 @@ export default defineRule({
   thresholds: {
     minCongestionShare: { value: 0.4, unit: 'share of pre-copy', meaning: 'time in which the network sets the pace' },
     maxVariation: { value: 0.1, unit: 'deviation / mean', meaning: 'a shaper is flat' },
+    flatVariation: FLAT,
     minQueueNs: { value: 1e6, unit: 'ns', meaning: 'standing delay that shows a queue' },
     minQueueFactor: { value: 1.5, unit: 'factor', meaning: 'median round trip over the lowest' },
   },
@@ -33,16 +34,21 @@ export default defineRule({
       const rtt = transfer.mainFlow.forward.rttNs;
       if (!shares || !pace || !rtt || lineRateOf(pace.median) !== null || pace.variation > limits.maxVariation)
         return [];
-      if (shares.congestion + shares.recovery < limits.minCongestionShare) return [];
       const queueNs = rtt.p50 - rtt.min;
-      if (queueNs < limits.minQueueNs || rtt.p50 < limits.minQueueFactor * rtt.min) return [];
+      const queued = queueNs >= limits.minQueueNs && rtt.p50 >= limits.minQueueFactor * rtt.min;
+      const onPath = queued && shares.congestion + shares.recovery >= limits.minCongestionShare;
+      // A shaper on the source itself holds data back before it is captured: no queue shows, only an even rate.
+      const atSource = pace.variation <= limits.flatVariation && shares['sender-application'] >= 0.5;
+      if (!onPath && !atSource) return [];
       return [
         {
           severity: 'info',
           confidence: 0.7,
-          interval: transfer.stretches(['congestion', 'recovery'], 3, transfer.precopy),
-          metrics: { rate: pace.median, variation: pace.variation, queueNs },
-          text: `The path carries ${bitRate(pace.median)} and no more: the rate is flat within ${percent(pace.variation)} and packets wait ${duration(queueNs)} in a queue. The hosts could send faster.`,
+          interval: [transfer.precopy],
+          metrics: { rate: pace.median, variation: pace.variation, queueNs, where: onPath ? 'path' : 'source' },
+          text: onPath
+            ? `The path carries ${bitRate(pace.median)} and no more: the rate is flat within ${percent(pace.variation)} and packets wait ${duration(queueNs)} in a queue. The hosts could send faster.`
+            : `The source sends ${bitRate(pace.median)}, even within ${percent(pace.variation)}, although path and destination would take more: its interface or a queue before it (tc) sets the pace. A busy thread would be less even.`,
           advice: [
             'If the link should be faster, look for a shaper: tc -s qdisc show on both hosts, QoS classes and policers on the switches.',
             'If the rate is intended, set max-bandwidth slightly below it to keep the queue empty for others.',

@@ -1,5 +1,5 @@
 import { bitRate, digits, percent } from '../format.js';
-import { lineRateOf, paceOf } from './plateau.js';
+import { FLAT, lineRateOf, paceOf } from './plateau.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -12,6 +12,7 @@ export default defineRule({
   thresholds: {
     minCongestionShare: { value: 0.4, unit: 'share of pre-copy', meaning: 'time in which the network sets the pace' },
     maxVariation: { value: 0.1, unit: 'deviation / mean', meaning: 'a full line is flat' },
+    flatVariation: FLAT,
   },
   about: {
     meaning: 'The migration used all that the path carries. That is healthy: nothing on the hosts is in the way.',
@@ -26,12 +27,15 @@ export default defineRule({
       const pace = paceOf(transfer, transfer.precopy);
       const line = pace && lineRateOf(pace.median);
       if (!shares || !pace || !line || pace.variation > limits.maxVariation) return [];
-      if (shares.congestion + shares.recovery < limits.minCongestionShare) return [];
+      // With the source’s own interface as bottleneck TCP never has to wait for acknowledgements.
+      const paced =
+        shares.congestion + shares.recovery >= limits.minCongestionShare || pace.variation <= limits.flatVariation;
+      if (!paced) return [];
       return [
         {
           severity: 'info',
           confidence: 0.85,
-          interval: transfer.stretches(['congestion', 'recovery'], 3, transfer.precopy),
+          interval: [transfer.precopy],
           metrics: { rate: pace.median, lineBitsPerSecond: line, congestionShare: shares.congestion },
           text: `The migration fills a ${digits(line / 1e9)} Gbit/s line: ${bitRate(pace.median)} of memory, flat within ${percent(pace.variation)}. The hosts are not in the way.`,
           advice: ['Only a faster or additional link, compression or post-copy would be quicker.'],

@@ -8,7 +8,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['migrations'],
   restsOn: ['rates'],
-  explains: ['R-E1', 'R-E2'],
+  explains: ['R-C1', 'R-C2', 'R-D1', 'R-E1', 'R-E2', 'R-E8'],
   thresholds: {
     minOverlap: { value: 0.3, unit: 'share of the shorter', meaning: 'time side by side' },
   },

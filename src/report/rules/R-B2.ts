@@ -1,5 +1,7 @@
 import { duration, moment, plural } from '../format.js';
+import type { Migration } from '../report.js';
 import { defineRule } from './rule.js';
+import type { Episode } from './transfer.js';
 
 export default defineRule({
   id: 'R-B2',
@@ -55,9 +57,9 @@ export default defineRule({
             `Look for a link flap, bond fail-over or queue overflow at ${moment(longest.startNs)} into the capture: journalctl -k on both hosts, the switch’s log.`,
           ],
           cost:
-            during.length > 0
-              ? { of: 'downtime', ns: during.reduce((total, stall) => total + stall.durationNs, 0) }
-              : { of: 'migration-time', ns: Math.min(totalNs, transfer.durationNs) },
+            downtime && during.length > 0
+              ? { of: 'downtime', ns: during.reduce((total, stall) => total + overlapNs(stall, downtime), 0) }
+              : { of: 'migration-time', ns: Math.min(totalNs / transfer.busyFlows, transfer.durationNs) },
           transfer,
         },
       ];
@@ -67,3 +69,9 @@ export default defineRule({
       ? 'no retransmission timeout'
       : null,
 });
+
+const overlapNs = (stall: Episode, downtime: NonNullable<Migration['downtime']>): number =>
+  Math.max(
+    0,
+    Math.min(stall.startNs + stall.durationNs, downtime.endNs) - Math.max(stall.startNs, downtime.latestStartNs),
+  );

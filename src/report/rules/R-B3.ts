@@ -1,6 +1,7 @@
 import { bitRate, bytes, duration, percent } from '../format.js';
 import { bandwidthDelayProduct, windowCeiling } from '../models/ceilings.js';
 import { defineRule } from './rule.js';
+import { SHRUNK_SHARE, shrunkShare } from './window.js';
 
 export default defineRule({
   id: 'R-B3',
@@ -12,6 +13,7 @@ export default defineRule({
   thresholds: {
     minShare: { value: 0.3, unit: 'share of pre-copy', meaning: 'time in which the window was full' },
     maxZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'beyond it the destination is slow (R-C3)' },
+    maxShrunkShare: SHRUNK_SHARE,
     exampleRate: { value: 125e6, unit: 'bytes/s', meaning: 'rate for which the needed window is spelled out' },
   },
   about: {
@@ -32,6 +34,7 @@ export default defineRule({
       const share = transfer.limitedBy(transfer.precopy)?.['receiver-window'] ?? 0;
       const zeroNs = transfer.sum(({ forward }) => forward.zeroWindow.totalNs);
       if (share < limits.minShare || zeroNs > limits.maxZeroWindowShare * transfer.durationNs) return [];
+      if (shrunkShare(transfer) >= limits.maxShrunkShare) return []; // R-C3
       const { connection, forward } = transfer.mainFlow;
       const window = forward.window;
       const rttNs = forward.rttNs?.p50 ?? connection.handshakeRttNs;

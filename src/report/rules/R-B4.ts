@@ -3,19 +3,19 @@ import { defineRule } from './rule.js';
 
 export default defineRule({
   id: 'R-B4',
-  title: 'Reordering in the network',
+  title: 'Reordered or delayed packets',
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['loss'],
   explains: [],
   thresholds: {
     minShare: { value: 0.005, unit: 'share of segments', meaning: 'segments that arrived late' },
-    minSpurious: { value: 3, unit: 'retransmissions', meaning: 'needless retransmissions that count as evidence' },
+    minSpurious: { value: 10, unit: 'retransmissions', meaning: 'needless retransmissions that count as evidence' },
     minSpuriousShare: { value: 0.5, unit: 'share of retransmissions', meaning: 'needless among all' },
   },
   about: {
     meaning:
-      'Packets overtake each other on the way. The receiver reports gaps that are none, and the sender may repeat and slow down for nothing.',
+      'Packets overtake each other on the way, or wait so long that the sender gives them up. It repeats and slows down for nothing.',
     evidence:
       'Originals that arrive after later ones without having been repeated, or retransmissions that proved needless (DSACK, time stamps).',
     confusedWith: 'Loss (R-B1): there the late segment is a copy sent again a round trip later.',
@@ -51,10 +51,14 @@ export default defineRule({
             (spurious > 0
               ? `${spurious} of ${plural(again, 'retransmission')} proved needless. `
               : 'None of it led to a needless retransmission. ') +
-            'Nothing was lost; packets take different paths.',
-          advice: [
-            'Make bonds and ECMP hash per flow (layer3+4) instead of per packet, on both hosts and the switches between.',
-          ],
+            (seen
+              ? 'Nothing was lost; packets take different paths.'
+              : 'The originals arrived after all, only later than the sender waited: a long queue, or reordering.'),
+          advice: seen
+            ? [
+                'Make bonds and ECMP hash per flow (layer3+4) instead of per packet, on both hosts and the switches between.',
+              ]
+            : ['Look at the queue on the source first: tc -s qdisc show dev IFACE.'],
           cost: { of: 'migration-time', ns: again > 0 ? recovery * transfer.durationNs * (spurious / again) : 0 },
           transfer,
         },

@@ -26,6 +26,9 @@ export default defineRule({
     transfers.flatMap((transfer) => {
       const { migration, precopy } = transfer;
       if (migration?.encryption !== 'none' || precopy[1] - precopy[0] < limits.minPrecopyNs) return [];
+      // Guests that leave together slow each other: R-A7.
+      if (transfers.some((other) => other !== transfer && other.startNs < precopy[1] && other.endNs > precopy[0]))
+        return [];
       const multifd = transfer.flows.filter((flow) => flow.connection.channel.kind === 'multifd').length;
       const slow = slowSender(transfer, limits);
       if (!slow || multifd > 1) return [];

@@ -1,5 +1,6 @@
 import { bytes, duration, percent, plural } from '../format.js';
 import { defineRule } from './rule.js';
+import { SHRUNK_SHARE, shrunkShare } from './window.js';
 
 export default defineRule({
   id: 'R-C3',
@@ -7,10 +8,12 @@ export default defineRule({
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['window'],
-  explains: ['R-B3', 'R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1', 'R-B2', 'R-H7'],
+  explains: ['R-B3', 'R-C1', 'R-C2', 'R-D1', 'R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1', 'R-B2', 'R-H7'],
   thresholds: {
     minZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'time with the window closed' },
     minZeroWindowNs: { value: 20e6, unit: 'ns', meaning: 'shorter closures are noise' },
+    minShrunkShare: SHRUNK_SHARE,
+    minFullShare: { value: 0.3, unit: 'share of time', meaning: 'time in which a shrunk window was full' },
   },
   about: {
     meaning:
@@ -30,40 +33,47 @@ export default defineRule({
       );
       const closures = transfer.sum(({ forward }) => forward.zeroWindow.episodes);
       const share = transfer.durationNs > 0 ? Math.min(1, zeroNs / transfer.durationNs) : 0;
-      if (zeroNs < limits.minZeroWindowNs || share < limits.minZeroWindowShare) return [];
+      const closed = zeroNs >= limits.minZeroWindowNs && share >= limits.minZeroWindowShare;
+      const fullShare = transfer.limitedBy()?.['receiver-window'] ?? 0;
+      const shrunk = fullShare >= limits.minFullShare && shrunkShare(transfer) >= limits.minShrunkShare;
+      if (!closed && !shrunk) return [];
       const episodes = [...transfer.episodes('zero-window')].sort((a, b) => b.durationNs - a.durationNs);
       const longestNs = episodes[0]?.durationNs ?? null;
-      const shares = transfer.limitedBy();
-      const waitedNs = Math.max(zeroNs, (shares?.['receiver-window'] ?? 0) * transfer.durationNs);
+      const waitedNs = Math.max(zeroNs / transfer.busyFlows, fullShare * transfer.durationNs);
+      const proof = episodes.map((episode) => [episode.startNs, episode.startNs + episode.durationNs] as const);
       const { window } = transfer.mainFlow.forward;
       const probes = transfer.sum(({ forward }) => forward.windowProbes);
       return [
         {
-          confidence: 0.92,
+          confidence: closed ? 0.92 : 0.8,
           packets: [
             ...transfer.events('zero-window-start').map((event) => event.frame),
             ...episodes.map((episode) => episode.firstFrame),
           ],
-          interval: episodes
-            .slice(0, 5)
-            .map((episode) => [episode.startNs, episode.startNs + episode.durationNs] as const),
+          interval: proof.length > 0 ? proof.slice(0, 5) : transfer.stretches(['receiver-window']),
           metrics: {
             closures,
             zeroNs,
             share,
+            fullShare,
             longestNs,
             windowProbes: probes,
             largestWindowBytes: window?.max ?? null,
           },
-          text:
-            `The destination closed its receive window ${plural(closures, 'time')}, ${duration(zeroNs)} in all (${percent(share)} of the time)` +
-            (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
-            `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`,
+          text: closed
+            ? `The destination closed its receive window ${plural(closures, 'time')}, ${duration(zeroNs)} in all (${percent(share)} of the time)` +
+              (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
+              `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`
+            : `The destination’s window shrank from ${bytes(window?.max ?? null)} to ${bytes(window?.p50 ?? null)} and was full for ${percent(fullShare)} of the time: its QEMU does not read as fast as data arrives.`,
           advice: [
             'On the destination: top -H (is QEMU’s incoming or multifd thread at 100 %?), numastat -p, swap (vmstat 1), stalls in the kernel log.',
             'Preallocate the guest’s memory (huge pages, <allocation mode="immediate"/>), and check that the host is not overcommitted.',
           ],
-          alternatives: ['A window that is merely small: excluded, it closed completely.'],
+          alternatives: [
+            closed
+              ? 'A window that is merely small: excluded, it closed completely.'
+              : 'A window that is merely small: unlikely, it was larger at first.',
+          ],
           cost: { of: 'migration-time', ns: Math.min(waitedNs, transfer.durationNs) },
           transfer,
         },

@@ -1,5 +1,6 @@
 import { bitRate, bytes, duration, memory, percent } from '../format.js';
 import { remedies } from '../models/remedies.js';
+import { median } from './comb.js';
 import { convergenceOf, hasPlateau, laterRounds } from './convergence.js';
 import { defineRule } from './rule.js';
 
@@ -33,8 +34,8 @@ export default defineRule({
       if (!state || !hasPlateau(state, limits.minRounds, limits.plateauShare)) return [];
       const { sizes, fit, allowedBytes, input } = state;
       const later = sizes.slice(1, -1);
-      const floor = Math.min(...later);
-      if (allowedBytes === null || input.bandwidth === null || floor <= allowedBytes) return [];
+      const floor = median(later);
+      if (allowedBytes === null || input.bandwidth === null) return [];
       const prices = remedies.run(input);
       const neededDowntimeNs = (floor / input.bandwidth) * 1e9;
       const neededBandwidth = prices?.bandwidthFor.bandwidth ?? floor / input.downtimeLimitSeconds;
@@ -58,11 +59,14 @@ export default defineRule({
             throttlePercent: prices?.autoConverge?.throttlePercent ?? null,
           },
           text:
-            `After ${sizes.length} rounds about ${bytes(floor)} still have to be sent each time; at ${bitRate(input.bandwidth)} only ${bytes(allowedBytes)} fit into ${duration(context.downtimeLimitNs)} of downtime. ` +
+            `After ${sizes.length} rounds about ${bytes(floor)} still have to be sent each time; at ${bitRate(input.bandwidth)} that takes ${duration(neededDowntimeNs)}. ` +
+            (floor > allowedBytes
+              ? `Only ${bytes(allowedBytes)} fit into ${duration(context.downtimeLimitNs)} of downtime, QEMU’s default. `
+              : `QEMU goes on all the same, so its downtime limit must be below that. `) +
             (fit ? `The guest keeps rewriting ${memory(fit.workingSetBytes)}. ` : '') +
             'It will not finish by itself.',
           advice: [
-            `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} is needed for ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
+            `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
             `Downtime: allow ${duration(neededDowntimeNs * 1.2)}: virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((neededDowntimeNs * 1.2) / 1e6)}, or QMP migrate-set-parameters downtime-limit.`,
             prices
               ? `Post-copy: switching after the first pass would have taken ${duration(prices.postcopy.migrationNs)} in all, the last ${duration(prices.postcopy.degradedNs)} with slow page access (virsh migrate --postcopy --postcopy-after-precopy).`

@@ -1,4 +1,5 @@
 import { duration } from '../format.js';
+import { median } from './comb.js';
 import { convergenceOf, hasPlateau, laterRounds } from './convergence.js';
 import { defineRule } from './rule.js';
 
@@ -17,7 +18,7 @@ export default defineRule({
   about: {
     meaning:
       'What remains is small: a little more downtime would end the migration. The limit, not the link, keeps it going.',
-    evidence: 'The plateau of the rounds would take between one and ten times the downtime limit to send.',
+    evidence: 'The plateau of the rounds would take at most ten times the usual downtime limit to send.',
     confusedWith: 'A guest that dirties far more than the link carries (R-E1 alone).',
     advice: [
       'virsh migrate-setmaxdowntime DOMAIN MS works while it runs; 300 ms is QEMU’s default and often a manager’s, 30 ms was that of old versions.',
@@ -30,9 +31,9 @@ export default defineRule({
       const state = convergenceOf(context, migration);
       if (!state || state.input.bandwidth === null || !hasPlateau(state, limits.minRounds, limits.plateauShare))
         return [];
-      const floorNs = (Math.min(...state.sizes.slice(1, -1)) / state.input.bandwidth) * 1e9;
+      const floorNs = (median(state.sizes.slice(1, -1)) / state.input.bandwidth) * 1e9;
       const factor = floorNs / context.downtimeLimitNs;
-      if (factor <= 1 || factor > limits.maxFactor) return [];
+      if (factor > limits.maxFactor) return [];
       const stuck = laterRounds(state);
       const suggestedMs = Math.ceil((1.2 * floorNs) / 1e6);
       return [
@@ -40,7 +41,7 @@ export default defineRule({
           confidence: 0.75,
           interval: [stuck],
           metrics: { floorNs, downtimeLimitNs: context.downtimeLimitNs, factor },
-          text: `A downtime of ${duration(floorNs)} would have been enough to finish; the limit is taken to be ${duration(context.downtimeLimitNs)}.`,
+          text: `A downtime of ${duration(floorNs)} would have been enough to finish; ${factor > 1 ? `the limit is taken to be ${duration(context.downtimeLimitNs)}` : 'the limit in force is lower'}.`,
           advice: [
             `If the workload bears it: virsh migrate-setmaxdowntime DOMAIN ${suggestedMs} (QMP downtime-limit ${suggestedMs}); it takes effect at once.`,
           ],

@@ -33,6 +33,14 @@ export default defineRule({
       if (!steps || steps.length < 10) return [];
       const usual = median(steps);
       const downtime = context.downtimeLimitNs / 1e9;
+      // Rounds that went on although everything was usual say that the real limit is lower than we think.
+      const contradicted = state.rounds.slice(1, -1).some((round) => {
+        const window = steps[Math.floor((round.startNs - transfer.precopy[0]) / stepNs) - 1];
+        return (
+          window !== undefined && window > limits.maxDip * usual && round.bytes <= switchoverThreshold(window, downtime)
+        );
+      });
+      if (contradicted) return [];
       const missed = state.rounds.slice(1, -1).flatMap((round) => {
         const window = steps[Math.floor((round.startNs - transfer.precopy[0]) / stepNs) - 1];
         if (window === undefined || window > limits.maxDip * usual) return [];

@@ -1,49 +1,50 @@
 import { bytes, duration, plural } from '../format.js';
-import { convergenceOf, laterRounds } from './convergence.js';
+import { median } from './comb.js';
+import { convergenceOf, flatRun } from './convergence.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
   id: 'R-E8',
-  title: 'Convergence was a matter of luck',
+  title: 'Converged late, after rounds without gain',
   layer: 'L1',
   needs: ['rounds'],
   restsOn: ['stream', 'rates'],
   explains: [],
   thresholds: {
-    minRounds: { value: 4, unit: 'rounds', meaning: 'after the first pass' },
-    nearFactor: { value: 1.5, unit: 'factor', meaning: 'of the allowed remainder that counts as nearly there' },
+    minRounds: { value: 5, unit: 'rounds', meaning: 'in a row without gain' },
+    spread: { value: 0.1, unit: 'share', meaning: 'by which rounds without gain differ' },
   },
   about: {
     meaning:
-      'The remainder hovered just above what the downtime limit allows. A moment of luck ends such a migration, a moment of bad luck prolongs it.',
-    evidence: 'Rounds whose remainder came within 1.5 times of the allowed one without ending the migration.',
-    confusedWith: 'A clear plateau (R-E1), which stays well above.',
+      'Round after round left about as much as the one before, until one of them happened to leave less (a lucky moment, or a throttled guest) and QEMU could stop. The rounds between bought nothing.',
+    evidence: 'Rounds of about equal size before the last one of a migration that completed.',
+    confusedWith:
+      'Steady progress, where every round is clearly smaller; a guest that auto-converge slowed down on purpose (R-E6).',
     advice: [
-      'A slightly larger downtime limit makes the outcome certain: virsh migrate-setmaxdowntime. Managers should force the switchover at a local minimum of the remainder, not at a random moment.',
+      'A downtime limit just above the plateau ends it at the first of these rounds: virsh migrate-setmaxdowntime. A manager should force the switchover at a local minimum of the remainder.',
     ],
   },
   run: (context, limits) =>
     context.transfers.flatMap((transfer) => {
       const { migration } = transfer;
-      const state = migration ? convergenceOf(context, migration) : null;
-      if (!state || state.allowedBytes === null) return [];
-      const later = state.sizes.slice(1, migration?.outcome === 'completed' ? -1 : undefined);
-      if (later.length < limits.minRounds) return [];
-      const allowed = state.allowedBytes;
-      const near = later.filter((size) => size > allowed && size <= limits.nearFactor * allowed);
-      if (near.length < 2) return [];
-      const stretch = laterRounds(state);
+      const state =
+        migration?.outcome === 'completed' && !migration.postcopy ? convergenceOf(context, migration) : null;
+      if (!state || state.input.bandwidth === null) return [];
+      const run = flatRun(state, limits.spread);
+      if (!run || run[1] - run[0] < limits.minRounds) return [];
+      const level = median(state.sizes.slice(run[0], run[1]));
+      const neededNs = (level / state.input.bandwidth) * 1e9;
+      const [from, to] = [state.rounds[run[0]]!.startNs, state.rounds[run[1] - 1]!.endNs];
       return [
         {
-          confidence: 0.55,
-          interval: [stretch],
-          metrics: { nearRounds: near.length, allowedBytes: allowed, lowestBytes: Math.min(...near) },
-          text: `${plural(near.length, 'round')} left between ${bytes(Math.min(...near))} and ${bytes(Math.max(...near))}, just above the ${bytes(allowed)} that fit into ${duration(context.downtimeLimitNs)}: ending or not was luck.`,
+          confidence: 0.75,
+          interval: [[from, to]],
+          metrics: { rounds: run[1] - run[0], levelBytes: level, neededNs, limitBelowNs: state.limitBelowNs },
+          text: `${plural(run[1] - run[0], 'round')} in a row left about ${bytes(level)} each (${duration(neededNs)} to send) without getting smaller, for ${duration(to - from)}; then the guest wrote less and it ended. Without that it would have gone on.`,
           advice: [
-            `virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((context.downtimeLimitNs * limits.nearFactor) / 1e6)} would have ended it.`,
+            `virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((1.2 * neededNs) / 1e6)} would have ended it ${duration(to - from)} earlier; or switch to post-copy after the first pass.`,
           ],
-          alternatives: ['The real downtime limit is not on the wire.'],
-          cost: { of: 'migration-time', ns: stretch[1] - stretch[0] },
+          cost: { of: 'migration-time', ns: to - from },
           transfer,
         },
       ];

@@ -11,6 +11,8 @@ export default defineRule({
   thresholds: {
     maxP99Ns: { value: 10e6, unit: 'ns', meaning: 'beyond the round trip' },
     rttFactor: { value: 3, unit: 'round trips', meaning: 'that a request may take on a long path' },
+    painfulP50Ns: { value: 10e6, unit: 'ns', meaning: 'typical wait that a guest notices' },
+    painfulP99Ns: { value: 100e6, unit: 'ns', meaning: 'rare wait that a guest notices' },
     minRequests: { value: 20, unit: 'requests', meaning: 'before a percentile means anything' },
   },
   about: {
@@ -34,7 +36,8 @@ export default defineRule({
       const waitedNs = Math.min(latency.p50 * latency.samples, postcopy.endNs - postcopy.startNs);
       return [
         {
-          severity: 'minor',
+          severity:
+            latency.p50 > limits.painfulP50Ns + rttNs || latency.p99 > limits.painfulP99Ns + rttNs ? 'minor' : 'info',
           confidence: 0.8,
           interval: [[postcopy.startNs, postcopy.endNs]],
           metrics: {

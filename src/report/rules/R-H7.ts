@@ -9,7 +9,13 @@ export default defineRule({
   needs: ['migrations'],
   restsOn: [],
   explains: [],
-  thresholds: {},
+  thresholds: {
+    minDecodedShare: {
+      value: 0.5,
+      unit: 'share of bytes',
+      meaning: 'decoded; below it an end mark may have been missed',
+    },
+  },
   about: {
     meaning:
       'The source ended the stream in order before it was complete: somebody cancelled it (migrate_cancel, virsh domjobabort, a manager).',
@@ -18,10 +24,12 @@ export default defineRule({
       'A manager’s timeout (R-E7), which fits a policy; a failure at the destination (R-H2), which closes first.',
     advice: ['The guest goes on at the source. Before the next try look at what made it slow: the other findings.'],
   },
-  run: ({ transfers }) =>
+  run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.outcome !== 'cancelled') return [];
+      const { decodedBytes, undecodedBytes } = migration.stream;
+      if (decodedBytes < limits.minDecodedShare * (decodedBytes + undecodedBytes)) return [];
       const ending = endingOf(transfer, migration);
       return [
         {

@@ -26,8 +26,30 @@ const PAUSE_NS = 10e6;
 /** Bins wider than this blur a 100 ms rhythm. */
 const WIDEST_BIN_NS = 10e6;
 
-/** The rhythm of all flows of `transfer` together; null with fewer than five bursts or a timeline too coarse to tell. */
+/** The rhythm of all flows of `transfer` together; null with fewer than five bursts, or where it cannot be told. */
 export function combOf(transfer: Transfer, within: Interval): Comb | null {
+  return combOfTimeline(transfer, within) ?? combOfFlow(transfer);
+}
+
+/** The rhythm that packet-level analysis found on a single busy flow; for timelines too coarse to show it. */
+function combOfFlow(transfer: Transfer): Comb | null {
+  const { forward } = transfer.mainFlow;
+  const waiting = forward.limitedBy?.['rate-limit'] ?? 0;
+  if (!forward.comb || forward.comb.periods < 5 || forward.uniqueBytes < 0.9 * transfer.bytes || waiting === 0)
+    return null;
+  const { periods, periodNs, bytesPerPeriod, bytesVariation } = forward.comb;
+  return {
+    bursts: periods,
+    periodNs,
+    regularity: 1,
+    burstBytes: bytesPerPeriod,
+    sizeVariation: bytesVariation,
+    silentShare: waiting,
+    burstRate: waiting < 1 ? (bytesPerPeriod / periodNs / (1 - waiting)) * 1e9 : Number.POSITIVE_INFINITY,
+  };
+}
+
+function combOfTimeline(transfer: Transfer, within: Interval): Comb | null {
   const bytesAt = new Map<number, number>();
   let binNs = 0;
   for (const flow of transfer.flows) {

@@ -15,6 +15,11 @@ export interface Convergence {
   readonly rounds: Migration['rounds'];
   /** Wire bytes that fit into the accepted downtime at the mean bandwidth. */
   readonly allowedBytes: number | null;
+  /**
+   * What the downtime limit must be below, ns: QEMU went on although the remainder would have taken this long.
+   * The lower quartile over all rounds that were not the last, so that a few rate dips do not decide; null below 4 rounds.
+   */
+  readonly limitBelowNs: number | null;
   readonly fit: SaturatingResult | null;
 }
 
@@ -26,9 +31,33 @@ export function convergenceOf(context: RuleContext, migration: Migration): Conve
     input,
     sizes: input.rounds.map((round) => round.bytes),
     rounds: migration.rounds.slice(0, input.rounds.length),
+    limitBelowNs: limitBelow(input),
     allowedBytes: input.bandwidth === null ? null : input.bandwidth * input.downtimeLimitSeconds,
     fit: saturating.run(input),
   };
+}
+
+/** The longest run of later rounds that differ by at most `spread` from its first, [from, to) as indices; null below two. */
+export function flatRun({ sizes }: Convergence, spread: number): readonly [number, number] | null {
+  let best: [number, number] = [1, 1];
+  let from = 1;
+  for (let at = 1; at <= sizes.length; at++) {
+    if (at < sizes.length && Math.abs(sizes[at]! / sizes[from]! - 1) <= spread) continue;
+    if (at - from > best[1] - best[0]) best = [from, at];
+    from = at;
+  }
+  return best[1] - best[0] >= 2 ? best : null;
+}
+
+function limitBelow({ rounds }: ModelInput): number | null {
+  const took = rounds
+    .slice(1, -1)
+    .flatMap((round, at) => {
+      const before = rounds[at]!;
+      return before.seconds > 0 && before.bytes > 0 ? [(round.bytes / before.bytes) * before.seconds * 1e9] : [];
+    })
+    .sort((a, b) => a - b);
+  return took.length >= 4 ? took[took.length >> 2]! : null;
 }
 
 /** From the second round to the last: the stretch in which sending again bought nothing. */

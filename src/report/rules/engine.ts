@@ -19,12 +19,14 @@ export interface DiagnoseOptions {
 }
 
 export const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
-/** A cost from here on is major: this share of the migration's time … */
+/** A cost from here on is major: this share of the migration's time, and long enough to be felt … */
 export const MAJOR_TIME_SHARE = 0.2;
+export const MAJOR_TIME_NS = 500e6;
 /** … or this many times the accepted downtime. */
 export const MAJOR_DOWNTIME_FACTOR = 2;
-/** A cost below this share is not worth acting on. */
+/** A cost below this share, or this time, is not worth acting on. */
 export const MINOR_TIME_SHARE = 0.03;
+export const MINOR_TIME_NS = 100e6;
 /** Proof frames and intervals kept per finding. */
 const PROOFS = 20;
 
@@ -108,7 +110,7 @@ function findingOf(
   };
 }
 
-/** Major from MAJOR_TIME_SHARE of the transfer or MAJOR_DOWNTIME_FACTOR times the downtime limit; info when it costs nothing. */
+/** Major from MAJOR_TIME_SHARE of the transfer (and MAJOR_TIME_NS) or MAJOR_DOWNTIME_FACTOR times the downtime limit; info when it costs nothing. */
 export function severityOf(cost: Finding['cost'], transfer: Transfer | undefined, context: RuleContext): Severity {
   if (!cost) return 'info';
   if (cost.of === 'downtime') {
@@ -116,7 +118,8 @@ export function severityOf(cost: Finding['cost'], transfer: Transfer | undefined
     return cost.ns > context.downtimeLimitNs ? 'minor' : 'info';
   }
   const share = transfer && transfer.durationNs > 0 ? cost.ns / transfer.durationNs : 0;
-  return share >= MAJOR_TIME_SHARE ? 'major' : share >= MINOR_TIME_SHARE ? 'minor' : 'info';
+  if (share >= MAJOR_TIME_SHARE && cost.ns >= MAJOR_TIME_NS) return 'major';
+  return share >= MINOR_TIME_SHARE && cost.ns >= MINOR_TIME_NS ? 'minor' : 'info';
 }
 
 const finite = (metrics: Observation['metrics']): Finding['metrics'] =>

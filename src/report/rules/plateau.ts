@@ -9,36 +9,49 @@ export interface Pace {
   readonly median: number;
   /** 95th percentile: what the path gave at its best. */
   readonly peak: number;
-  /** Standard deviation over mean of the middle 80 %. */
+  /** Standard deviation over mean of the middle 80 % of the steps in which data flowed. */
   readonly variation: number;
 }
 
 /** Line rates in common use, bits per second. */
 const LINE_RATES = [10e6, 100e6, 1e9, 2.5e9, 5e9, 10e9, 20e9, 25e9, 40e9, 50e9, 100e9, 200e9, 400e9] as const;
-const MIN_STEP_NS = 20e6;
+/** Long enough that single 64 KiB super-packets do not make a steady rate look uneven. */
+const MIN_STEP_NS = 100e6;
 const MIN_STEPS = 8;
+/** Steps below this share of the fastest are pauses. */
+const BUSY_SHARE = 0.1;
 
-/** Null when the timeline is missing or too coarse for eight steps. */
+/** Rates are of all payload, as what shapes them counts repeated bytes too. Null when the timeline is missing or too coarse for eight steps. */
 export function paceOf(transfer: Transfer, within: Interval): Pace | null {
   const spanNs = within[1] - within[0];
   const wanted = Math.max(MIN_STEP_NS, 4 * (transfer.minRttNs ?? 0));
-  const stepNs = Math.min(Math.max(wanted, spanNs / 200), spanNs / MIN_STEPS);
+  // Whole bins only: a step that cuts bins would see a beat between the two.
+  const binNs = Math.max(1, ...transfer.bins(transfer.mainFlow).map((bin) => bin.durationNs));
+  const stepNs = Math.max(1, Math.floor(Math.min(Math.max(wanted, spanNs / 200), spanNs / MIN_STEPS) / binNs)) * binNs;
   const steps = transfer.byteSteps(stepNs, within);
   if (!steps || steps.length < MIN_STEPS) return null;
   const rates = steps.map((bytes) => (bytes / stepNs) * 1e9);
   const sorted = [...rates].sort((a, b) => a - b);
-  const edge = Math.floor(sorted.length / 10);
-  const middle = sorted.slice(edge, sorted.length - edge);
-  const centre = mean(middle);
+  const flowing = sorted.filter((rate) => rate > BUSY_SHARE * sorted.at(-1)!);
+  const edge = Math.floor(flowing.length / 10);
+  const middle = flowing.slice(edge, flowing.length - edge);
+  const centre = middle.length > 0 ? mean(middle) : 0;
   if (centre <= 0) return null;
   return {
     stepNs,
     rates,
-    median: median(sorted),
+    median: median(flowing),
     peak: sorted[Math.ceil(0.95 * sorted.length) - 1]!,
     variation: deviation(middle) / centre,
   };
 }
+
+/** A rate this even is set by hardware or a queue, never by a busy thread. */
+export const FLAT = {
+  value: 0.03,
+  unit: 'deviation / mean',
+  meaning: 'a rate this even is set by a line or a shaper',
+} as const;
 
 /** The line rate (bits/s) that a goodput fills: 94 % of it at MTU 1500, 99 % with jumbo frames; null when none fits. */
 export function lineRateOf(goodput: number): number | null {

@@ -110,6 +110,12 @@ export class Transfer {
     return this.flows.reduce((best, flow) => (flow.forward.uniqueBytes > best.forward.uniqueBytes ? flow : best));
   }
 
+  /** Flows that carry a fair part of the data: while one of them waits, the others go on. At least 1. */
+  get busyFlows(): number {
+    const most = this.mainFlow.forward.uniqueBytes;
+    return Math.max(1, this.flows.filter((flow) => flow.forward.uniqueBytes > most / 10).length);
+  }
+
   /** The stretch in which memory moves while the guest still runs; the whole transfer where that is not known. */
   get precopy(): Interval {
     const phase = this.migration?.phases.find((candidate) => candidate.kind === 'precopy');
@@ -187,7 +193,7 @@ export class Transfer {
       .sort((a, b) => a[0] - b[0]);
   }
 
-  /** Sum over flows of new bytes in equal steps of `stepNs` across `within`; null without a timeline fine enough. */
+  /** Sum over flows of payload bytes in equal steps of `stepNs` across `within`; null without a timeline fine enough. */
   byteSteps(stepNs: number, within: Interval): number[] | null {
     const count = Math.floor((within[1] - within[0]) / stepNs);
     if (count < 1) return null;
@@ -198,7 +204,7 @@ export class Transfer {
         if (bin.durationNs > stepNs) return null;
         const step = Math.floor((bin.startNs - within[0]) / stepNs);
         if (step < 0 || step >= steps.length) continue;
-        steps[step]! += bin.uniqueBytes;
+        steps[step]! += bin.payloadBytes;
         seen = true;
       }
     }
