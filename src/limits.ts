@@ -9,7 +9,7 @@ export const FRAME_BYTES = 1 << 20;
 /** Bytes of one pcapng block without frames. Beyond: its length is taken to be damaged and the reader resynchronises. */
 export const PCAPNG_BLOCK_BYTES = 16 << 20;
 /** Inputs that overlap in time and are merged at once. Beyond: refused. */
-export const MERGED_INPUTS = 128;
+export const MERGED_INPUTS = 32;
 /** Nested encapsulations peeled from one frame. Beyond: the frame is left as it is. */
 export const TUNNEL_DEPTH = 8;
 /** Bytes of headers in front of the innermost packet. Beyond: the frame is left as it is. */
@@ -74,6 +74,8 @@ export const SECTION_PAGES = 1 << 22;
 export const PAGE_REQUESTS = 65_536;
 /** Largest socket buffer believed in when looking back from the wire to the source (Linux, tcp_wmem). */
 export const SEND_BUFFER_BYTES = 4 << 20;
+/** Single page headers kept of a stream cut by the snap length. Beyond: not used for the estimate. */
+export const SIGHTINGS = 65_536;
 /** Rounds kept one by one. Beyond: the last one grows. */
 export const ROUNDS = 100_000;
 /** Sample locations kept per anomaly code and direction. Beyond: counted only. */

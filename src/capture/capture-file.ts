@@ -3,13 +3,14 @@ import type { AnomalyLog } from '../anomaly.js';
 import { cannotRead, emptyInput, notACapture } from '../errors.js';
 import type { ByteInput } from './byte-input.js';
 import { ByteWindow } from './byte-window.js';
-import { compressionOf, unpack } from './compressed.js';
+import { type Compression, compressionOf, unpack } from './compressed.js';
 import type { CaptureInterface, InputInfo, PacketBatch } from './packet-batch.js';
 import { createBatch } from './packet-batch.js';
 import { isPcapMagic, PcapReader } from './pcap.js';
 import { isPcapngMagic, PcapngReader } from './pcapng.js';
-import type { RecordReader } from './record-reader.js';
+import type { ReaderContext, RecordReader } from './record-reader.js';
 
+const COMPRESSION_MAGIC_BYTES = 4;
 /** Smallest beginning of a capture: a pcap file header; a pcapng section header is larger. */
 const SMALLEST_HEADER_BYTES = 24;
 
@@ -30,13 +31,14 @@ export class CaptureFile {
     this.#bytes = bytes;
     this.#window = window;
     this.#reader = reader;
-    this.batch = { ...createBatch(new Uint8Array(0)), bytes: window.bytes, view: window.view };
+    this.batch = createBatch(window.bytes);
   }
 
   /**
    * Recognises what `raw` holds and reads up to the first record.
    *
    * @param name   for messages and `info`
+   * @param raw    closed together with the file, and when this throws
    * @param input  index of the input, for anomalies and interfaces
    * @param epoch  shared by all inputs of one capture
    * @throws InputError when it is no capture
@@ -49,49 +51,32 @@ export class CaptureFile {
     log: AnomalyLog,
     options: CaptureFileOptions = {},
   ): Promise<CaptureFile> {
-    const outer = new ByteWindow(raw, options.chunkBytes);
-    await outer.fill(4);
-    if (outer.end === outer.start) throw emptyInput(name);
-    const compression = compressionOf(outer);
     let bytes = raw;
-    let window = outer;
-    let damaged = false;
-    if (compression !== null) {
-      bytes = unpack(compression, raw, outer.bytes.slice(outer.start, outer.end), () => {
-        damaged = true;
-        log.note('capture/compressed-damaged', { input, fileOffset: raw.doneBytes });
-      });
-      window = new ByteWindow(bytes, options.chunkBytes);
+    try {
+      let window = new ByteWindow(raw, options.chunkBytes);
+      await window.fill(COMPRESSION_MAGIC_BYTES);
+      const compression = compressionOf(window);
+      let damaged = false;
+      if (compression !== null) {
+        bytes = unpack(compression, raw, window.bytes.slice(window.start, window.end), () => {
+          damaged = true;
+          log.note('capture/compressed-damaged', { input, fileOffset: raw.doneBytes });
+        });
+        window = new ByteWindow(bytes, options.chunkBytes);
+      }
+      await window.fill(SMALLEST_HEADER_BYTES);
+      const headBytes = window.end - window.start;
+      if (headBytes === 0 && damaged) throw cannotRead(name, `nothing of its ${compression} data could be unpacked`);
+      if (headBytes === 0) throw emptyInput(name);
+      if (headBytes < SMALLEST_HEADER_BYTES)
+        throw cannotRead(name, `its ${headBytes} bytes are too short for a capture`);
+      const info = unreadInput(name, compression);
+      const reader = readerOf(window, { log, input, info, epoch });
+      return new CaptureFile(info, bytes, window, reader);
+    } catch (error) {
+      bytes.close();
+      throw error;
     }
-    await window.fill(SMALLEST_HEADER_BYTES);
-    if (window.end === window.start) {
-      throw damaged ? cannotRead(name, `nothing of its ${compression} data could be unpacked`) : emptyInput(name);
-    }
-    if (window.end - window.start < SMALLEST_HEADER_BYTES) {
-      throw cannotRead(name, `its ${window.end - window.start} bytes are too short for a capture`);
-    }
-    const info: InputInfo = {
-      name,
-      format: 'pcap',
-      compression,
-      linkTypes: [],
-      snapLength: null,
-      timestampResolutionNs: 1000,
-      frames: 0,
-      capturedBytes: 0,
-      wireBytes: 0,
-      cutFrames: 0,
-      droppedByCapture: null,
-    };
-    const context = { log, input, info, epoch };
-    if (isPcapMagic(window.view, window.start)) {
-      return new CaptureFile(info, bytes, window, new PcapReader(window, context));
-    }
-    if (!isPcapngMagic(window.view, window.start)) {
-      throw notACapture(name, window.view.getUint32(window.start, false));
-    }
-    info.format = 'pcapng';
-    return new CaptureFile(info, bytes, window, new PcapngReader(context));
   }
 
   get interfaces(): readonly CaptureInterface[] {
@@ -119,3 +104,28 @@ export class CaptureFile {
     this.#bytes.close();
   }
 }
+
+/** The reader for what the window begins with. */
+function readerOf(window: ByteWindow, context: ReaderContext): RecordReader {
+  const { view, start } = window;
+  const { info } = context;
+  if (isPcapMagic(view, start)) return new PcapReader(window, context);
+  if (!isPcapngMagic(view, start)) throw notACapture(info.name, view.getUint32(start));
+  info.format = 'pcapng';
+  return new PcapngReader(context);
+}
+
+/** What is known before the first record; µs is what both formats mean when they say nothing. */
+const unreadInput = (name: string, compression: Compression | null): InputInfo => ({
+  name,
+  format: 'pcap',
+  compression,
+  linkTypes: [],
+  snapLength: null,
+  timestampResolutionNs: 1000,
+  frames: 0,
+  capturedBytes: 0,
+  wireBytes: 0,
+  cutFrames: 0,
+  droppedByCapture: null,
+});

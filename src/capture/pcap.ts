@@ -228,7 +228,8 @@ export class PcapReader implements RecordReader {
     let second = this.#second;
     let position = at;
     for (let count = 0; count < CHAIN_RECORDS; count++) {
-      if (position === window.end) return count > 1 || (count === 1 && (oddFirst || this.#second !== null));
+      if (window.ended && position === window.end)
+        return count > 1 || (count === 1 && (oddFirst || this.#second !== null));
       if (position + this.#headerBytes > limit) return count > 1;
       const good =
         count === 0 && oddFirst

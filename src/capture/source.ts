@@ -78,14 +78,9 @@ async function openFile(
   log: AnomalyLog,
   options: CaptureFileOptions,
 ): Promise<CaptureFile> {
-  try {
-    const file = await CaptureFile.open(name, bytes, rank, info, log, options);
-    info.inputs[rank] = file.info;
-    return file;
-  } catch (error) {
-    bytes.close();
-    throw error;
-  }
+  const file = await CaptureFile.open(name, bytes, rank, info, log, options);
+  info.inputs[rank] = file.info;
+  return file;
 }
 
 /** What a first look at a file tells. */
@@ -166,8 +161,8 @@ class Source implements CaptureSource {
         this.#account(batch);
         yield batch;
       }
-      this.#conclude();
     } finally {
+      this.#conclude();
       this.close();
     }
   }

@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { Readable } from 'node:stream';
-import { gzipSync } from 'node:zlib';
+import * as zlib from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import { openFiles, openStream } from '../../src/capture/source.js';
@@ -21,6 +21,7 @@ import {
   temporaryFiles,
 } from '../support/captures.js';
 
+const { gzipSync } = zlib;
 const file = temporaryFiles();
 const frames = someFrames(300);
 const whole = pcap(frames);
@@ -47,6 +48,17 @@ describe('a compressed capture', () => {
     expect(read.frames).toEqual(asRead(frames));
     expect(read.inputs[0]!.compression).toBe('zstd');
     expect(read.anomalies).toEqual([]);
+  });
+
+  test.runIf(haveZstd && !('createZstdDecompress' in zlib))('zstd where nothing can unpack it', async () => {
+    const path = file('b.zst', zstd(whole));
+    const searched = process.env['PATH'];
+    process.env['PATH'] = '';
+    try {
+      await expect(readCapture(path)).rejects.toThrow(/nothing here to unpack it with/);
+    } finally {
+      process.env['PATH'] = searched;
+    }
   });
 
   test('pcapng inside', async () => {
