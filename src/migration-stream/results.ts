@@ -93,8 +93,8 @@ export interface Migration {
   startNs: number;
   endNs: number;
   ramBlocks: { name: string; lengthBytes: number }[];
-  /** `distinct` and `resent` are null where addresses are not visible. */
-  pages: PageCounts & { distinct: number | null; resent: number | null };
+  /** null: `zero` where zero pages hide in packet headers, `distinct` and `resent` where addresses are not visible. */
+  pages: Omit<PageCounts, 'zero'> & { zero: number | null; distinct: number | null; resent: number | null };
   bytes: {
     total: number;
     main: number;

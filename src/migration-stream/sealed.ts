@@ -6,6 +6,8 @@
 //   anything else  buffered bytes: 9 for each zero page, 8 for the word before a page, 8 for the EOS word that ends a
 //                  section. An EOS is flushed at once, so two buffered records in a row are a section boundary, and the
 //                  second begins with 10 bytes of footer and header.
+// A multifd channel sends packet headers of 1344 bytes, and runs of pages that lie side by side in up to 16 KiB a record:
+// there every whole 4096 bytes are a page, and zero pages hide in the headers.
 // Normal pages are exact. Zero pages are estimated: block names, a few bytes at each change of block, are not told from
 // them. Addresses are not visible, so rounds are known as far as zero pages and the end of the stream show them: the
 // first pass ends with the last zero page that a later page follows, the last round begins with the last section before the
@@ -19,6 +21,8 @@ const PAGE_BYTES = 4096;
 const PROTECTION_BYTES = [17, 24, 16, 9] as const;
 /** As many records of one page make a migration. */
 const PROOF_PAGES = 16;
+/** Header of a multifd packet for pages of 4096 bytes. */
+const MULTIFD_PACKET_HEADER_BYTES = 1344;
 const WORD_BYTES = 8;
 const ZERO_PAGE_BYTES = 9;
 const SECTION_BYTES = 10;
@@ -36,6 +40,8 @@ const CONFIDENCE = 0.5;
 interface SealedLane {
   /** The record before was buffered bytes (and not the first part of longer ones). */
   buffered: boolean;
+  /** A record was as long as a multifd packet header: the channel is one of multifd. */
+  multifd: boolean;
 }
 
 /** A moment of the stream: what had been sent, and when. */
@@ -49,6 +55,7 @@ export class SealedMigration extends MigrationState {
   readonly #startNs: number;
   #protection = Number.NaN;
   readonly #lanes = new Map<number, SealedLane>();
+  #multifd = false;
   #normal = 0;
   #zero = 0;
   /** Zero pages since the newest normal page: device state looks alike until a page follows. */
@@ -83,11 +90,16 @@ export class SealedMigration extends MigrationState {
     this.#latestNs = Math.max(this.#latestNs, tNs);
     this.#bytes += length;
     if (Number.isNaN(this.#protection)) {
-      this.#protection = PROTECTION_BYTES.find((extra) => length === PAGE_BYTES + extra) ?? Number.NaN;
+      this.#protection =
+        PROTECTION_BYTES.find(
+          (extra) => length === PAGE_BYTES + extra || length === MULTIFD_PACKET_HEADER_BYTES + extra,
+        ) ?? Number.NaN;
       if (Number.isNaN(this.#protection)) return;
     }
     const contents = length - this.#protection;
-    if (contents === PAGE_BYTES) this.#page(state, tNs);
+    if (contents % PAGE_BYTES === MULTIFD_PACKET_HEADER_BYTES) state.multifd = this.#multifd = true;
+    if (state.multifd) for (let left = contents; left >= PAGE_BYTES; left -= PAGE_BYTES) this.#page(state, tNs);
+    else if (contents === PAGE_BYTES) this.#page(state, tNs);
     else this.#buffer(state, tNs, contents);
   }
 
@@ -109,9 +121,9 @@ export class SealedMigration extends MigrationState {
     return {
       machineType: null,
       pageSize: this.proven ? PAGE_BYTES : null,
-      features: [...super.finish().features, 'pages-from-record-lengths'].sort(),
+      features: [...super.finish().features, 'pages-from-record-lengths', ...(this.#multifd ? ['multifd'] : [])].sort(),
       ramBlocks: [],
-      pages: { ...this.#pages(), distinct: null, resent: null },
+      pages: { ...this.#pages(), zero: this.#multifd ? null : this.#zero, distinct: null, resent: null },
       ramRecordBytes: this.#normal * (PAGE_BYTES + WORD_BYTES) + this.#zero * ZERO_PAGE_BYTES,
       deviceStateBytes: this.complete ? this.#tailBytes : 0,
       rounds: this.#rounds(),
@@ -126,7 +138,7 @@ export class SealedMigration extends MigrationState {
   #lane(lane: number): SealedLane {
     let state = this.#lanes.get(lane);
     if (!state) {
-      state = { buffered: false };
+      state = { buffered: false, multifd: false };
       this.#lanes.set(lane, state);
     }
     return state;

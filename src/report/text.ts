@@ -191,7 +191,7 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
     '  ',
   );
   const ram = migration.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
-  if (pages.normal + pages.zero + pages.xbzrle + pages.compressed > 0) {
+  if (pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed > 0) {
     const kinds = [
       `${count(pages.normal)} full`,
       `${count(pages.zero)} zero`,

@@ -165,7 +165,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   const spanNs = migration.endNs - migration.startNs;
   const traffic = trafficOf(carriersOf(report, migration), spanNs);
   const { downtime, pages } = migration;
-  const allPages = pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+  const allPages = pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed;
   const figures: Figure[] = [
     { label: 'Total time', value: duration(spanNs), note: `from ${duration(migration.startNs)} into the capture` },
     downtime

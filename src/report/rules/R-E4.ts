@@ -29,7 +29,7 @@ export default defineRule({
       const { migration } = transfer;
       if (!migration) return [];
       const { normal, zero, xbzrle, compressed, resent } = migration.pages;
-      if (resent === null || resent < limits.minResentShare * (normal + zero + xbzrle + compressed)) return [];
+      if (resent === null || resent < limits.minResentShare * (normal + (zero ?? 0) + xbzrle + compressed)) return [];
       const regions = resentRegions(report, transfer);
       const copies = regions.reduce((total, region) => total + region.copies, 0);
       const memoryBytes = migration.ramBlocks.reduce((total, block) => total + block.lengthBytes, 0);

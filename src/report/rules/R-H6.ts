@@ -30,7 +30,7 @@ export default defineRule({
       const ending = endingOf(transfer, migration);
       if (
         migration.ramBlocks.length === 0 ||
-        normal + zero + xbzrle + compressed > limits.maxPages ||
+        normal + (zero ?? 0) + xbzrle + compressed > limits.maxPages ||
         ending.by !== 'destination'
       )
         return [];
