@@ -9,7 +9,7 @@ import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.j
 import { CURSOR_BYTES, DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
 import { describedDevices } from './description.js';
 import { bodyReader } from './iterables.js';
-import { NOT_A_RECORD, RamReader, TOO_SHORT_TO_TELL } from './ram.js';
+import { EOS_BYTES, NOT_A_RECORD, RamReader, TOO_SHORT_TO_TELL } from './ram.js';
 import type {
   MigrationSink,
   NoteDamage,
@@ -48,6 +48,10 @@ const SECTION_ID_LIMIT = 65_536;
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
 /** Records that must follow each other before the search after a gap is believed. */
 const CONSISTENT_RECORDS = 4;
+/** Text shorter than this says nothing. */
+const DESCRIPTION_PIECE_BYTES = 32;
+/** Bytes the search asks for first. */
+const SEARCH_STEP_BYTES = 32;
 /** Machine types are short; QEMU would allocate whatever is announced. */
 const MACHINE_TYPE_BYTES = 255;
 
@@ -78,6 +82,12 @@ export const reconnection: StreamDecoder = {
   },
   open: mainChannel.open,
 };
+
+/**
+ * What the search found: a chain of RAM records, one that ends with the section, a section's footer with an element
+ * behind it, something that nothing contradicts as far as the bytes go, or nothing.
+ */
+type Find = 'ram' | 'ram-end' | 'footer' | 'more' | 'no';
 
 interface KnownSection {
   readonly name: string;
@@ -143,41 +153,73 @@ class MainChannelReader implements StreamReader {
     this.#headerRead = true;
     this.#packageEnd = Number.NaN;
     this.#ram.afterGap();
-    const reach = Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * (this.#ram.pageSize + 32) + HEADER_BYTES);
+    let seen = stream.offset;
+    let atHole = false;
     for (;;) {
-      const whole = yield* want(stream, reach);
-      if (!whole) {
-        if (!stream.ended) continue;
-        if (stream.available === 0) return false;
+      if (stream.available === 0) {
+        atHole = false;
+        if (!(yield* want(stream, 1)) && stream.ended) return false;
+        continue;
       }
-      const { buffer, end } = stream;
-      const last = whole ? end - reach : end;
-      for (let at = stream.position; at <= last; at++) {
-        const found = this.#provenAt(buffer, at, end);
-        if (found === 'no') continue;
-        stream.position = at;
-        this.#insideRam = found === 'ram';
-        if (found === 'footer') stream.skip(5);
-        return true;
+      if (stream.offset >= seen) {
+        seen = stream.offset + stream.available;
+        this.#sink.glimpse(stream.offset, stream.tNs, isDescriptionText(stream.buffer, stream.position, stream.end));
       }
-      stream.position = whole ? last + 1 : end;
+      const found = this.#scan(stream);
+      if (found === 'no') continue;
+      if (found === 'more' && !atHole) {
+        // More bytes step by step: waiting for many at once would date records on a slow stream too late.
+        const reach = Math.max(SEARCH_STEP_BYTES, 2 * stream.available);
+        if (reach <= this.#searchBytes && (yield* want(stream, reach))) continue;
+        atHole = true;
+      }
+      // Between two holes a few short records are too little to go on from.
+      if (found === 'more' || (found === 'ram' && atHole)) {
+        this.#ram.sight(stream);
+        continue;
+      }
+      this.#insideRam = found !== 'footer';
+      if (found === 'footer') stream.skip(5);
+      return true;
     }
   }
 
-  /** What, if anything, certainly begins at `buffer[at]`. */
-  #provenAt(buffer: Uint8Array, at: number, end: number): 'no' | 'ram' | 'footer' {
+  /** Bytes that are enough to prove or refute any place. */
+  get #searchBytes(): number {
+    return Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * (this.#ram.pageSize + 32) + HEADER_BYTES);
+  }
+
+  /** Moves to the next place at hand where something may begin; 'no' when there is none. */
+  #scan(stream: ByteCursor): Find {
+    const { buffer, end } = stream;
+    for (let at = stream.position; at < end; at++) {
+      const found = this.#provenAt(buffer, at, end);
+      if (found === 'no') continue;
+      stream.position = at;
+      return found;
+    }
+    stream.position = end;
+    return 'no';
+  }
+
+  #provenAt(buffer: Uint8Array, at: number, end: number): Find {
     if (buffer[at] === QEMU_VM_SECTION_FOOTER) {
-      return this.#isFooter(buffer, at, end, null) === 'yes' ? 'footer' : 'no';
+      const footer = this.#isFooter(buffer, at, end, null);
+      return footer === 'yes' ? 'footer' : footer;
     }
     // RAM words begin with a zero byte: no guest has 2^56 bytes.
     if (buffer[at] !== 0) return 'no';
-    let records = 0;
-    for (let next = at; records < CONSISTENT_RECORDS; records++) {
+    let next = at;
+    for (let records = 0; records < CONSISTENT_RECORDS; records++) {
       const length = this.#ram.measure(buffer, next, end);
-      if (length === NOT_A_RECORD || length === TOO_SHORT_TO_TELL) return 'no';
-      next += length;
+      if (length === TOO_SHORT_TO_TELL) return 'more';
+      if (length === NOT_A_RECORD) return 'no';
       // The end of a body is proof by itself: eight bytes of EOS, five of footer, then the next element.
-      if (length === 8) return this.#isFooter(buffer, next, end, null) === 'yes' ? 'ram' : 'no';
+      if (length === EOS_BYTES) {
+        const footer = this.#isFooter(buffer, next + EOS_BYTES, end, null);
+        return footer === 'yes' ? 'ram-end' : footer;
+      }
+      next += length;
     }
     return 'ram';
   }
@@ -580,6 +622,17 @@ class MainChannelReader implements StreamReader {
       }
     }
   }
+}
+
+/** Whether the bytes can be a piece of the description: printable, with the punctuation of its JSON. */
+function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean {
+  let colons = 0;
+  for (let i = start; i < end; i++) {
+    const byte = buffer[i]!;
+    if (byte < 0x20 || byte > 0x7e) return false;
+    if (byte === 0x3a && buffer[i - 1] === 0x22) colons++;
+  }
+  return end - start >= DESCRIPTION_PIECE_BYTES && colons > 0;
 }
 
 const uint32 = (buffer: Uint8Array, at: number): number =>

@@ -41,6 +41,7 @@ import type {
 } from './results.js';
 import { Rounds } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
+import { Sightings } from './sightings.js';
 
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
@@ -104,6 +105,12 @@ export class MigrationState implements MigrationSink {
   #latestNs = 0;
   #latestOffset = 0;
   readonly #sendBuffer = new SendBuffer();
+  /** What can be seen where records cannot be read one after the other. */
+  readonly sightings = new Sightings();
+  #memoryBytes: number | null = null;
+  /** The RAM section's start. */
+  #ramStart = { offset: 0, tNs: 0 };
+  #undecodedBytes = 0;
   // Switchover.
   #lastPageNs = Number.NaN;
   #lastPrecopyNs = Number.NaN;
@@ -374,9 +381,21 @@ export class MigrationState implements MigrationSink {
     }
   }
 
-  sighting(_offset: number, _tNs: number, _block: number, _address: number, _kind: PageKind): void {}
+  memory(totalBytes: number): void {
+    this.#memoryBytes = totalBytes;
+    this.#ramStart = { offset: this.#latestOffset, tNs: this.#latestNs };
+  }
 
-  blind(_offset: number, resumed: number, tNs: number): void {
+  sighting(offset: number, tNs: number, block: number, address: number, _kind: PageKind): void {
+    this.sightings.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
+  }
+
+  glimpse(offset: number, tNs: number, text: boolean): void {
+    this.sightings.glimpse(offset, tNs, text);
+  }
+
+  blind(offset: number, resumed: number, tNs: number): void {
+    this.#undecodedBytes += resumed - offset;
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
     this.#latestNs = Math.max(this.#latestNs, tNs);
     this.rounds.blind();
@@ -410,7 +429,7 @@ export class MigrationState implements MigrationSink {
   }
 
   finish(): MigrationFigures {
-    const rounds = this.rounds.finish();
+    const rounds = this.#inferredRounds() ?? this.rounds.finish();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
@@ -439,6 +458,24 @@ export class MigrationState implements MigrationSink {
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
     };
+  }
+
+  /** Rounds from sightings, where most of the main channel could not be read; null where it could. */
+  #inferredRounds(): Round[] | null {
+    const { pageSize } = this.history;
+    if (this.#generations || this.#undecodedBytes < this.#latestOffset / 2) return null;
+    const end = { offset: this.#latestOffset, tNs: this.#latestNs };
+    const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
+    const complete = this.complete || this.sightings.endsInText || this.shut === 0;
+    const rounds = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, complete });
+    if (rounds.length === 0) return null;
+    this.feature('rounds-inferred');
+    if (this.#phase?.kind === 'setup') {
+      this.#enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+      const last = rounds.at(-1)!;
+      if (complete && rounds.length > 1) this.#enter('stop-and-copy', last.startNs, end.offset - last.bytes);
+    }
+    return rounds;
   }
 
   #postcopy(): MigrationFigures['postcopy'] {

@@ -39,6 +39,8 @@ const DEFAULT_PAGE_SIZE = 4096;
 const ADDRESS_LIMIT = 2 ** 52;
 const FOUR_GIB = 0x1_0000_0000;
 
+/** Length of the record that ends a body; page records are longer. */
+export const EOS_BYTES = 8;
 /** What `measure` found at a position. */
 export const NOT_A_RECORD = 0;
 export const TOO_SHORT_TO_TELL = -1;
@@ -143,6 +145,26 @@ export class RamReader {
     this.#blockLength = this.#lengths[0]!;
   }
 
+  /** Reports the page record at which the stream stands, if it is one, and moves past its first byte. */
+  sight(stream: ByteCursor): void {
+    const { buffer, position } = stream;
+    const length = this.measure(buffer, position, stream.end);
+    if (length === NOT_A_RECORD || length === TOO_SHORT_TO_TELL || length === EOS_BYTES) {
+      stream.skip(1);
+      return;
+    }
+    const flags = uint32(buffer, position + 4) & RAM_FLAGS_MASK;
+    const address = buffer[position + 3]! * FOUR_GIB + uint32(buffer, position + 4) - flags;
+    const kind = flags & RAM_SAVE_FLAG_PAGE ? PAGE_NORMAL : flags & RAM_SAVE_FLAG_ZERO ? PAGE_ZERO : PAGE_XBZRLE;
+    let block = this.#block;
+    if (!(flags & RAM_SAVE_FLAG_CONTINUE)) {
+      const length = buffer[position + 8]!;
+      block = this.#sink.block(String.fromCharCode(...buffer.subarray(position + 9, position + 9 + length)));
+    }
+    this.#sink.sighting(stream.offset, stream.tNs, block, address, kind);
+    stream.skip(1);
+  }
+
   /**
    * Length of the record at `buffer[at]`, judged by itself; NOT_A_RECORD or TOO_SHORT_TO_TELL. For the search after a gap.
    * Only page records and EOS (8) count: the others are too rare to anchor on.
@@ -157,7 +179,7 @@ export class RamReader {
     const pageFlag = flags & ~RAM_SAVE_FLAG_CONTINUE;
     if (flags === RAM_SAVE_FLAG_EOS) {
       for (let i = 2; i < 7; i++) if (buffer[at + i] !== 0) return NOT_A_RECORD;
-      return 8;
+      return EOS_BYTES;
     }
     if (
       pageFlag !== RAM_SAVE_FLAG_PAGE &&
@@ -228,6 +250,7 @@ export class RamReader {
   /** be64 total | MEM_SIZE, then blocks until their lengths add up to the total. */
   *#blockList(stream: ByteCursor, total: number): Reading<boolean> {
     if (this.#listed) this.#note('stream/invariant', 'a second RAM block list');
+    this.#sink.memory(total);
     const blocks: RamBlock[] = [];
     for (let sum = 0; sum < total; ) {
       if (!(yield* want(stream, 1))) return false;

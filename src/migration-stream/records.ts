@@ -123,11 +123,15 @@ export interface MigrationSink {
   sealed(offset: number, tNs: number, length: number): void;
   /** Something the stream shows about how the migration was set up; see Migration.stream.features. */
   feature(name: string): void;
+  /** Guest memory in bytes, all RAM blocks together; before `blocks`, which a cut frame may hide. */
+  memory(totalBytes: number): void;
   /**
-   * A page header seen by itself in a stream cut by the snap length, where records cannot be chained.
-   * `address` is certain; what lies between two sightings is not in the capture.
+   * A page header seen by itself where records cannot be chained, because the snap length or a gap hides what lies
+   * between. The offset is exact; that it is a header is likely, not certain.
    */
   sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void;
+  /** Some bytes between two holes while the place is lost; `text` when they look like a piece of the description. */
+  glimpse(offset: number, tNs: number, text: boolean): void;
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */
   blind(offset: number, resumed: number, tNs: number): void;
   /** The stream is over; `offset` is its length, `tNs` when its last byte was seen. */

@@ -74,6 +74,7 @@ class ReturnPathReader implements StreamReader {
     for (;;) {
       if (!(yield* want(stream, 4))) {
         if (stream.ended) return false;
+        stream.skip(stream.available);
         continue;
       }
       if (messageLength(stream.buffer, stream.position) !== null) return true;

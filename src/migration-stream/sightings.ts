@@ -1,0 +1,181 @@
+// Sightings: rounds from the few page headers that can be seen in a capture cut to the packet headers.
+//
+// With a snap length of 64 to 128 bytes each frame shows some tens of stream bytes. A page record is 8 bytes of header
+// and 4 KiB of contents, so a header is seen now and then, by chance, with its exact stream offset and page address. Two
+// sightings bound what lies between them: n pages take at least 9n bytes (all zero) and at most n × (page + 8). Where
+// more bytes passed than the pages between two addresses can fill, or where the address went back, the scan came around
+// the end of memory in between: a round ended shortly before (see rounds.ts). The same bounds narrow down where. The
+// result is an estimate and says so; addresses that fit neither bound are contents that look like a header.
+import { SIGHTINGS } from '../limits.js';
+import type { Round } from './results.js';
+
+/** Header of a page record, and a whole zero page record. */
+const HEADER_BYTES = 8;
+const ZERO_RECORD_BYTES = 9;
+/** Section framing between pages, as a share of page bytes, and at least. */
+const FRAMING_SHARE = 0.01;
+const FRAMING_BYTES = 4096;
+/** Device state between RAM and the description when neither can be seen: a small machine's. */
+const DEVICE_STATE_BYTES = 16 << 10;
+
+interface Sighting {
+  readonly offset: number;
+  readonly tNs: number;
+  readonly page: number;
+}
+
+/** What is known of the stream as a whole. */
+export interface SightedStream {
+  readonly pageSize: number;
+  /** Pages of the guest, null where not known. */
+  readonly totalPages: number | null;
+  /** Where the first page record and the end of RAM lie. */
+  readonly start: { readonly offset: number; readonly tNs: number };
+  readonly end: { readonly offset: number; readonly tNs: number };
+  /** The migration went through to its end, so there was a final round. */
+  readonly complete: boolean;
+}
+
+export class Sightings {
+  readonly #byBlock = new Map<number, Sighting[]>();
+  #count = 0;
+  /** Where the pieces of the description that were seen last without anything else in between began; NaN if none. */
+  #textOffset = Number.NaN;
+  #textNs = Number.NaN;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The last that was seen of the stream is the description. */
+  get endsInText(): boolean {
+    return !Number.isNaN(this.#textOffset);
+  }
+
+  add(offset: number, tNs: number, block: number, page: number): void {
+    if (this.#count === SIGHTINGS) return;
+    this.#count++;
+    const sightings = this.#byBlock.get(block);
+    if (sightings) sightings.push({ offset, tNs, page });
+    else this.#byBlock.set(block, [{ offset, tNs, page }]);
+  }
+
+  glimpse(offset: number, tNs: number, text: boolean): void {
+    if (!text) {
+      this.#textOffset = Number.NaN;
+    } else if (Number.isNaN(this.#textOffset)) {
+      this.#textOffset = offset;
+      this.#textNs = tNs;
+    }
+  }
+
+  /** Estimates the rounds; empty when there is nothing to go by. */
+  rounds(stream: SightedStream): Round[] {
+    const end = this.endsInText
+      ? { offset: Math.max(stream.start.offset, this.#textOffset - DEVICE_STATE_BYTES), tNs: this.#textNs }
+      : stream.end;
+    const all = [...this.#byBlock.values()].reduce<Sighting[]>(
+      (most, one) => (one.length > most.length ? one : most),
+      [],
+    );
+    const chain = plausible(all, stream);
+    if (chain.length < 2) return [];
+    const points = [{ ...stream.start, page: 0 }, ...chain];
+    const total = stream.totalPages ?? chain.reduce((most, { page }) => Math.max(most, page + 1), 0);
+    const most = stream.pageSize + HEADER_BYTES;
+    const starts: { offset: number; widthBytes: number }[] = [];
+    for (let i = 1; i < points.length; i++) {
+      const from = points[i - 1]!;
+      const to = points[i]!;
+      if (!cameAround(from, to, stream.pageSize)) continue;
+      const low = Math.max(from.offset + ZERO_RECORD_BYTES * (total - from.page), to.offset - most * (to.page + 1));
+      const high = Math.min(from.offset + most * (total - from.page), to.offset);
+      starts.push({ offset: (low + Math.max(low, high)) / 2, widthBytes: Math.max(0, high - low) });
+    }
+    // Bytes that the pages up to the end of memory cannot fill, or the final round that every whole migration has.
+    const last = points.at(-1)!;
+    const reach = last.offset + most * (total - last.page);
+    if (reach < end.offset || (stream.complete && starts.length === 0)) {
+      const low = Math.min(end.offset, last.offset + ZERO_RECORD_BYTES * (total - last.page));
+      const high = Math.min(end.offset, reach);
+      starts.push({ offset: (low + high) / 2, widthBytes: high - low });
+    }
+    const timeline = [...points, end];
+    return toRounds(starts, stream, end, timeline);
+  }
+}
+
+/** Drops sightings that fit neither as a step forward nor as the beginning of another way around memory. */
+function plausible(sightings: readonly Sighting[], stream: SightedStream): Sighting[] {
+  const chain: Sighting[] = [];
+  for (const [i, sighting] of sightings.entries()) {
+    if (stream.totalPages !== null && sighting.page >= stream.totalPages) continue;
+    const last = chain.at(-1) ?? { ...stream.start, page: 0 };
+    if (isStep(last, sighting, stream.pageSize)) {
+      chain.push(sighting);
+      continue;
+    }
+    // A step back is believed when what comes next goes on from there, or when nothing comes.
+    const next = sightings[i + 1];
+    if (cameAround(last, sighting, stream.pageSize) && (!next || isStep(sighting, next, stream.pageSize))) {
+      chain.push(sighting);
+    }
+  }
+  return chain;
+}
+
+/** Whether the scan can have gone straight from one to the other. */
+function isStep(from: Sighting, to: Sighting, pageSize: number): boolean {
+  return to.page >= from.page && !cameAround(from, to, pageSize);
+}
+
+function cameAround(from: Sighting, to: Sighting, pageSize: number): boolean {
+  if (to.page < from.page) return true;
+  const fits = (to.page - from.page + 1) * (pageSize + HEADER_BYTES);
+  return to.offset - from.offset > fits * (1 + FRAMING_SHARE) + FRAMING_BYTES;
+}
+
+function toRounds(
+  starts: readonly { offset: number; widthBytes: number }[],
+  stream: SightedStream,
+  end: { offset: number; tNs: number },
+  timeline: readonly { offset: number; tNs: number }[],
+): Round[] {
+  const length = end.offset - stream.start.offset;
+  const bounds = [{ offset: stream.start.offset, widthBytes: 0 }, ...starts, { offset: end.offset, widthBytes: 0 }];
+  const rounds: Round[] = [];
+  for (let i = 0; i + 1 < bounds.length; i++) {
+    const { offset, widthBytes } = bounds[i]!;
+    const bytes = Math.max(0, bounds[i + 1]!.offset - offset);
+    const startNs = timeAt(offset, timeline);
+    const endNs = timeAt(offset + bytes, timeline);
+    const seconds = (endNs - startNs) / 1e9;
+    rounds.push({
+      index: i + 1,
+      startNs,
+      endNs,
+      // Contents are not in the capture; the bytes tell how many pages there are at least.
+      pages: { normal: Math.floor(bytes / (stream.pageSize + HEADER_BYTES)), zero: 0, xbzrle: 0, compressed: 0 },
+      bytes,
+      goodput: seconds > 0 ? bytes / seconds : 0,
+      dirtyPagesPerSecond: null,
+      boundary: i === 0 ? 'first-pass' : 'inferred-headers',
+      confidence: i === 0 ? 0.9 : Math.max(0.2, 0.7 * (1 - widthBytes / Math.max(1, length))),
+    });
+  }
+  return rounds;
+}
+
+/** When the byte at `offset` passed, between the points of known time. */
+function timeAt(offset: number, timeline: readonly { offset: number; tNs: number }[]): number {
+  let before = timeline[0]!;
+  for (const point of timeline) {
+    if (point.offset >= offset) {
+      const span = point.offset - before.offset;
+      const share = span > 0 ? (offset - before.offset) / span : 1;
+      return before.tNs + share * (point.tNs - before.tNs);
+    }
+    before = point;
+  }
+  return before.tNs;
+}
