@@ -5,6 +5,7 @@ import { decodeFrames } from '../../src/decode/frame.js';
 import { createRows } from '../../src/decode/rows.js';
 import type { ClaimStream } from '../../src/decode/stream.js';
 import { UdpFlows } from '../../src/decode/udp/flows.js';
+import type { RdmaConsumer } from '../../src/decode/udp/rdma.js';
 import type { UdpResults } from '../../src/decode/udp/results.js';
 import { batchOf, type CapturedFrame } from './frames.js';
 
@@ -15,7 +16,11 @@ export interface UdpAnalysis extends UdpResults {
 }
 
 /** All of it at the end; streams are claimed by anybody who asks, in Latin-1. */
-export function analysedUdp(batches: Iterable<PacketBatch>, claim?: ClaimStream): UdpAnalysis {
+export function analysedUdp(
+  batches: Iterable<PacketBatch>,
+  claim?: ClaimStream,
+  rdma: RdmaConsumer | null = null,
+): UdpAnalysis {
   const log = new AnomalyLog();
   const streams = new Map<number, string[]>();
   const collect: ClaimStream = (direction, _buffer, _start, _end, fromStart) => {
@@ -43,7 +48,7 @@ export function analysedUdp(batches: Iterable<PacketBatch>, claim?: ClaimStream)
       },
     };
   };
-  const flows = new UdpFlows(log, claim ?? collect);
+  const flows = new UdpFlows(log, claim ?? collect, rdma);
   const rows = createRows();
   for (const batch of batches) {
     decodeFrames(batch, rows, log);

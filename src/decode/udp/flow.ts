@@ -5,7 +5,7 @@
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { Timeline } from '../../columns.js';
 import type { SegmentRows } from '../rows.js';
-import type { UdpDirection } from './results.js';
+import type { UdpDirection, UdpEndpoint } from './results.js';
 
 /** Facts of a finished flow by name, unit last; null where not known. */
 export type Facts = Record<string, number | string | boolean | null>;
@@ -35,7 +35,7 @@ const SERIES_LOST = 2;
 const SERIES_RETRANSMITTED = 3;
 const SERIES_RTT_MIN = 4;
 
-/** One flow while the capture is read. */
+/** One flow while the capture is read; the client sent its first datagram. */
 export class Flow {
   readonly directions: readonly [UdpDirection, UdpDirection] = [emptyDirection(), emptyDirection()];
   endNs: number;
@@ -58,6 +58,8 @@ export class Flow {
 
   constructor(
     readonly id: number,
+    readonly client: UdpEndpoint,
+    readonly server: UdpEndpoint,
     readonly firstFrame: number,
     readonly startNs: number,
     timelineAskBytes: number,

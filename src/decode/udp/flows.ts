@@ -13,7 +13,9 @@ import { esp } from './esp.js';
 import { Flow, type Transport } from './flow.js';
 import { FlowTable } from './flow-table.js';
 import { openvpn } from './openvpn.js';
-import type { UdpFlow, UdpResults } from './results.js';
+import type { RdmaConsumer } from './rdma.js';
+import type { UdpEndpoint, UdpFlow, UdpResults } from './results.js';
+import { ROCE_PORT, roce } from './roce.js';
 import { StreamSource } from './streams.js';
 import { TunnelTotals } from './tunnel-totals.js';
 import { udt } from './udt.js';
@@ -21,6 +23,7 @@ import { wireguard } from './wireguard.js';
 
 export class UdpFlows {
   readonly #log: AnomalyLog;
+  readonly #streams: StreamSource;
   readonly #transports: readonly Transport[];
   readonly #table = new FlowTable();
   /** By entry of the table. */
@@ -34,11 +37,12 @@ export class UdpFlows {
 
   /**
    * @param claim  asked for a consumer of every byte stream that a reliable transport carries
+   * @param rdma   receives what RDMA migrations write beside their byte stream
    */
-  constructor(log: AnomalyLog, claim: ClaimStream) {
+  constructor(log: AnomalyLog, claim: ClaimStream, rdma: RdmaConsumer | null = null) {
     this.#log = log;
-    const streams = new StreamSource(claim);
-    this.#transports = [udt(streams), wireguard, dtls, esp, openvpn];
+    this.#streams = new StreamSource(claim, rdma);
+    this.#transports = [udt(this.#streams), roce(this.#streams), wireguard, dtls, esp, openvpn];
   }
 
   /** Takes the rows that decodeFrames() wrote for `batch`. */
@@ -50,7 +54,7 @@ export class UdpFlows {
     for (let row = 0; row < count; row++) {
       switch (kind[row]) {
         case KIND_UDP:
-          this.#take(batch, rows, row, ports[row]!, PROTOCOL_UDP);
+          this.#take(batch, rows, row, portsOf(ports[row]!), PROTOCOL_UDP);
           break;
         case KIND_ROCE_V1:
           this.#take(batch, rows, row, 0, protocol[row]!);
@@ -60,6 +64,11 @@ export class UdpFlows {
           break;
       }
     }
+  }
+
+  /** Who carries the byte stream with this direction id (UDP_STREAM_BASE and above). */
+  identity(direction: number): { client: UdpEndpoint; server: UdpEndpoint; startNs: number } | undefined {
+    return this.#streams.flow(direction);
   }
 
   /** Ends all flows; they come in the order of their first frame. */
@@ -76,8 +85,12 @@ export class UdpFlows {
     const frame = batch.firstFrame + row;
     const tNs = batch.tNs[row]!;
     if (entry === known) {
-      this.#flows.push(new Flow(this.#nextId++, frame, tNs, UDP_TIMELINE_BYTES));
-      this.#clientIsHigher.push(table.fromHigher);
+      const higher = table.fromHigher;
+      const client = table.endpoint(entry, higher);
+      this.#flows.push(
+        new Flow(this.#nextId++, client, table.endpoint(entry, !higher), frame, tNs, UDP_TIMELINE_BYTES),
+      );
+      this.#clientIsHigher.push(higher);
     }
     const flow = this.#flows[entry]!;
     const side = table.fromHigher === this.#clientIsHigher[entry] ? 0 : 1;
@@ -130,13 +143,12 @@ export class UdpFlows {
 
   #result(flow: Flow, entry: number): UdpFlow {
     const facts = flow.transport?.finish() ?? {};
-    const higher = this.#clientIsHigher[entry]!;
     return {
       id: flow.id,
       transport: flow.transport?.name ?? 'udp',
       encapsulation: this.#tunnelPaths[this.#table.tunnel(entry)]!.labels,
-      client: this.#table.endpoint(entry, higher),
-      server: this.#table.endpoint(entry, !higher),
+      client: flow.client,
+      server: flow.server,
       firstFrame: flow.firstFrame,
       startNs: flow.startNs,
       endNs: flow.endNs,
@@ -175,3 +187,6 @@ export class UdpFlows {
     return { rows: rows.length, columns };
   }
 }
+
+/** RoCEv2 spreads one conversation over source ports, so they take no part in what a flow is. */
+const portsOf = (ports: number): number => ((ports & 0xffff) === ROCE_PORT ? ROCE_PORT * 0x1_0000 + ROCE_PORT : ports);

@@ -9,8 +9,10 @@
 // Source: draft-gg-udt-03 §2, §6; draft-sharabayko-srt-01 §3.
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import type { SegmentRows } from '../rows.js';
+import type { HoleCause } from '../stream.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
-import { PacketStream } from './packet-stream.js';
+import { type OrderedPackets, PacketOrder } from './packet-order.js';
+import type { StreamFeed } from './stream-feed.js';
 import type { StreamSource } from './streams.js';
 
 const HEADER_BYTES = 16;
@@ -235,6 +237,33 @@ class UdtConnection {
   }
 }
 
+/**
+ * Ordered packets as a byte stream. How long a missing packet was is not on the wire: as long as the longest so far, as
+ * packets in the middle of bulk data are.
+ */
+class Payloads implements OrderedPackets {
+  /** Longest payload so far, of packets that wait too. */
+  fullBytes = 0;
+  readonly #feed: StreamFeed;
+
+  constructor(feed: StreamFeed) {
+    this.#feed = feed;
+  }
+
+  get done(): boolean {
+    return this.#feed.done;
+  }
+
+  packet(buffer: Uint8Array, start: number, end: number, length: number, tNs: number, frame: number): void {
+    this.#feed.bytes(buffer, start, end, tNs, frame);
+    this.#feed.hole(length - (end - start), 'cut', tNs, frame);
+  }
+
+  missing(count: number, cause: HoleCause, tNs: number, frame: number): void {
+    this.#feed.hole(count * this.fullBytes, cause, tNs, frame);
+  }
+}
+
 /** Data that one side sends, with what the other side says about it. */
 class UdtDirection {
   readonly #flow: Flow;
@@ -242,7 +271,9 @@ class UdtDirection {
   readonly #streams: StreamSource;
   /** Id of the pair of streams, null when no more are followed. */
   readonly #pair: number | null;
-  #stream: PacketStream | null = null;
+  #stream: StreamFeed | null = null;
+  #payloads: Payloads | null = null;
+  #order: PacketOrder | null = null;
   /** Initial sequence number of a handshake, −1 while unknown. */
   #initial = -1;
   /** Highest packet number seen, unwrapped; −1 before the first. Its time stamp, µs. */
@@ -304,7 +335,8 @@ class UdtDirection {
     }
     const flow = this.#flow;
     const end = at + rows.payloadCap[row]!;
-    this.#stream?.packet(number, bytes, at + HEADER_BYTES, end, length, flow.tNs, flow.frame);
+    if (this.#payloads && length > this.#payloads.fullBytes) this.#payloads.fullBytes = length;
+    this.#order?.packet(number, bytes, at + HEADER_BYTES, end, length, flow.tNs, flow.frame);
   }
 
   /** Reads an acknowledgement by the receiver. */
@@ -345,7 +377,7 @@ class UdtDirection {
       }
     }
     this.#acknowledgedTo = to;
-    this.#stream?.acknowledged(to, flow.tNs, flow.frame);
+    this.#order?.acknowledged(to, flow.tNs, flow.frame);
   }
 
   /** Reads the loss report in `[at, end)`: words, the top bit opens a range that the next word closes. */
@@ -380,7 +412,10 @@ class UdtDirection {
   }
 
   end(cause: 'fin' | 'capture-end', tNs: number, frame: number): void {
+    this.#order?.end(tNs, frame);
     this.#stream?.end(cause, tNs, frame);
+    this.#order = null;
+    this.#payloads = null;
     this.#stream = null;
   }
 
@@ -412,7 +447,9 @@ class UdtDirection {
     const base = 2 ** 31 + (fromStart ? this.#initial : sequence);
     this.#highest = base - 1;
     this.#fate = new Uint8Array(WINDOW_PACKETS);
-    this.#stream = new PacketStream(this.#streams.feed(pair, this.#side, fromStart), base, this.#streams.budget);
+    this.#stream = this.#streams.feed(pair, this.#side, fromStart);
+    this.#payloads = new Payloads(this.#stream);
+    this.#order = new PacketOrder(this.#payloads, base, this.#streams.budget);
   }
 
   #unwrap(sequence: number): number {

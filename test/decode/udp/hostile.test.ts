@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { batchOf, ethernet, frame, ipv4, raw, udp } from '../../support/frames.js';
 import { mutated, type Random, random } from '../../support/random.js';
 import { analysedUdp } from '../../support/udp-analysis.js';
+import * as rdma from '../../support/udp-transports/roce.js';
 import * as udt from '../../support/udp-transports/udt.js';
 import { dtlsRecord, esp, ike, openvpn, wireguard } from '../../support/udp-transports/vpn.js';
 
@@ -43,14 +44,34 @@ const makers: Record<string, (source: Random, side: number) => Uint8Array> = {
       () => openvpn.dataV1(source.below(99), 40),
       () => openvpn.dataV2(source.below(99), 40),
     ])(),
+  roce: (source, side) => {
+    const [qp, n] = [5 + side, source.below(200)];
+    const sends = [rdma.SEND_FIRST, rdma.SEND_MIDDLE, rdma.SEND_LAST, rdma.SEND_ONLY];
+    return source.pick([
+      () => rdma.cmRequest({ id: 1, queuePair: 6 - side, sequence: n }),
+      () => rdma.cmReply({ id: 2, peerId: 1, queuePair: 6 - side, sequence: n }),
+      () => rdma.packet(source.pick(sends), qp, n, [], rdma.qemuFile('QEVM')),
+      () => rdma.packet(rdma.SEND_ONLY, qp, n, [], rdma.ramBlocksResult([{ host: 4096, ram: 0, length: 65536 }])),
+      () => rdma.packet(rdma.SEND_ONLY, qp, n, [], rdma.compress(0, 0, 4096)),
+      () => rdma.packet(rdma.WRITE_ONLY, qp, n, rdma.reth(4096, 4096), 'page', { askAck: true }),
+      () => rdma.packet(rdma.READ_REQUEST, qp, n, rdma.reth(4096, source.below(2 ** 31))),
+      () => rdma.ack(qp, n),
+      () => rdma.nak(qp, n),
+      () => rdma.cnp(qp),
+    ])();
+  },
 };
 
-function conversation(source: Random, make: (source: Random, side: number) => Uint8Array) {
+/** Server ports of transports that are told by theirs. */
+const ports: Record<string, number> = { esp: 4500, roce: 4791 };
+
+function conversation(name: string, source: Random, make: (source: Random, side: number) => Uint8Array) {
   return batchOf(
     Array.from({ length: FRAMES }, (_, i) => {
       const side = source.below(2);
       const [a, b] = [`10.0.0.${1 + side}`, `10.0.0.${2 - side}`];
-      const [srcPort, dstPort] = side === 0 ? [40000, 9000] : [9000, 40000];
+      const port = ports[name] ?? 9000;
+      const [srcPort, dstPort] = side === 0 || name === 'roce' ? [40000, port] : [port, 40000];
       let datagram = make(source, side);
       if (i > 4 && source.below(3) === 0) datagram = mutated(datagram, source);
       const bytes = frame(
@@ -65,12 +86,12 @@ function conversation(source: Random, make: (source: Random, side: number) => Ui
   );
 }
 
-describe.each(Object.entries(makers))('%s', (_name, make) => {
+describe.each(Object.entries(makers))('%s', (name, make) => {
   test(`survives ${ROUNDS} × ${FRAMES} frames, seed ${SEED}`, () => {
     const once = () => {
       const source = random(SEED);
       return Array.from({ length: ROUNDS }, () => {
-        const { flows, timeline, streams } = analysedUdp([conversation(source, make)]);
+        const { flows, timeline, streams } = analysedUdp([conversation(name, source, make)]);
         return { flows, rows: timeline.rows, streams: [...streams] };
       });
     };

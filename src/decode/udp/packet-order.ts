@@ -1,14 +1,23 @@
-// PacketStream: packets with consecutive numbers → ordered bytes and holes.
+// PacketOrder: packets with consecutive numbers, in any order → each once, in order, and gaps where some are missing.
 //
-// In-order packets are passed on as views; what came early is copied and waits, in bounded memory. A missing packet's
-// length is not on the wire: a hole counts as many bytes as the packets around it carry.
+// In-order packets are passed on as views; what came early is copied and waits, in bounded memory. A gap is passed on
+// once the peer acknowledged past it, when too much waits behind it, or at the end.
 import { REASSEMBLY_DIRECTION_BYTES, REASSEMBLY_TOTAL_BYTES } from '../../limits.js';
-import type { HoleCause, StreamEnd } from '../stream.js';
-import type { StreamFeed } from './stream-feed.js';
+import type { HoleCause } from '../stream.js';
 
-/** Bytes that wait in all packet streams together. */
+/** Bytes that wait in all packet orders together. */
 export interface WaitingBudget {
   bytes: number;
+}
+
+/** Receives the ordered packets. */
+export interface OrderedPackets {
+  /** Nothing more is wanted. */
+  readonly done: boolean;
+  /** The next packet: `length` bytes on the wire, of which `buffer[start, end)` are in the capture. */
+  packet(buffer: Uint8Array, start: number, end: number, length: number, tNs: number, frame: number): void;
+  /** The next `count` packets will never come. */
+  missing(count: number, cause: HoleCause, tNs: number, frame: number): void;
 }
 
 interface EarlyPacket {
@@ -24,8 +33,8 @@ const PACKET_OVERHEAD_BYTES = 64;
 /** How far ahead of the next packet another may be. Beyond: what is missing is given up. */
 const WINDOW_PACKETS = 65_536;
 
-export class PacketStream {
-  readonly #feed: StreamFeed;
+export class PacketOrder {
+  readonly #sink: OrderedPackets;
   readonly #budget: WaitingBudget;
   /** Number of the next packet to deliver. */
   #next: number;
@@ -34,13 +43,11 @@ export class PacketStream {
   #firstEarly = 0;
   #lastEarly = 0;
   #earlyBytes = 0;
-  /** Largest payload so far: what a packet in the middle of bulk data carries. */
-  #fullBytes = 0;
   #highestAcknowledged: number;
 
-  /** @param first  number of the first packet of the stream, or the first one seen */
-  constructor(feed: StreamFeed, first: number, budget: WaitingBudget) {
-    this.#feed = feed;
+  /** @param first  number of the first packet there is, or the first one seen */
+  constructor(sink: OrderedPackets, first: number, budget: WaitingBudget) {
+    this.#sink = sink;
     this.#next = first;
     this.#highestAcknowledged = first;
     this.#budget = budget;
@@ -56,12 +63,11 @@ export class PacketStream {
     tNs: number,
     frame: number,
   ): void {
-    if (this.#feed.done || number < this.#next) return;
-    if (length > this.#fullBytes) this.#fullBytes = length;
+    if (this.#sink.done || number < this.#next) return;
     while (number - this.#next > WINDOW_PACKETS) this.#giveUp(number, 'given-up', tNs, frame);
     if (number === this.#next) {
       this.#next++;
-      this.#deliver(buffer, start, end, length, tNs, frame);
+      this.#sink.packet(buffer, start, end, length, tNs, frame);
       this.#drain();
       return;
     }
@@ -81,18 +87,18 @@ export class PacketStream {
 
   /** The peer has all packets before `number`: those missing here are missing from the capture only. */
   acknowledged(number: number, tNs: number, frame: number): void {
-    if (this.#feed.done) return;
+    if (this.#sink.done) return;
     if (number > this.#highestAcknowledged) this.#highestAcknowledged = number;
     // Only holes with packets behind them: otherwise the acknowledged packet may be captured a moment later.
     while (this.#early.size > 0 && this.#firstEarly <= number) this.#giveUp(this.#firstEarly, 'unseen', tNs, frame);
   }
 
-  end(cause: StreamEnd, tNs: number, frame: number): void {
-    if (this.#feed.done) return;
+  /** Nothing more comes: passes on all that waits. */
+  end(tNs: number, frame: number): void {
+    if (this.#sink.done) return;
     while (this.#early.size > 0) this.#giveUp(this.#firstEarly, this.#cause(), tNs, frame);
     const missing = this.#highestAcknowledged - this.#next;
-    if (missing > 0 && missing <= WINDOW_PACKETS) this.#feed.hole(missing * this.#fullBytes, 'unseen', tNs, frame);
-    this.#feed.end(cause, tNs, frame);
+    if (missing > 0 && missing <= WINDOW_PACKETS) this.#sink.missing(missing, 'unseen', tNs, frame);
   }
 
   #cause(): HoleCause {
@@ -102,7 +108,7 @@ export class PacketStream {
   /** Gives up the first hole: up to the first packet that waits, or to `number` when that comes before it. */
   #giveUp(number: number, cause: HoleCause, tNs: number, frame: number): void {
     const to = this.#early.size > 0 ? Math.min(this.#firstEarly, number) : number;
-    this.#feed.hole((to - this.#next) * this.#fullBytes, cause, tNs, frame);
+    if (to > this.#next) this.#sink.missing(to - this.#next, cause, tNs, frame);
     this.#next = to;
     this.#drain();
   }
@@ -115,9 +121,9 @@ export class PacketStream {
       this.#early.delete(this.#next);
       this.#account(-packet.bytes.length - PACKET_OVERHEAD_BYTES);
       this.#next++;
-      this.#deliver(packet.bytes, 0, packet.bytes.length, packet.length, packet.tNs, packet.frame);
+      this.#sink.packet(packet.bytes, 0, packet.bytes.length, packet.length, packet.tNs, packet.frame);
     }
-    if (this.#feed.done) {
+    if (this.#sink.done) {
       this.#account(-this.#earlyBytes);
       this.#early.clear();
     }
@@ -125,11 +131,6 @@ export class PacketStream {
     // Every number is passed once: what is missing here is never looked at again.
     if (this.#firstEarly < this.#next) this.#firstEarly = this.#next;
     while (!this.#early.has(this.#firstEarly) && this.#firstEarly < this.#lastEarly) this.#firstEarly++;
-  }
-
-  #deliver(buffer: Uint8Array, start: number, end: number, length: number, tNs: number, frame: number): void {
-    this.#feed.bytes(buffer, start, end, tNs, frame);
-    this.#feed.hole(length - (end - start), 'cut', tNs, frame);
   }
 
   #account(bytes: number): void {
