@@ -39,6 +39,7 @@ const HELP = `usage: record.mjs NAME [options]
   --seed N                of the random loss (default 1)
   --cc NAME               congestion control of both hosts (default cubic)
   --rmem BYTES            largest receive buffer of the destination
+  --wmem BYTES            largest send buffer of the source
   --side src|dst|both     where to capture; the destination's goes to NAME.dst.pcap.gz (default src)
   --snaplen BYTES         default 0, whole frames
 `;
@@ -63,6 +64,7 @@ const SETTINGS = {
   seed: '1',
   cc: 'cubic',
   rmem: undefined,
+  wmem: undefined,
   side: 'src',
   snaplen: '0',
 };
@@ -143,11 +145,12 @@ class Qemu extends Service {
     const command = `${options.qemu} -accel tcg -machine ${options.machine} -m ${options.mem} -nodefaults -display none
       -qmp stdio -add-fd fd=3,set=1 -add-fd fd=4,set=1 -drive file=/dev/fdset/1,format=raw,if=ide,file.locking=off`;
     super(inside(host, `${command} ${extra}`), ['pipe', 'pipe', log, ...disk]);
-    this.ended.then(() => {
-      for (const { reject } of this.#waiting.splice(0)) reject(new Error(`QEMU in ${host.namespace} ended`));
-    });
     this.process.stdin.on('error', () => {}); // a QEMU that died is reported through `ended`
     createInterface({ input: this.process.stdout }).on('line', (line) => this.#receive(JSON.parse(line)));
+  }
+
+  #rejectWaiting() {
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('QEMU ended'));
   }
 
   #receive(message) {
@@ -169,6 +172,7 @@ class Qemu extends Service {
   execute(command, parameters) {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject });
+      this.ended.then(() => this.#rejectWaiting());
       this.process.stdin.write(`${JSON.stringify({ execute: command, arguments: parameters })}\n`);
     });
   }
@@ -221,7 +225,13 @@ async function buildNetwork(options, directory) {
     run(inside(host, `ip route replace ${NETWORK} dev eth0 congctl ${options.cc}`));
   }
   if (!relayed) run(inside(src, `tc qdisc add dev eth0 root tbf rate ${options.rate}mbit burst 256k latency 50ms`));
-  if (options.rmem) run(inside(dst, 'tee /proc/sys/net/ipv4/tcp_rmem'), `4096 ${options.rmem} ${options.rmem}\n`);
+  for (const [host, buffer] of [
+    [dst, 'rmem'],
+    [src, 'wmem'],
+  ]) {
+    const size = options[buffer];
+    if (size) run(inside(host, `tee /proc/sys/net/ipv4/tcp_${buffer}`), `4096 ${size} ${size}\n`);
+  }
   return relay;
 }
 

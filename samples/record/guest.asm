@@ -59,6 +59,12 @@ fill:
 wait_tick:
     sti
     hlt
+    ; A new value of CR0.WP empties the emulator's TLB, so that dirty tracking sees the first write to each page again. QEMU 7.2
+    ; (10.0 no longer) clears its dirty bitmap in cpu_physical_memory_sync_dirty_bitmap() without telling the TLB, and misses
+    ; writes to pages the TLB holds as dirty: later rounds would be empty.
+    mov eax, cr0
+    xor eax, 1 << 16
+    mov cr0, eax
     mov cx, PAGES_PER_TICK
     jcxz wait_tick
 dirty:
