@@ -72,6 +72,12 @@ export interface MigrationFigures {
   readonly returnPath: Record<string, number>;
 }
 
+/** Where a round begins, as far as the main channel tells. */
+interface Mark {
+  readonly startNs: number;
+  readonly boundary: 'first-pass' | 'flush-mark' | 'section-end';
+}
+
 interface OpenPhase {
   readonly kind: PhaseKind;
   readonly startNs: number;
@@ -111,6 +117,10 @@ export class MigrationState implements MigrationSink {
   /** The RAM section's start. */
   #ramStart = { offset: 0, tNs: 0 };
   #undecodedBytes = 0;
+  // Round boundaries as the main channel of a multifd migration shows them by itself.
+  readonly #marks: Mark[] = [];
+  #multifdBlindBytes = 0;
+  #sectionNs = 0;
   // Switchover.
   #lastPageNs = Number.NaN;
   #lastPrecopyNs = Number.NaN;
@@ -226,6 +236,11 @@ export class MigrationState implements MigrationSink {
     this.#generations!.mark(lane);
   }
 
+  /** Bytes of a multifd channel that could not be read. */
+  multifdBlind(bytes: number): void {
+    this.#multifdBlindBytes += bytes;
+  }
+
   multifdEnd(lane: number): void {
     this.#generations!.end(lane);
   }
@@ -262,7 +277,10 @@ export class MigrationState implements MigrationSink {
 
   flush(_offset: number, _tNs: number): void {
     this.feature('multifd-flush');
-    this.#generations?.flush(this.#phase?.kind === 'setup');
+    const inStart = this.#phase?.kind === 'setup';
+    this.#generations?.flush(inStart);
+    // The scan came around the end of memory in this section: a sync came before it.
+    if (!inStart && this.#sectionNs !== this.#marks.at(-1)?.startNs) this.#mark(this.#sectionNs, 'flush-mark');
   }
 
   sectionStart(section: Section): void {
@@ -270,6 +288,9 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
       if (kind === 'part') this.#sendBuffer.section(section.offset, section.tNs);
+      this.#sectionNs = section.tNs;
+      if (this.#marks.length === 0) this.#mark(section.tNs, 'first-pass');
+      else if (kind === 'end') this.#mark(section.tNs, 'section-end');
       if (this.#generations) this.#generations.section(section.tNs, kind);
       else this.rounds.section(section.tNs, kind);
     } else if (section.kind !== 'full') {
@@ -396,6 +417,8 @@ export class MigrationState implements MigrationSink {
 
   blind(offset: number, resumed: number, tNs: number): void {
     this.#undecodedBytes += resumed - offset;
+    // What is hidden right behind the header is START and the first sections.
+    if (this.#marks.length === 0) this.#mark(this.#latestNs, 'first-pass');
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
     this.#latestNs = Math.max(this.#latestNs, tNs);
     this.rounds.blind();
@@ -460,10 +483,15 @@ export class MigrationState implements MigrationSink {
     };
   }
 
-  /** Rounds from sightings, where most of the main channel could not be read; null where it could. */
+  /** Rounds from what little is visible, where most of the pages could not be read; null where they could. */
   #inferredRounds(): Round[] | null {
+    if (this.#generations) {
+      if (this.#multifdBlindBytes < this.#ramRecordBytes || this.#marks.length === 0) return null;
+      this.feature('rounds-inferred');
+      return roundsFromMarks(this.#marks, this.#latestNs, this.#multifdBlindBytes);
+    }
     const { pageSize } = this.history;
-    if (this.#generations || this.#undecodedBytes < this.#latestOffset / 2) return null;
+    if (this.#undecodedBytes < this.#latestOffset / 2) return null;
     const end = { offset: this.#latestOffset, tNs: this.#latestNs };
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;
@@ -519,6 +547,10 @@ export class MigrationState implements MigrationSink {
       estimateNs: endNs - startNs,
       method: `${this.#stopMark}${delayed} to ${until}`,
     };
+  }
+
+  #mark(startNs: number, boundary: Mark['boundary']): void {
+    if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs, boundary });
   }
 
   /** The guest has stopped by now: the first such mark counts. */
@@ -586,6 +618,26 @@ export class MigrationState implements MigrationSink {
   #invariant(place: RecordPlace, detail: string): void {
     this.#log.note('stream/invariant', { ...this.#location(place), detail });
   }
+}
+
+/** Rounds between marks. Which bytes went over the other channels in each is not known: they are shared out by time. */
+function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: number): Round[] {
+  const wholeNs = Math.max(1, endNs - marks[0]!.startNs);
+  return marks.map(({ startNs, boundary }, i) => {
+    const until = marks[i + 1]?.startNs ?? endNs;
+    const share = Math.round((bytes * (until - startNs)) / wholeNs);
+    return {
+      index: i + 1,
+      startNs,
+      endNs: until,
+      pages: { normal: 0, zero: 0, xbzrle: 0, compressed: 0 },
+      bytes: share,
+      goodput: (bytes / wholeNs) * 1e9,
+      dirtyPagesPerSecond: null,
+      boundary,
+      confidence: boundary === 'flush-mark' ? 0.6 : 0.9,
+    };
+  });
 }
 
 /** Distribution of `values`, null when there are none. */

@@ -265,7 +265,7 @@ class SideChannelSink implements MigrationSink {
   memory(): void {}
   sighting(): void {}
   glimpse(): void {}
-  blind(): void {}
+  blind(_offset: number, _resumed: number): void {}
   streamEnd(): void {}
 }
 
@@ -317,6 +317,10 @@ class MultifdSink extends SideChannelSink {
 
   override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
     this.state.deviceState(place, name, instance, bytes);
+  }
+
+  override blind(offset: number, resumed: number): void {
+    this.state.multifdBlind(resumed - offset);
   }
 
   override streamEnd(): void {
