@@ -68,7 +68,7 @@ export function acknowledge(
     data.windowRaw = rawWindow;
     data.windowClosed = rawWindow === 0;
     // The window of a SYN is never scaled (RFC 7323 §2.2).
-    const windowBytes = rawWindow === 0 || flags & FLAG_SYN ? rawWindow : rawWindow * 2 ** peer.shift;
+    const windowBytes = rawWindow === 0 || flags & FLAG_SYN ? rawWindow : rawWindow * peer.windowUnit;
     data.edge = offset + windowBytes;
     rows.windowBytes[row] = windowBytes;
   }
@@ -144,7 +144,7 @@ function inferShift(data: Direction, peer: Direction, ackedBytes: number, shrunk
   let best = 0;
   for (let k = 1; k <= SHIFT_MAX; k++) if (votes[k]! > votes[best]!) best = k;
   if (votes[best]! < INFER_VOTES) return;
-  peer.shift = best;
+  peer.setShift(best);
   peer.shiftInferred = true;
 }
 

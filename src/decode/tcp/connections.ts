@@ -184,7 +184,7 @@ export class Connections {
       const receiver = connection.directions[1 - side]!;
       const twin = this.#twins.look(batch, rows, row, connection.frames, 0.5 * sender.roundTripMinNs);
       const share = rows.payloadLen[row]! > 0 ? sender.dataTwins : sender.ackTwins;
-      sender.revisedTwins += share.count(twin !== TWIN_NONE);
+      share.count(twin !== TWIN_NONE, rows.payloadLen[row]!);
       if (twin !== TWIN_NONE) {
         const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
         rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
@@ -494,10 +494,14 @@ function readSynOptions(sender: Direction, rows: SegmentRows, row: number): void
 function agree(client: Direction, server: Direction): void {
   // A SYN-ACK may answer only what the SYN offered, so its option speaks for both (RFC 7323 §2.2).
   if (!Number.isNaN(server.windowScale)) {
-    server.shift = server.windowScale;
-    client.shift = client.windowScale;
-  } else if (server.synOptionsWhole) server.shift = client.shift = 0;
-  if (client.synOptionsWhole && Number.isNaN(client.windowScale)) server.shift = client.shift = 0;
+    server.setShift(server.windowScale);
+    client.setShift(client.windowScale);
+  }
+  const noScale = (side: Direction): boolean => side.synOptionsWhole && Number.isNaN(side.windowScale);
+  if (noScale(client) || noScale(server)) {
+    server.setShift(0);
+    client.setShift(0);
+  }
   const noSack = (side: Direction): boolean => side.synOptionsWhole && !side.sackPermitted;
   if (noSack(client) || noSack(server)) client.sackUsable = server.sackUsable = false;
   const agreed = Number.isNaN(client.mss)

@@ -115,8 +115,9 @@ export class Direction {
   /** Not ruled out by what the SYNs offered. */
   sackUsable = true;
   timestamps = false;
-  /** Shift of the windows this side advertises; NaN while not known. */
+  /** Shift of the windows this side advertises, and 2^shift; NaN while not known. */
   shift = Number.NaN;
+  windowUnit = Number.NaN;
   shiftInferred = false;
   /** Votes per shift, made when there is something to infer. */
   shiftVotes: Uint8Array | undefined;
@@ -124,10 +125,13 @@ export class Direction {
   // Frames captured twice.
   readonly dataTwins = new TwinShare();
   readonly ackTwins = new TwinShare();
-  /** Twins annotated as the network's that turned out to be the capture's. */
-  revisedTwins = 0;
 
   constructor(readonly id: number) {}
+
+  setShift(shift: number): void {
+    this.shift = shift;
+    this.windowUnit = 2 ** shift;
+  }
 
   /** Payload of a full segment on the wire; NaN where neither identifications nor SYNs tell. */
   get segmentBytes(): number {

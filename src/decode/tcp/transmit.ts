@@ -28,6 +28,8 @@ import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 const CONFIRM_BYTES = 2 ** 24;
 /** A jump over bytes that the capture lost is believed when the stream could have carried them: 100 Gbit/s. */
 const BELIEVABLE_BYTES_PER_NS = 12.5;
+/** Without timestamps an acknowledgement is taken to arrive after this part of the shortest loop: clocks jitter. */
+const EARLIEST = 0.95;
 /** Acknowledged entries are kept at least this long. */
 const KEEP_NS = 500e6;
 /** Only a frame that follows the one before it soon tells the path's time and not the application's. */
@@ -60,7 +62,7 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   const { known } = sender;
   let news = false;
   if (flags & FLAG_ACK && stamped) news = known.echoed(rows.tsEcho[row]!);
-  else if (!stamped) news = known.arrived(tNs - (sender.echoLoopMinNs || 0));
+  else if (!stamped) news = known.arrived(tNs - (EARLIEST * sender.echoLoopMinNs || 0));
 
   if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
     const again = takeControl(sender, flags, rows.seq[row]!, from + length);

@@ -9,8 +9,13 @@ import { OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 
 /** Frames of one connection that a twin may lie apart. */
 const APART_FRAMES = 64;
-/** Slots of the table, shared by all connections; a power of two. */
-const SLOTS = 1 << 16;
+/** Slots of the table, shared by all connections; a power of two, small enough for the processor's cache. */
+const SLOTS = 1 << 13;
+/** 32-bit words of a slot: two fingerprints, count of the frame, place; and a 64-bit time. */
+const WORDS = 6;
+const FRAME = 2;
+const PLACE = 3;
+const TIME = 2;
 /** Without IP identification a true repetition can look the same, but not so soon. */
 const APART_NS = 1e6;
 
@@ -21,11 +26,8 @@ export const TWIN_SAME_PLACE = 1;
 export const TWIN_OTHER_PLACE = 2;
 
 export class Twins {
-  readonly #first = new Uint32Array(SLOTS);
-  readonly #second = new Uint32Array(SLOTS);
-  readonly #frame = new Uint32Array(SLOTS);
-  readonly #place = new Uint32Array(SLOTS);
-  readonly #tNs = new Float64Array(SLOTS);
+  readonly #words = new Int32Array(SLOTS * WORDS);
+  readonly #doubles = new Float64Array(this.#words.buffer);
 
   /**
    * Looks the row up among the latest of its connection and remembers it.
@@ -51,25 +53,28 @@ export class Twins {
       for (let at = rows.sack[row]!; at < end; at += 4) b = Math.imul(b ^ (b >>> 15) ^ view.getUint32(at), 0x85ebca6b);
     }
     a ^= a >>> 16;
-    const slot = (a ^ (b >>> 13)) & (SLOTS - 1);
+    const words = this.#words;
+    const doubles = this.#doubles;
+    const at = ((a ^ (b >>> 13)) & (SLOTS - 1)) * WORDS;
+    const time = (at >> 1) + TIME;
     const tNs = batch.tNs[row]!;
     // Interface, hop limit and length of what precedes the IP header (VLAN tags) name the place.
     const before = rows.addresses[row]! - batch.start[row]!;
-    const place = batch.iface[row]! | (rows.ttl[row]! << 16) | ((before & 0xff) << 24);
-    const apart = frame - this.#frame[slot]!;
+    const place = batch.iface[row]! | (rows.ttl[row]! << 16) | (before << 24);
+    const apart = frame - words[at + FRAME]!;
     const same =
-      this.#frame[slot] !== 0 &&
-      this.#first[slot] === a >>> 0 &&
-      this.#second[slot] === b >>> 0 &&
+      words[at] === a &&
+      words[at + 1] === b &&
       apart > 0 &&
       apart <= APART_FRAMES &&
-      (ipId !== 0 || Math.abs(tNs - this.#tNs[slot]!) < (Number.isNaN(repeatNs) ? APART_NS : repeatNs));
-    const elsewhere = this.#place[slot] !== place >>> 0;
-    this.#first[slot] = a;
-    this.#second[slot] = b;
-    this.#frame[slot] = frame;
-    this.#place[slot] = place;
-    this.#tNs[slot] = tNs;
+      apart < frame &&
+      (ipId !== 0 || Math.abs(tNs - doubles[time]!) < (Number.isNaN(repeatNs) ? APART_NS : repeatNs));
+    const elsewhere = words[at + PLACE] !== place;
+    words[at] = a;
+    words[at + 1] = b;
+    words[at + FRAME] = frame;
+    words[at + PLACE] = place;
+    doubles[time] = tNs;
     return same ? (elsewhere ? TWIN_OTHER_PLACE : TWIN_SAME_PLACE) : TWIN_NONE;
   }
 }
@@ -82,34 +87,41 @@ const DOUBLED_SHARE = 0.2;
 /** Whether the frames of one kind in one connection are captured twice: twins among the latest 256. */
 export class TwinShare {
   doubled = false;
-  /** Twins of late that were taken for the network's. */
-  pending = 0;
+  /** Twins that were taken for the network's and turned out to be the capture's, and their payload. */
+  revised = 0;
+  revisedBytes = 0;
   #frames = 0;
   #twins = 0;
+  /** Twins of late that may yet be revised. */
+  #pending = 0;
+  #pendingBytes = 0;
 
-  /** Counts a frame. Returns how many twins judged before turn out to be the capture's with this one. */
-  count(twin: boolean): number {
+  count(twin: boolean, bytes: number): void {
     if (this.#frames === WINDOW_FRAMES) {
       // Halving both keeps the share and lets old frames fade.
       this.#frames >>= 1;
       this.#twins /= 2;
-      this.pending = 0;
+      this.#pending = this.#pendingBytes = 0;
     }
     this.#frames++;
-    if (!twin) return 0;
-    this.#twins++;
+    if (!twin) return;
     const before = this.doubled;
+    this.#twins++;
     this.doubled = this.#frames >= DECIDE_FRAMES && this.#twins > DOUBLED_SHARE * this.#frames;
-    if (!this.doubled) this.pending++;
-    if (before || !this.doubled) return 0;
-    const revised = this.pending;
-    this.pending = 0;
-    return revised;
+    if (!this.doubled) {
+      this.#pending++;
+      this.#pendingBytes += bytes;
+    } else if (!before) this.#revise();
   }
 
-  /** Twins that turn out to be the capture's now that the connection is over. */
-  left(): number {
-    const judged = this.#frames >= DECIDE_FRAMES || this.#twins < 2 || this.#twins <= DOUBLED_SHARE * this.#frames;
-    return judged ? 0 : this.pending;
+  /** Judges what is left of a connection too short to have been judged while it ran. */
+  finish(): void {
+    if (this.#frames < DECIDE_FRAMES && this.#twins > 1 && this.#twins > DOUBLED_SHARE * this.#frames) this.#revise();
+  }
+
+  #revise(): void {
+    this.revised += this.#pending;
+    this.revisedBytes += this.#pendingBytes;
+    this.#pending = this.#pendingBytes = 0;
   }
 }

@@ -51,6 +51,8 @@ const FULL_SHARE_AFAR = 0.8;
 /** Nearer than this share of the round trip, or with a round trip below this, the capture point is at the sender. */
 const NEAR_SHARE = 0.1;
 const NEAR_NS = 2e6;
+/** Two ticks of a timestamp clock. */
+const TICKS_NS = 2e6;
 /** Silence after which a sender begins anew: the least retransmission timeout. */
 const RESTART_NS = 200e6;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
@@ -107,10 +109,14 @@ class Sender {
     return total < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * total;
   }
 
-  /** The sender knew of an acknowledgement or a window when it sent the row that it did not know of before. */
-  hasNews(rows: SegmentRows, row: number): boolean {
+  /**
+   * Time that the sender took after the newest acknowledgement, away from it. Known only where the acknowledgement was news
+   * to it; and then to a tick of its clock and what queues added to the loop.
+   */
+  reactionAfarNs(rows: SegmentRows, row: number, gapNs: number): number {
     const acked = this.sentMax - rows.flight[row]!;
-    return acked > this.acked || this.sentMax + rows.room[row]! > this.edge;
+    if (!(acked > this.acked || this.sentMax + rows.room[row]! > this.edge)) return gapNs;
+    return Math.min(gapNs, Math.max(0, rows.reactionNs[row]! - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
   }
 
   /** Smoothed round trip: the longer half, and the least of the other. */
@@ -242,8 +248,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
     const { near } = sender;
     const promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, sender.roundTripNs / 2 || 0));
-    // Away from the sender the time since it got an acknowledgement is known to a tick only; that it got one suffices.
-    const reactionNs = near ? rows.reactionNs[row]! : sender.hasNews(rows, row) ? 0 : gapNs;
+    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, gapNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
       chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, gapNs));
@@ -252,7 +257,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
     const paced = gapNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
     const spread = !near && gapNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
-    if (!spread && ((full && prompt && before > 0) || paced)) {
+    if (!spread && ((full && prompt && (before > 0 || !near)) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
       return;
     }

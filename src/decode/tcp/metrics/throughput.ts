@@ -13,6 +13,7 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
+import type { Direction } from '../direction.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import {
   SERIES_ACK_LOOP_MAX,
@@ -142,15 +143,15 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         const state = connection.directions[side];
         const out = into[side];
         if (!sum) continue;
-        const revised = Math.min(state.revisedTwins + leftOverTwins(state), sum.networkDuplicates);
+        revise(sum, state);
         out.frames = sum.frames;
         out.dataFrames = sum.dataFrames;
         out.wireSegments = Number.isNaN(state.segmentBytes) && sum.dataFrames > 0 ? null : sum.segments;
         out.payloadBytes = sum.payloadBytes;
         out.uniqueBytes = sum.uniqueBytes;
         out.unseenBytes = state.unseenBytes;
-        out.networkDuplicates = sum.networkDuplicates - revised;
-        out.captureDuplicates = sum.captureDuplicates + revised;
+        out.networkDuplicates = sum.networkDuplicates;
+        out.captureDuplicates = sum.captureDuplicates;
         out.duplicateAcks = state.duplicateAcks;
         out.windowProbes = sum.windowProbes;
         out.keepAlives = sum.keepAlives;
@@ -176,13 +177,28 @@ function wireBytes(sum: Totals, segments: number | null): number | null {
   if (segments === null) return null;
   const merged = sum.segments - sum.dataFrames;
   const plain = sum.ipBytes + (sum.frames - sum.captureDuplicates) * ETHERNET_BYTES;
-  const headerBytes = sum.frames > 0 ? (sum.ipBytes - sum.payloadBytes) / (sum.frames - sum.captureDuplicates) : 0;
-  return plain + merged * (headerBytes + ETHERNET_BYTES);
+  return plain + merged * (headerBytes(sum) + ETHERNET_BYTES);
 }
 
-/** Twins of a connection too short to have been judged while it ran. */
-const leftOverTwins = (state: { dataTwins: { left(): number }; ackTwins: { left(): number } }): number =>
-  state.dataTwins.left() + state.ackTwins.left();
+/** IP and TCP headers of a frame, on average. */
+function headerBytes(sum: Totals): number {
+  const frames = sum.frames - sum.captureDuplicates;
+  return frames > 0 ? (sum.ipBytes - sum.payloadBytes) / frames : 0;
+}
+
+/** Moves twins that were taken for the network's to the capture's. */
+function revise(sum: Totals, { dataTwins, ackTwins }: Direction): void {
+  for (const share of [dataTwins, ackTwins]) {
+    share.finish();
+    sum.networkDuplicates -= share.revised;
+    sum.captureDuplicates += share.revised;
+  }
+  sum.dataFrames -= dataTwins.revised;
+  sum.segments -= dataTwins.revised;
+  sum.payloadBytes -= dataTwins.revisedBytes;
+  const frames = dataTwins.revised + ackTwins.revised;
+  sum.ipBytes -= dataTwins.revisedBytes + frames * headerBytes(sum);
+}
 
 function raise(values: Float64Array, bin: number, value: number): void {
   if (value > values[bin]! || Number.isNaN(values[bin]!)) values[bin] = value;
