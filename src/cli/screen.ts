@@ -87,7 +87,8 @@ export function picture(view: LiveView, width: number, rows: number, paint: Pain
 /** The same as one line. */
 export function plainLine(view: LiveView): string {
   const { migration, forecast } = view;
-  const parts = [elapsed(view.elapsedNs), `lost ${view.capture.lost === null ? 'unknown' : count(view.capture.lost)}`];
+  const lost = view.capture.lost === null ? 'unknown' : count(view.capture.lost);
+  const parts = [elapsed(view.elapsedNs), `lost ${lost}, seen ${plural(view.frames, 'frame')}`];
   parts.push(...view.capture.alerts);
   if (migration) {
     parts.push(stageText(view));

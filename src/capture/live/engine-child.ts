@@ -93,13 +93,16 @@ export class EngineChild {
     if (this.#running && this.engine.countSignal) this.#process.kill(this.engine.countSignal);
   }
 
-  /** Ends the engine in order; what it has already handed over can still be read. */
+  /** Ends the engine in order: what was on the wire by now is handed over before, and can still be read. */
   stop(): void {
-    if (this.#stopped || !this.#running) return;
+    if (this.#stopped) return;
     this.#stopped = true;
-    if (this.engine.stopBy === 'end-of-input') this.#process.stdin!.end();
-    else this.#process.kill(this.engine.stopBy);
-    setTimeout(() => this.kill(), STOP_MS).unref();
+    setTimeout(() => {
+      if (!this.#running) return;
+      if (this.engine.stopBy === 'end-of-input') this.#process.stdin!.end();
+      else this.#process.kill(this.engine.stopBy);
+      setTimeout(() => this.kill(), STOP_MS).unref();
+    }, this.engine.latencyMs);
   }
 
   /** Ends the engine at once. */

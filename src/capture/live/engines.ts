@@ -37,6 +37,8 @@ export interface Engine {
   readonly lost: RegExp;
   /** Signal that makes it print that line while it runs; null when it only does so at the end, or by itself. */
   readonly countSignal: NodeJS.Signals | null;
+  /** How long a frame may wait in the kernel's ring before the engine gets it, ms. */
+  readonly latencyMs: number;
   /** How it is told to end: a signal, or the end of its standard input. */
   readonly stopBy: 'SIGTERM' | 'end-of-input';
 }
@@ -61,6 +63,7 @@ const tcpdump: Engine = {
   ready: /listening on /,
   lost: /(\d+) packets? dropped by kernel/,
   countSignal: process.platform === 'win32' ? null : 'SIGUSR1',
+  latencyMs: 1000, // tcpdump.c: pcap_set_timeout(p, 1000)
   stopBy: 'SIGTERM',
 };
 
@@ -78,6 +81,7 @@ const dumpcap: Engine = {
   ready: /^File: /m,
   lost: /Packets received\/dropped on interface .*: \d+\/(\d+)/,
   countSignal: null,
+  latencyMs: 250, // dumpcap.c: CAP_READ_TIMEOUT
   stopBy: 'SIGTERM',
 };
 
@@ -96,6 +100,7 @@ const cap: Engine = {
   ready: /listening on /,
   lost: /(\d+) frames dropped by the queue/,
   countSignal: null,
+  latencyMs: 0,
   stopBy: 'end-of-input',
 };
 
