@@ -13,6 +13,7 @@ import { esp } from './esp.js';
 import { Flow, type Transport } from './flow.js';
 import { FlowTable } from './flow-table.js';
 import { openvpn } from './openvpn.js';
+import { quic } from './quic.js';
 import type { RdmaConsumer } from './rdma.js';
 import type { UdpEndpoint, UdpFlow, UdpResults } from './results.js';
 import { ROCE_PORT, roce } from './roce.js';
@@ -42,7 +43,7 @@ export class UdpFlows {
   constructor(log: AnomalyLog, claim: ClaimStream, rdma: RdmaConsumer | null = null) {
     this.#log = log;
     this.#streams = new StreamSource(claim, rdma);
-    this.#transports = [udt(this.#streams), roce(this.#streams), wireguard, dtls, esp, openvpn];
+    this.#transports = [udt(this.#streams), roce(this.#streams), quic, wireguard, dtls, esp, openvpn];
   }
 
   /** Takes the rows that decodeFrames() wrote for `batch`. */

@@ -4,12 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { batchOf, ethernet, frame, ipv4, raw, udp } from '../../support/frames.js';
 import { mutated, type Random, random } from '../../support/random.js';
 import { analysedUdp } from '../../support/udp-analysis.js';
+import * as quic from '../../support/udp-transports/quic.js';
 import * as rdma from '../../support/udp-transports/roce.js';
 import * as udt from '../../support/udp-transports/udt.js';
 import { dtlsRecord, esp, ike, openvpn, wireguard } from '../../support/udp-transports/vpn.js';
 
 const SEED = 20260608;
-const ROUNDS = 30;
+const ROUNDS = 12;
 const FRAMES = 400;
 
 /** By transport: a datagram from side 0 or 1 of flow `n`. */
@@ -43,6 +44,13 @@ const makers: Record<string, (source: Random, side: number) => Uint8Array> = {
       openvpn.control,
       () => openvpn.dataV1(source.below(99), 40),
       () => openvpn.dataV2(source.below(99), 40),
+    ])(),
+  quic: (source, side) =>
+    source.pick([
+      () => quic.long(quic.INITIAL, { version: source.pick([1, 0x6b3343cf, 0, 0xff00001d]), bytes: 20 }),
+      () => quic.long(quic.HANDSHAKE, { source: new Uint8Array(source.below(21)), bytes: 20 }),
+      () => quic.long(quic.RETRY, { bytes: 20 }),
+      () => quic.short(source.below(2) === side, 20),
     ])(),
   roce: (source, side) => {
     const [qp, n] = [5 + side, source.below(200)];
