@@ -12,6 +12,16 @@ export default defineRule({
   explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-E10', 'R-F1', 'R-H7'],
   thresholds: {
     minShare: { value: 0.3, unit: 'share of pre-copy', meaning: 'time in which the window was full' },
+    atCeiling: {
+      value: 0.85,
+      unit: 'share of window ÷ round trip',
+      meaning: 'a rate so near it is set by the window, even where the window was full for less time',
+    },
+    minShareAtCeiling: {
+      value: 0.1,
+      unit: 'share of pre-copy',
+      meaning: 'time with a full window that this still needs',
+    },
     maxZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'beyond it the destination is slow (R-C3)' },
     maxShrunkShare: SHRUNK_SHARE,
     exampleRate: { value: 125e6, unit: 'bytes/s', meaning: 'rate for which the needed window is spelled out' },
@@ -31,17 +41,21 @@ export default defineRule({
   },
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
-      const share = transfer.limitedBy(transfer.precopy)?.['receiver-window'] ?? 0;
+      const full = transfer.limitedBy(transfer.precopy)?.['receiver-window'] ?? 0;
       const zeroNs = transfer.sum(({ forward }) => forward.zeroWindow.totalNs);
-      if (share < limits.minShare || zeroNs > limits.maxZeroWindowShare * transfer.durationNs) return [];
+      if (full < limits.minShareAtCeiling || zeroNs > limits.maxZeroWindowShare * transfer.durationNs) return [];
       if (shrunkShare(transfer) >= limits.maxShrunkShare) return []; // R-C3
       const { connection, forward } = transfer.mainFlow;
-      const window = forward.window;
+      const { window } = forward;
       const rttNs = forward.rttNs?.p50 ?? connection.handshakeRttNs;
       if (!window) return [];
       const { mss, windowScale } = connection.options;
       const unscaled = mss[0] !== null && mss[1] !== null && windowScale.some((scale) => scale === null);
       const ceiling = rttNs ? windowCeiling(window.p50, rttNs / 1e9) : null;
+      // Several flows have a window each; the main one stands for them.
+      const reached = ceiling ? forward.goodput / ceiling : 0;
+      const share = reached >= limits.atCeiling ? Math.max(full, Math.min(1, reached)) : full;
+      if (share < limits.minShare) return [];
       const needed = rttNs ? bandwidthDelayProduct(limits.exampleRate, rttNs / 1e9) : null;
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
       const proof = transfer.stretches(['receiver-window'], 3, transfer.precopy);
@@ -52,6 +66,7 @@ export default defineRule({
           packets: [connection.firstFrame],
           metrics: {
             share,
+            fullShare: full,
             windowBytes: window.p50,
             largestWindowBytes: window.max,
             rttNs,
@@ -59,9 +74,9 @@ export default defineRule({
             goodput: transfer.goodput,
           },
           text:
-            `For ${percent(share)} of the time the sender had filled the receive window of ${bytes(window.p50)} (largest ${bytes(window.max)}) and waited. ` +
+            `For ${percent(full)} of the time the sender had filled the receive window of ${bytes(window.p50)} (largest ${bytes(window.max)}) and waited. ` +
             (ceiling !== null && rttNs
-              ? `At ${duration(rttNs)} round trip that window allows ${bitRate(ceiling)}. `
+              ? `At ${duration(rttNs)} round trip that window allows ${bitRate(ceiling)}; the connection got ${bitRate(forward.goodput)}. `
               : '') +
             (unscaled ? 'Window scaling was not agreed in the handshake, so the window cannot exceed 64 KiB. ' : '') +
             (needed !== null ? `${bitRate(limits.exampleRate)} on this path needs ${bytes(needed)} of window.` : ''),

@@ -50,7 +50,7 @@ export default defineRule({
             ...transfer.events('zero-window-start').map((event) => event.frame),
             ...episodes.map((episode) => episode.firstFrame),
           ],
-          interval: proof.length > 0 ? proof.slice(0, 5) : transfer.stretches(['receiver-window']),
+          interval: proof.length > 0 ? proof.slice(0, 5) : [[transfer.startNs, transfer.endNs]],
           metrics: {
             closures,
             zeroNs,

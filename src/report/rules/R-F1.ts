@@ -2,6 +2,9 @@ import { bitRate, bytes, duration, percent } from '../format.js';
 import { downtimeOf } from './downtime.js';
 import { defineRule } from './rule.js';
 
+/** Fewer bytes are only the marks of the stream. */
+const MIN_BYTES = 4096;
+
 export default defineRule({
   id: 'R-F1',
   title: 'Downtime is the final memory copy',
@@ -24,7 +27,9 @@ export default defineRule({
     transfers.flatMap((transfer) => {
       const split = transfer.migration && downtimeOf(transfer.migration);
       if (!split || split.ramNs < limits.minShare * split.totalNs) return [];
-      const rate = split.ramNs > 0 ? (split.ramBytes / split.ramNs) * 1e9 : null;
+      // With multifd the pages travel on other connections; then only the time is known.
+      const counted = split.ramBytes >= MIN_BYTES;
+      const rate = counted && split.ramNs > 0 ? (split.ramBytes / split.ramNs) * 1e9 : null;
       const long = split.totalNs > downtimeLimitNs;
       return [
         {
@@ -38,7 +43,7 @@ export default defineRule({
             handoverNs: split.handoverNs,
             rate,
           },
-          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${bytes(split.ramBytes)} of memory${rate === null ? '' : ` at ${bitRate(rate)}`}.${long ? '' : ' That is within the limit.'}`,
+          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${long ? '' : ' That is within the limit.'}`,
           advice: long
             ? ['Lower downtime-limit so that QEMU runs another round first, raise the bandwidth, or use post-copy.']
             : [],

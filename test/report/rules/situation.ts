@@ -1,5 +1,6 @@
 // Hand-made results for rule tests: a quiet 10 s migration of 1 GB at 100 MB/s, changed where a test says so.
 
+import { expect, test } from 'vitest';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../../../src/decode/tcp/results.js';
 import type { Connection, Finding, JsonTable, Migration, ReportData } from '../../../src/report/report.js';
 import { type DiagnoseOptions, diagnose } from '../../../src/report/rules/engine.js';
@@ -67,6 +68,8 @@ const quietDirection = (uniqueBytes: number): TcpDirection => ({
   lateOriginals: 0,
   inferredRetransmissions: 0,
   rhythm: null,
+  comb: null,
+  pacingRate: null,
   limitSummary: null,
   congestionControl: null,
   limitedBy: limits({ congestion: 1 }),
@@ -243,6 +246,7 @@ export const episodes = (
     startNs: number;
     durationNs: number;
     lostBytes?: number;
+    retransmittedBytes?: number;
     direction?: number;
   }[]
 ): JsonTable =>
@@ -293,6 +297,71 @@ export function report(parts: Partial<ReportData> = {}): ReportData {
     ...parts,
   };
 }
+
+/** The quiet migration with its forward direction (and connection, tables, migration) changed. */
+export const withForward = (
+  forward: Partly<TcpDirection>,
+  more: { connection?: Partly<Connection>; migration?: Partly<Migration>; tables?: ReportData['tables'] } = {},
+): ReportData =>
+  report({
+    connections: [
+      connection({
+        ...more.connection,
+        directions: [direction(forward), altered(quietDirection(1000), { frames: 5000, limitedBy: null })],
+      }),
+    ],
+    migrations: [migration(more.migration)],
+    tables: more.tables ?? {},
+  });
+
+export const withMigration = (parts: Partly<Migration>, tables: ReportData['tables'] = {}): ReportData =>
+  report({ migrations: [migration(parts)], tables });
+
+/** Rounds one after the other from `startS`: [seconds, pages] each. */
+export function rounds(...sizes: readonly (readonly [seconds: number, pages: number])[]): Migration['rounds'] {
+  let at = 0;
+  return sizes.map(([seconds, pages], index) => {
+    const made = round(index + 1, at, at + seconds, pages);
+    at += seconds;
+    return made;
+  });
+}
+
+/** A bulk connection that belongs to no migration. */
+export const unrecognised = (parts: Partly<Connection> = {}): Connection =>
+  connection({ channel: { kind: 'unknown', index: null, migration: null }, ...parts });
+
+/** Signals in order, unspecified fields unknown. */
+export const signals = (
+  ...rows: {
+    kind: string;
+    frame: number;
+    tNs: number;
+    from?: string;
+    about?: string;
+    mac?: string;
+    mtu?: number;
+    name?: string;
+  }[]
+): JsonTable => table(rows.map((row) => ({ from: '', about: '', mac: '', mtu: null, name: '', port: null, ...row })));
+
+/** A situation in which a rule must say exactly one thing. */
+export const speaks = (
+  id: string,
+  situation: string,
+  data: ReportData,
+  expected: Partly<Finding> = {},
+  options: DiagnoseOptions = {},
+): void =>
+  test(`${id} speaks: ${situation}`, () => {
+    const found = findings(id, data, options);
+    expect(found).toMatchObject([expected]);
+    expect(found[0]!.text).not.toMatch(/NaN|undefined|null|Infinity|–/);
+  });
+
+/** A look-alike about which it must say nothing. */
+export const silent = (id: string, situation: string, data: ReportData, options: DiagnoseOptions = {}): void =>
+  test(`${id} is silent: ${situation}`, () => expect(findings(id, data, options)).toEqual([]));
 
 /** The findings of one rule alone. */
 export function findings(id: string, data: ReportData, options: DiagnoseOptions = {}): Finding[] {

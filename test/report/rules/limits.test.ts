@@ -1,0 +1,92 @@
+import { describe } from 'vitest';
+import {
+  connection,
+  limits,
+  MIB,
+  MS,
+  migration,
+  quantiles,
+  report,
+  S,
+  silent,
+  speaks,
+  timeline,
+  withForward,
+} from './situation.js';
+
+describe('deliberate slow start', () => {
+  const stepped = (slowS: number) =>
+    timeline(100 * MS, 100, (_, startNs) => ({ bytes: startNs < slowS * S ? 0.1 * MIB : 10 * MIB }));
+  speaks(
+    'R-A3',
+    '1 MiB/s for four seconds, then a hundred times as much',
+    withForward({}, { tables: { timeline: stepped(4) } }),
+    {
+      severity: 'major',
+    },
+  );
+  silent('R-A3', 'full speed after half a second', withForward({}, { tables: { timeline: stepped(0.5) } }));
+  silent(
+    'R-A3',
+    '1 MiB/s all the time is a limit',
+    withForward({}, { tables: { timeline: timeline(100 * MS, 100, () => ({ bytes: 0.1 * MIB })) } }),
+  );
+});
+
+const steady = (bytesPer100Ms: number, wobble = 0) =>
+  timeline(100 * MS, 99, (index) => ({ bytes: bytesPer100Ms * (1 + (index % 2 ? wobble : -wobble)) }));
+
+describe('line saturated', () => {
+  const gigabit = (0.94e9 / 8) * 0.1;
+  speaks(
+    'R-A6',
+    '0.94 Gbit/s, flat, the network sets the pace',
+    withForward({}, { tables: { timeline: steady(gigabit, 0.01) } }),
+    { severity: 'info' },
+  );
+  silent('R-A6', 'as fast on average, but uneven', withForward({}, { tables: { timeline: steady(gigabit, 0.3) } }));
+  silent('R-A6', 'flat at no common line rate', withForward({}, { tables: { timeline: steady(gigabit / 2, 0.01) } }));
+});
+
+describe('shaper in the path', () => {
+  const queue = { rttNs: quantiles(1 * MS, 9 * MS, 10 * MS), limitedBy: limits({ congestion: 1 }) };
+  const flat = { tables: { timeline: steady(3e6, 0.01) } };
+  speaks('R-A4', 'flat at 240 Mbit/s with a standing queue', withForward(queue, flat), {
+    severity: 'info',
+    metrics: { where: 'path' },
+  });
+  speaks(
+    'R-A4',
+    'flat without any queue in the capture: the source’s own interface',
+    withForward(
+      {},
+      { tables: { timeline: timeline(100 * MS, 99, () => ({ bytes: 3e6, limit: 'SenderApplication' })) } },
+    ),
+    { metrics: { where: 'source' } },
+  );
+  silent('R-A4', 'a queue, but the rate swings', withForward(queue, { tables: { timeline: steady(3e6, 0.4) } }));
+  silent('R-A4', 'a full gigabit line', withForward(queue, { tables: { timeline: steady((0.94e9 / 8) * 0.1, 0.01) } }));
+});
+
+describe('parallel migrations', () => {
+  const pair = (startNs: number, source: string) =>
+    report({
+      connections: [
+        connection(),
+        connection({
+          id: 1,
+          startNs,
+          channel: { kind: 'main', index: null, migration: 1 },
+          client: { address: source, port: 40_001 },
+        }),
+      ],
+      migrations: [migration(), migration({ id: 1, source, connections: [1], startNs, endNs: startNs + 10 * S })],
+    });
+  speaks('R-A7', 'two guests leave one host together', pair(1 * S, '10.0.0.1'), {
+    severity: 'major',
+    metrics: { migrations: 2 },
+    connections: [0, 1],
+  });
+  silent('R-A7', 'the second starts when the first is done', pair(10 * S, '10.0.0.1'));
+  silent('R-A7', 'they leave different hosts', pair(1 * S, '10.0.0.7'));
+});
