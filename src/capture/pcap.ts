@@ -126,13 +126,11 @@ export class PcapReader implements RecordReader {
         break;
       }
       const second = view.getUint32(at, little);
-      const nextBytes = view.getUint32(next + 8, little);
       const nextWireBytes = view.getUint32(next + 12, little);
-      // #plausible(), spelled out: this runs once a frame.
+      // #plausible() once more, spelled out because it runs once a frame; the two must not differ.
       if (
-        nextBytes > nextWireBytes ||
-        nextBytes > FRAME_BYTES ||
-        nextWireBytes === 0 ||
+        (nextWireBytes - 1) >>> 0 >= FRAME_BYTES ||
+        view.getUint32(next + 8, little) > nextWireBytes ||
         view.getUint32(next + 4, little) >= fractions ||
         (view.getUint32(next, little) - second + NEIGHBOUR_SECONDS) >>> 0 > 2 * NEIGHBOUR_SECONDS
       ) {
@@ -174,12 +172,8 @@ export class PcapReader implements RecordReader {
       else this.#damaged(window, at + 1);
       return;
     }
-    if (next + this.#headerBytes <= end && this.#chain(window, next, true)) {
-      this.#take(window, batch);
-      return;
-    }
-    // Either this length is wrong, and then the true next record begins inside what it claims, or the next record is
-    // damaged, or the input ends here.
+    // What follows is not plausible. Either this length is wrong, and then the true next record begins inside what it
+    // claims; or the next record is damaged or its clock was set; or the input ends here.
     const inside = next === end ? null : this.#search(window, at + 1, Math.min(next, end));
     if (inside !== null) {
       this.#damaged(window, inside);
@@ -243,8 +237,8 @@ export class PcapReader implements RecordReader {
   }
 
   #goodLengths(view: DataView, at: number): boolean {
-    const bytes = view.getUint32(at + 8, this.#little);
-    return bytes <= FRAME_BYTES && bytes <= view.getUint32(at + 12, this.#little);
+    const wireBytes = view.getUint32(at + 12, this.#little);
+    return wireBytes <= FRAME_BYTES && view.getUint32(at + 8, this.#little) <= wireBytes;
   }
 
   /** Could a record header that follows one of `second` stand at `at`? */
@@ -253,7 +247,8 @@ export class PcapReader implements RecordReader {
       this.#goodLengths(view, at) &&
       view.getUint32(at + 12, this.#little) > 0 &&
       view.getUint32(at + 4, this.#little) < this.#fractions &&
-      (second === null || Math.abs(view.getUint32(at, this.#little) - second) <= NEIGHBOUR_SECONDS)
+      (second === null ||
+        (view.getUint32(at, this.#little) - second + NEIGHBOUR_SECONDS) >>> 0 <= 2 * NEIGHBOUR_SECONDS)
     );
   }
 

@@ -21,6 +21,10 @@ import {
 const file = temporaryFiles();
 const haveZstd = spawnSync('zstd', ['--version']).error === undefined;
 
+/** Fixed, so that a run can be repeated; fast-check prints it with a counterexample. */
+const SEED = Number(process.env['SEED'] ?? 20_261_122);
+const RUNS = Number(process.env['RUNS'] ?? 100);
+
 const startNs = 1_700_000_000_000_000_000n;
 
 /** Frames with gaps of whole µs, now and then backwards, some of them cut. */
@@ -99,7 +103,7 @@ describe('the same frames', () => {
           essence(plain),
         );
       }),
-      { numRuns: 60 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 
@@ -111,7 +115,7 @@ describe('the same frames', () => {
           essence(await readCapture(file('plain', pcap(frames)))),
         );
       }),
-      { numRuns: 10 },
+      { numRuns: 10, seed: SEED },
     );
   });
 
@@ -134,7 +138,7 @@ describe('the same frames', () => {
           expect(read.frames.map((frame) => ({ ...frame, iface: 0 }))).toEqual(asRead(frames));
         },
       ),
-      { numRuns: 60 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 
@@ -156,7 +160,7 @@ describe('the same frames', () => {
           expect(read).toEqual(await readCapture([...paths].reverse()));
         },
       ),
-      { numRuns: 60 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 });
@@ -175,7 +179,7 @@ describe('damage', () => {
           expect(await readCapture(path, { chunkBytes: chunk })).toEqual(await readCapture(path));
         },
       ),
-      { numRuns: 150 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 
@@ -186,6 +190,10 @@ describe('damage', () => {
       fc.asyncProperty(recorded, fc.nat(59), field, value, async (frames, pick, which, wrong) => {
         fc.pre(frames.length > 3 && pick < frames.length - 3);
         const hit = frames[pick]!;
+        // A wrong length that ends where another record does cannot be told from a right one.
+        let border = -16;
+        const borders = frames.slice(pick).map(({ bytes }) => (border += 16 + bytes.length));
+        fc.pre(which === 'wire' || !borders.includes(wrong));
         const damaged = pcapRecord(
           which === 'captured' ? hit : { ...hit, wire: wrong },
           {},
@@ -198,7 +206,7 @@ describe('damage', () => {
         for (const { tNs, bytes } of others) expect(times).toContain(`${BigInt(tNs) + frames[0]!.ns} ${bytes}`);
         expect(read.frames.length).toBeLessThanOrEqual(frames.length);
       }),
-      { numRuns: 150 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 
@@ -226,7 +234,7 @@ describe('damage', () => {
           );
         },
       ),
-      { numRuns: 150 },
+      { numRuns: RUNS, seed: SEED },
     );
   });
 });
