@@ -82,12 +82,13 @@ function obedience(periods: readonly SyncPeriod[], steps: readonly number[]): nu
   const rate = (period: SyncPeriod): number => (period.seconds > 0 ? period.dirtiedBytes / period.seconds : 0);
   // The first period covers the whole memory and is much longer than the rest; its rate is not comparable.
   const before = periods.slice(1).filter((_, at) => (steps[at] ?? 0) === 0);
-  const highest = steps.at(-1)!;
+  // A step takes effect in the period after its sync.
+  const highest = steps.at(-2) ?? 0;
   const after = periods.slice(1).filter((_, at) => steps[at] === highest);
   if (before.length === 0 || after.length === 0) return null;
   const meanRate = (list: readonly SyncPeriod[]): number =>
     list.reduce((sum, period) => sum + rate(period), 0) / list.length;
   const start = meanRate(before);
-  if (start <= 0) return null;
+  if (start <= 0 || highest === 0) return null;
   return Math.max(0, Math.min(1, (1 - meanRate(after) / start) / (highest / 100)));
 }

@@ -1,0 +1,180 @@
+import { describe } from 'vitest';
+import {
+  altered,
+  MS,
+  migration,
+  quantiles,
+  report,
+  S,
+  signals,
+  silent,
+  speaks,
+  withForward,
+  withMigration,
+} from './situation.js';
+
+/** A switchover from 9 s on: memory, devices and hand-over take so many ms. */
+const switchover = (ramMs: number, deviceMs: number, handoverMs: number, more: object = {}) => {
+  const start = 9 * S;
+  const devices = start + ramMs * MS;
+  const handover = devices + deviceMs * MS;
+  const end = handover + handoverMs * MS;
+  return {
+    endNs: end,
+    phases: [
+      { kind: 'precopy' as const, startNs: 0, endNs: start, bytes: 9e8 },
+      { kind: 'stop-and-copy' as const, startNs: start, endNs: devices, bytes: ramMs * 100_000 },
+      { kind: 'device-state' as const, startNs: devices, endNs: handover, bytes: 40e6 },
+      { kind: 'handover' as const, startNs: handover, endNs: end, bytes: 0 },
+    ],
+    downtime: { earliestStartNs: start, latestStartNs: start, endNs: end, estimateNs: end - start, method: 'test' },
+    devices: [
+      { name: '0000:00:04.0/vfio', instance: 0, version: 1, bytes: 39e6, startNs: devices, endNs: handover },
+      { name: 'timer', instance: 0, version: 1, bytes: 24, startNs: handover, endNs: handover },
+    ],
+    ...more,
+  };
+};
+
+describe('downtime', () => {
+  speaks('R-F1', '900 of 1000 ms are memory', withMigration(switchover(900, 50, 50)), {
+    severity: 'major',
+    cost: { of: 'downtime', ns: 0.9 * S },
+  });
+  speaks('R-F1', '30 of 40 ms are memory: within the limit', withMigration(switchover(30, 5, 5)), {
+    severity: 'info',
+    advice: [],
+  });
+  silent('R-F1', 'devices take most of it', withMigration(switchover(100, 800, 50)));
+
+  speaks('R-F2', 'a passed-through device takes 800 ms', withMigration(switchover(100, 800, 50)), {
+    severity: 'major',
+    metrics: { largestDevice: '0000:00:04.0/vfio', slowestDevice: '0000:00:04.0/vfio' },
+  });
+  silent('R-F2', 'memory takes most of it', withMigration(switchover(900, 50, 50)));
+
+  speaks('R-F3', 'silence of 700 ms after the last byte', withMigration(switchover(30, 10, 700)), {
+    severity: 'major',
+  });
+  silent(
+    'R-F3',
+    'the silence is the round trip',
+    withForward(
+      { rttNs: quantiles(690 * MS, 700 * MS, 700 * MS) },
+      { connection: { handshakeRttNs: 690 * MS }, migration: switchover(30, 10, 700) },
+    ),
+  );
+
+  const far = (rttMs: number) =>
+    withForward(
+      { rttNs: quantiles(rttMs * MS, rttMs * MS, rttMs * MS) },
+      { connection: { handshakeRttNs: rttMs * MS }, migration: switchover(100, 20, 80) },
+    );
+  speaks('R-F4', '80 of 200 ms are one round trip', far(80), { severity: 'info' });
+  silent('R-F4', 'the path is short', far(0.2));
+});
+
+describe('announcements', () => {
+  const resumed = 9.97 * S;
+  const announced = (...delaysMs: number[]) =>
+    altered(
+      report({
+        tables: {
+          signals: signals(
+            ...delaysMs.map((delay, at) => ({
+              kind: 'rarp-announcement',
+              frame: 500 + at,
+              tNs: resumed + delay * MS,
+              mac: '52:54:00:12:34:56',
+            })),
+          ),
+        },
+      }),
+      { capture: { durationNs: 20 * S } },
+    );
+  speaks('R-F5', 'the first announcement after 2 s', announced(2000, 2050, 2200, 2450, 2800), {
+    severity: 'major',
+    cost: { of: 'downtime', ns: 2 * S },
+  });
+  speaks('R-F5', 'two of five are missing', announced(0, 50, 800), { severity: 'minor', metrics: { missing: 2 } });
+  silent('R-F5', 'all five on time', announced(0, 50, 200, 450, 800));
+  silent('R-F5', 'each seen on two links', announced(0, 1, 50, 51, 200, 201, 450, 451, 800, 801));
+  silent('R-F5', 'the guest’s network is not in the capture', announced());
+
+  const searched = (...secondsAfter: number[]) =>
+    report({
+      tables: {
+        signals: signals(
+          { kind: 'arp-announcement', frame: 500, tNs: resumed, about: '192.0.2.7' },
+          ...secondsAfter.map((second, at) => ({
+            kind: 'arp-request',
+            frame: 600 + at,
+            tNs: resumed + second * S,
+            about: '192.0.2.7',
+          })),
+        ),
+      },
+    });
+  speaks('R-F6', 'asked for during 20 s after its announcement', searched(1, 5, 10, 20), {
+    severity: 'major',
+    metrics: { requests: 4 },
+  });
+  silent('R-F6', 'asked for once', searched(0.5));
+});
+
+const postcopy = {
+  startNs: 4 * S,
+  endNs: 9 * S,
+  requests: 300,
+  pages: 50_000,
+  requestLatencyNs: quantiles(1 * MS, 30 * MS, 120 * MS),
+};
+
+describe('post-copy', () => {
+  const broken = { outcome: 'failed', downtime: null, postcopy } as const;
+  speaks('R-G1', 'the stream stops without its end mark', withMigration(broken), { severity: 'fatal' });
+  silent('R-G1', 'it completed', withMigration({ postcopy }));
+  silent(
+    'R-G1',
+    'the capture ended while pages were coming',
+    altered(withMigration({ ...broken, outcome: 'incomplete' }), { capture: { durationNs: 10 * S } }),
+  );
+
+  speaks('R-G2', 'requests wait 30 ms on a short path', withMigration({ postcopy }), { severity: 'minor' });
+  silent(
+    'R-G2',
+    'an answer takes a round trip on a long path',
+    withForward(
+      { rttNs: quantiles(60 * MS, 61 * MS, 62 * MS) },
+      { connection: { handshakeRttNs: 60 * MS }, migration: { postcopy } },
+    ),
+  );
+  silent(
+    'R-G2',
+    'two requests prove nothing',
+    withMigration({ postcopy: { ...postcopy, requestLatencyNs: { ...postcopy.requestLatencyNs, samples: 2 } } }),
+  );
+
+  speaks(
+    'R-G5',
+    'the guest’s memory was sent three times before',
+    withMigration({
+      postcopy,
+      rounds: [1, 2, 3].map((index) => ({
+        ...migration().rounds[0]!,
+        index,
+        pages: { normal: 262_144, zero: 0, xbzrle: 0, compressed: 0 },
+        startNs: index * S,
+        endNs: (index + 1) * S,
+      })),
+    }),
+  );
+  silent(
+    'R-G5',
+    'switched after the first pass',
+    withMigration({
+      postcopy,
+      rounds: [{ ...migration().rounds[0]!, pages: { normal: 262_144, zero: 0, xbzrle: 0, compressed: 0 } }],
+    }),
+  );
+});
