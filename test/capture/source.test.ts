@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import { openFiles, openStream } from '../../src/capture/source.js';
 import { InputError, UsageError } from '../../src/errors.js';
-import { MERGED_INPUTS } from '../../src/limits.js';
+import { BATCH_BYTES, BATCH_ROWS, MERGED_INPUTS } from '../../src/limits.js';
 import {
   asRead,
   blocks,
@@ -190,6 +190,26 @@ describe('several inputs', () => {
     expect(read.anomalies).toEqual([
       expect.objectContaining({ code: 'capture/time-backwards', count: 1, first: { frame: 5, tNs: 3000, input: 0 } }),
     ]);
+  });
+
+  test.each([
+    ['rows', 3 * BATCH_ROWS, 10],
+    ['bytes', 400, BATCH_BYTES / 100],
+  ])('more %s than one batch holds', async (_name, count, length) => {
+    const many = Array.from({ length: count }, (_, i) => ({ ...at(i, ''), bytes: new Uint8Array(length).fill(i) }));
+    const paths = [0, 1].map((half) => file(`half${half}`, pcap(many.filter((_, i) => i % 2 === half))));
+    const source = await openFiles(paths, new AnomalyLog());
+    let row = 0;
+    for await (const batch of source.batches()) {
+      expect(batch.firstFrame).toBe(row + 1);
+      expect(batch.count).toBeLessThanOrEqual(BATCH_ROWS);
+      expect(batch.captured.subarray(0, batch.count).reduce((a, b) => a + b)).toBeLessThanOrEqual(BATCH_BYTES);
+      for (let i = 0; i < batch.count; i++, row++) {
+        expect(batch.tNs[i]).toBe(row * 1000);
+        expect(batch.bytes[batch.start[i]! + length - 1]).toBe(row % 256);
+      }
+    }
+    expect(row).toBe(count);
   });
 
   test('inputs without frames come last and do no harm', async () => {
