@@ -1,15 +1,15 @@
 // The comparison as a page: conclusions first, then figures side by side, then the overlays.
 import { LIMITS } from '../decode/tcp/results.js';
 import { COMPARE_CHARTS } from './charts/compare.js';
-import { LIMIT_COLOURS } from './charts/limits-band.js';
 import { overview } from './charts/overview.js';
 import type { Scene } from './charts/scene.js';
-import { boundedText, type ComparedFigure, type Comparison, signed } from './compare.js';
-import { bitRate, bytes, duration, percent } from './format.js';
+import { boundedText, type ComparedFigure, type Comparison } from './comparison.js';
+import { bitRate, bytes, duration } from './format.js';
 import { draw } from './html.js';
 import { type Cell, type Html, html, sortableTable } from './markup.js';
 import { renderPage } from './page.js';
-import { LIMIT_WORDS } from './verdict.js';
+import { shareBar } from './sections/figure.js';
+import { signedPercent } from './verdict.js';
 
 /** The page as text; a function of the comparison only. */
 export async function renderComparePage(comparison: Comparison): Promise<string> {
@@ -127,23 +127,19 @@ function figureTable({ runs, figures }: Comparison): Html {
 function changeCell(figure: ComparedFigure, i: number): Cell {
   const change = figure.changes[i] ?? null;
   if (change === null) return cell('');
-  if (!figure.matters[i]) return cell(html`<span class="neutral">${signed(change)}</span>`, change);
+  if (!figure.matters[i]) return cell(html`<span class="neutral">${signedPercent(change)}</span>`, change);
   const improved = figure.better !== null && change < 0 === (figure.better === 'lower');
   const tone = figure.better === null ? 'neutral' : improved ? 'good' : 'bad';
-  return cell(html`<b class="${tone}">${signed(change)}</b>`, change);
+  return cell(html`<b class="${tone}">${signedPercent(change)}</b>`, change);
 }
 
 function limitBar(run: Comparison['runs'][number]): Html {
   const shares = LIMITS.map((limit) => [limit, run.limits[limit] ?? 0] as const).filter(([, share]) => share > 0);
-  let at = 0;
-  const parts = shares.map(([limit, share]) => {
-    const x = at;
-    at += share * 1000;
-    return html`<rect x="${x.toFixed(2)}" width="${(share * 1000).toFixed(2)}" height="16" fill="var(--${LIMIT_COLOURS[limit]})"><title>${LIMIT_WORDS[limit]}: ${percent(share)}</title></rect>`;
-  });
-  const largest = [...shares].sort((a, b) => b[1] - a[1]).slice(0, 4);
-  return html`<p class="note run">${run.name}: ${largest.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`).join(', ') || 'cannot be told'}</p>
-${shares.length > 0 ? html`<svg class="share" viewBox="0 0 1000 16" preserveAspectRatio="none" role="img" aria-label="Shares of the sending time of ${run.name}">${parts}</svg>` : ''}`;
+  return html`<h3 class="run">${run.name}</h3>${
+    shares.length > 0
+      ? shareBar(shares, `Shares of the sending time of ${run.name}`)
+      : html`<p class="note">cannot be told</p>`
+  }`;
 }
 
 function roundTable({ runs }: Comparison): Html {

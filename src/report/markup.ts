@@ -82,3 +82,8 @@ export function sortableTable(
   )}</tbody></table></div>
 ${left > 0 ? html`<p class="note">${left} more rows are in the JSON and CSV outputs.</p>` : ''}</div>`;
 }
+
+export const numeric = (label: string): TableColumn => ({ label, numeric: true });
+export const text = (label: string): TableColumn => ({ label, numeric: false });
+/** A cell that sorts by `sort`, or by its text. */
+export const cell = (shown: string | Html, sort: number | string | null = null): Cell => ({ text: shown, sort });

@@ -10,6 +10,7 @@ import {
   count,
   duration,
   endpoint,
+  fileName,
   memory,
   moment,
   percent,
@@ -22,6 +23,7 @@ import {
   carriersOf,
   convergenceOf,
   findingsOf,
+  isCause,
   LIMIT_WORDS,
   qualityOf,
   type Tone,
@@ -60,7 +62,11 @@ export function renderText(report: ReportData, options: TextOptions): string {
     page.blank();
   }
   if (report.migrations.length === 0) writeConnections(page, report);
-  writeFindings(page, 'What stood in the way', findingsOf(report, null));
+  writeFindings(
+    page,
+    report.migrations.length > 0 ? 'Beside the migration' : 'What stood in the way',
+    findingsOf(report, null),
+  );
   writeQuality(page, report);
   return page.text();
 }
@@ -142,7 +148,7 @@ export class TextPage {
 function header(page: TextPage, report: ReportData): void {
   const { inputs, durationNs, frames } = report.capture;
   const names =
-    inputs.length > 3 ? plural(inputs.length, 'file') : inputs.map((input) => plain(input.name, 60)).join(', ');
+    inputs.length > 3 ? plural(inputs.length, 'file') : inputs.map((input) => fileName(input.name)).join(', ');
   page.line(
     `migscope ${report.generator.version} · ${names} · ${duration(durationNs)}, ${plural(frames, 'frame')}`,
     '',
@@ -165,7 +171,7 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
     page.line(`The pause lies between ${range} (${method}).`, '  ');
   }
   const convergence = convergenceOf(migration);
-  if (convergence) page.line(`${convergence[0]!.toUpperCase()}${convergence.slice(1)}.`, '  ');
+  if (convergence) page.line(`${convergence.text[0]!.toUpperCase()}${convergence.text.slice(1)}.`, '  ');
   if (migration.postcopy) {
     const { requests, requestLatencyNs, pages } = migration.postcopy;
     const latency = requestLatencyNs
@@ -194,12 +200,13 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
   if (pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed > 0) {
     const kinds = [
       `${count(pages.normal)} full`,
-      `${count(pages.zero)} zero`,
+      pages.zero === null ? 'zero pages not visible' : `${count(pages.zero)} zero`,
       ...(pages.xbzrle > 0 ? [`${count(pages.xbzrle)} XBZRLE`] : []),
       ...(pages.compressed > 0 ? [`${count(pages.compressed)} compressed`] : []),
     ];
     const size = ram > 0 ? ` of ${memory(ram)}` : '';
-    page.line(`Pages${size}: ${kinds.join(', ')}; ${count(pages.resent)} sent more than once.`, '  ');
+    const resent = pages.resent === null ? '' : `; ${count(pages.resent)} sent more than once`;
+    page.line(`Pages${size}: ${kinds.join(', ')}${resent}.`, '  ');
   } else if (migration.encryption === 'tls') {
     page.line('The stream is encrypted: pages cannot be seen, rounds and downtime are inferred.', '  ');
   }
@@ -251,9 +258,12 @@ function writeRounds(page: TextPage, migration: Migration): void {
 
 function writeFindings(page: TextPage, title: string, findings: readonly Finding[], traffic?: Traffic): void {
   const limits = traffic?.limits.filter(([, share]) => share >= 0.01).slice(0, 4) ?? [];
+  const causes = findings.filter(isCause);
+  const notes = findings.filter((finding) => !isCause(finding));
   if (findings.length === 0 && limits.length === 0) return;
   page.heading(title);
-  findings.slice(0, FINDINGS).forEach((finding, i) => {
+  if (causes.length === 0) page.line('Nothing that a rule would call a cause.', '  ', 'good');
+  causes.slice(0, FINDINGS).forEach((finding, i) => {
     page.line(`${finding.text}`, `  ${i + 1}. `, toneOf(finding));
     const saving = finding.cost
       ? ` Fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}.`
@@ -266,12 +276,17 @@ function writeFindings(page: TextPage, title: string, findings: readonly Finding
     const [advice] = finding.advice;
     if (advice) page.line(advice, '     → ');
   });
-  if (findings.length > FINDINGS)
-    page.line(`… and ${plural(findings.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
+  if (causes.length > FINDINGS)
+    page.line(`… and ${plural(causes.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
   if (limits.length > 0) {
     const shares = limits.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`);
     page.line(`Sending time went to: ${shares.join(', ')}.`, '  ');
   }
+  page.blank();
+  if (notes.length === 0) return;
+  page.heading('Good to know');
+  for (const note of notes.slice(0, FINDINGS)) page.line(`${note.text} [${note.rule}]`, '  · ');
+  if (notes.length > FINDINGS) page.line(`… and ${notes.length - FINDINGS} more.`, '  ');
   page.blank();
 }
 

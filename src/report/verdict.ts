@@ -1,7 +1,7 @@
 // What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
 // terminal, the page and the comparison share, so that all three say the same.
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
-import { bitRate, byteRate, bytes, count, duration, percent, plain, plural } from './format.js';
+import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 
 /** How a statement should strike the reader. */
@@ -145,19 +145,29 @@ export function verdictOf(migration: Migration): Verdict {
       return {
         tone: 'warn',
         outcome: 'incomplete',
-        headline: `Not finished when the capture ends: ${took}${rounds}, no end mark seen.`,
+        headline: `Not finished when the capture ends, after ${took}${rounds}.${convergenceOf(migration)?.plateau ? ' It was not converging.' : ''}`,
       };
   }
 }
 
-/** "3.1 MB in the last round, 9 % of the first": whether the rounds shrink, as one clause; null with fewer than 3 rounds. */
-export function convergenceOf(migration: Migration): string | null {
-  const sizes = migration.rounds.map((round) => round.bytes);
-  if (sizes.length < 3) return null;
-  const last = sizes.slice(-4);
-  const plateau = migration.outcome !== 'completed' && Math.min(...last) > 0.5 * Math.max(...last);
-  const text = `the last round sent ${bytes(sizes.at(-1)!)}, ${percent(sizes.at(-1)! / sizes[0]!)} of the first`;
-  return plateau ? `${text}; the rounds no longer shrink` : text;
+/** How the rounds developed: the last whole one against the first, and whether they still shrink. */
+export interface Convergence {
+  readonly text: string;
+  /** The last rounds are about equally large: pre-copy would not end by itself. */
+  readonly plateau: boolean;
+}
+
+/** Null with fewer than 3 whole rounds. */
+export function convergenceOf(migration: Migration): Convergence | null {
+  // The last round of a run that did not complete was cut off and says nothing about its size.
+  const whole = migration.outcome === 'completed' ? migration.rounds : migration.rounds.slice(0, -1);
+  const [first] = whole;
+  const last = whole.at(-1);
+  if (!first || !last || whole.length < 3) return null;
+  const recent = whole.slice(-4).map((round) => round.bytes);
+  const plateau = migration.outcome !== 'completed' && Math.min(...recent) > 0.5 * Math.max(...recent);
+  const text = `the last whole round sent ${bytes(last.bytes)}, ${percent(last.bytes / first.bytes)} of the first`;
+  return { text: plateau ? `${text}; the rounds no longer shrink` : text, plateau };
 }
 
 /** The headline figures of a migration, most important first. */
@@ -178,7 +188,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
     {
       label: 'Rounds',
       value: migration.rounds.length > 0 ? count(migration.rounds.length) : '–',
-      note: convergenceOf(migration) ?? '',
+      note: convergenceOf(migration)?.text ?? '',
     },
     {
       label: 'Goodput',
@@ -188,7 +198,10 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
     {
       label: 'Data sent',
       value: bytes(migration.bytes.total),
-      note: allPages > 0 ? `${count(pages.normal)} full and ${count(pages.zero)} zero pages` : 'pages not readable',
+      note:
+        allPages > 0
+          ? `${count(pages.normal)} full pages, ${pages.zero === null ? 'zero pages not visible' : `${count(pages.zero)} zero`}`
+          : 'pages not readable',
     },
     {
       label: 'Retransmitted',
@@ -216,6 +229,9 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   return figures;
 }
 
+/** True for what cost something; the rest is good to know. */
+export const isCause = (finding: Finding): boolean => finding.severity !== 'info';
+
 /** Findings about one migration (or, for null, about none), in the engine's order. */
 export const findingsOf = (report: ReportData, migration: number | null): Finding[] =>
   report.findings.filter((finding) => finding.migration === migration);
@@ -232,7 +248,7 @@ export function qualityOf(report: ReportData): Quality {
   const { capture, anomalies } = report;
   const facts: string[] = [];
   for (const input of capture.inputs) {
-    const name = capture.inputs.length > 1 ? `${plain(input.name, 60)}: ` : '';
+    const name = capture.inputs.length > 1 ? `${fileName(input.name)}: ` : '';
     if (input.cutFrames > 0) {
       facts.push(
         `${name}${count(input.cutFrames)} of ${plural(input.frames, 'frame')} are cut by the snap length (${input.snapLength ?? 'unknown'}).`,
@@ -262,3 +278,9 @@ const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> 
   'mid-path': 'Taken between the hosts.',
   unknown: 'Where on the path it was taken cannot be told.',
 };
+
+/** −0.77 → "−77 %"; from a tripling on, "× 5.9"; no change is "=". */
+export function signedPercent(change: number): string {
+  if (change === 0) return '=';
+  return change >= 2 ? `× ${digits(change + 1, 2)}` : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`;
+}

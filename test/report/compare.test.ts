@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { compareReports, renderCompareHtml, renderCompareText, signed } from '../../src/report/compare.js';
+import { compareReports, renderCompareHtml, renderCompareText } from '../../src/report/compare.js';
+import { signedPercent } from '../../src/report/verdict.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 
 const cubicAndBbr = () =>
@@ -91,7 +92,12 @@ describe('comparison', () => {
   });
 
   test('changes read as shares, large ones as factors', () => {
-    expect([signed(-0.77), signed(0.3), signed(4.9), signed(0)]).toEqual(['−77 %', '+30 %', '× 5.9', '=']);
+    expect([signedPercent(-0.77), signedPercent(0.3), signedPercent(4.9), signedPercent(0)]).toEqual([
+      '−77 %',
+      '+30 %',
+      '× 5.9',
+      '=',
+    ]);
   });
 });
 

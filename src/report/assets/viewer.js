@@ -120,6 +120,28 @@
       }
       this.stale = true;
     }
+    /**
+     * Ends the vertical axis a little above what the window shows. A few peaks far above the rest would press it flat:
+     * they are cut off, and the caption says how high they reach.
+     */
+    #fit(from, to) {
+      const { timeline } = this.scene.data;
+      const values = [];
+      for (const name of this.definition.fit) {
+        timeline[name].forEach((value, row) => {
+          if (value !== null && timeline.t2[row] >= from && timeline.t[row] <= to) values.push(value);
+        });
+      }
+      values.sort((a, b) => a - b);
+      const max = values.at(-1) ?? 0;
+      const usual = values[Math.floor((values.length - 1) * 0.98)] ?? 0;
+      const cut = values.length > 50 && max > 3 * usual && usual > 0;
+      this.view.signal('top', cut ? usual * 1.7 : max > 0 ? max * 1.08 : 1);
+      const note = this.figure.querySelector('.cut');
+      note.hidden = !cut;
+      const unit = this.figure.querySelector('[data-unit]')?.dataset.unit ?? 'count';
+      note.textContent = cut ? `peaks up to ${format[unit](max)} are cut off` : '';
+    }
     /** Draws what is due; charts far from the screen wait. */
     refresh() {
       if (!this.near && !printing) return;
@@ -130,6 +152,7 @@
       if (this.definition.axis === 'time') {
         const [from, to] = this.shownWindow;
         this.view.signal('t0', from).signal('t1', to);
+        if (this.definition.fit) this.#fit(from, to);
         if (this.definition.id === 'sequence') {
           const [low, high] = this.scene.sentBetween(from, to);
           this.view.signal('s0', low).signal('s1', high);

@@ -9,7 +9,7 @@ import type { Scene } from './scene.js';
 export interface LegendItem {
   readonly label: string;
   readonly colour: Colour;
-  readonly mark: 'area' | 'line' | 'dash' | 'tick';
+  readonly mark: 'area' | 'line' | 'dash' | 'tick' | 'label';
   /** Column of the timeline whose value under the pointer is shown beside the label. */
   readonly reads?: { readonly column: string; readonly unit: 'bit/s' | 'bytes' | 's' | 'count' };
 }
@@ -38,6 +38,8 @@ export interface ChartSpec {
   readonly legend?: readonly LegendItem[];
   /** True where the horizontal axis is left to the neighbours. */
   readonly bare?: boolean;
+  /** Columns of the timeline that the vertical axis is fitted to within the window; the specification has a parameter 'top'. */
+  readonly fit?: readonly string[];
   /** px, without the axis. */
   readonly height: number;
   /** px for the labels of the vertical axis. */

@@ -33,6 +33,17 @@ export function timeUnit(maxSeconds: number): AxisUnit {
 export const largest = (values: readonly (number | string | null)[] = []): number =>
   values.reduce<number>((max, value) => (typeof value === 'number' && value > max ? value : max), 0);
 
+/** The middle of the known numbers; 0 when there is none. */
+export const median = (values: readonly (number | string | null)[] = []): number => quantile(values, 0.5);
+
+/** What all but rare peaks stay below; 0 when there is none. */
+export const usual = (values: readonly (number | string | null)[] = []): number => quantile(values, 0.98);
+
+function quantile(values: readonly (number | string | null)[], share: number): number {
+  const known = values.filter((value): value is number => typeof value === 'number').sort((a, b) => a - b);
+  return known[Math.floor((known.length - 1) * share)] ?? 0;
+}
+
 /** A vertical axis that labels values in `unit`. */
 export const valueAxis = ({ divisor }: AxisUnit, extra: Record<string, unknown> = {}) => ({
   title: null,
@@ -83,25 +94,36 @@ export const timeAxis = (field: string) => ({
   },
 });
 
+/** Domain of a vertical axis that the viewer fits to the window; needs the parameter 'top'. */
+export const fitted = { domain: [0, { expr: 'top' }], nice: false } as const;
+
+interface FrameOptions {
+  readonly left?: number;
+  readonly bottom?: number;
+  /** Initial end of a fitted axis. */
+  readonly top?: number;
+}
+
 /** Size, margins and window parameters of a chart; the viewer sets the width. */
 export const frame = (
   height: number,
   window: readonly [number, number] | null,
-  margin: { left?: number; bottom?: number } = {},
+  { left = MARGIN.left, bottom = MARGIN.bottom, top }: FrameOptions = {},
 ) => ({
   $schema: 'https://vega.github.io/schema/vega-lite/v6.json' as const,
   width: 640,
   height,
   autosize: { type: 'none' as const },
-  padding: { ...MARGIN, ...margin },
-  ...(window
-    ? {
-        params: [
+  padding: { left, right: MARGIN.right, top: MARGIN.top, bottom },
+  params: [
+    ...(window
+      ? [
           { name: 't0', value: window[0] },
           { name: 't1', value: window[1] },
-        ],
-      }
-    : {}),
+        ]
+      : []),
+    ...(top === undefined ? [] : [{ name: 'top', value: top }]),
+  ],
 });
 
 /** Faint vertical lines where rounds begin. */
@@ -124,7 +146,6 @@ export const roundAxis = (field: string) => ({
     grid: false,
     tickMinStep: 1,
     format: 'd',
-    labelExpr: "'round ' + datum.label",
     labelOverlap: true,
     labelFlush: 20,
     tickCount: { expr: 'max(2, ceil(width / 80))' },

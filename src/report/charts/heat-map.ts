@@ -16,7 +16,7 @@ export const heatMap: Chart = {
     const unit = memoryUnit(top);
     const scale = { domain: [0, 1], range: [colour('grid'), colour('goodput')], interpolate: 'rgb' };
     return {
-      unit: `${unit.unit}, RAM blocks end to end`,
+      unit: `${unit.unit} by round, RAM blocks end to end`,
       height: 240,
       left: 56,
       vegaLite: {

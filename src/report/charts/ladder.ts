@@ -4,7 +4,7 @@ import type { Chart } from './chart.js';
 import { axisUnit, frame, largest, timeAxis, tip, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
-const WIDE_ENOUGH = '(datum.end - datum.start) / (t1 - t0) * width > 46';
+const WIDE_ENOUGH = '(datum.end - datum.start) / (t1 - t0) * width > 30';
 
 export const ladder: Chart = {
   id: 'ladder',
@@ -13,26 +13,33 @@ export const ladder: Chart = {
   needs: ['rounds'],
   axis: 'time',
   absent: 'The rounds could not be told from this capture.',
-  legend: [
-    { label: 'sent in the round', colour: 'goodput', mark: 'area' },
-    { label: 'dirtied meanwhile', colour: 'dirty', mark: 'tick' },
-  ],
+  legend: [],
   spec({ data, window }) {
     const max = largest(data['rounds']?.['rate']);
-    const unit = axisUnit(max, 'bit/s');
+    const rate = axisUnit(max, 'bit/s');
+    const amount = axisUnit(largest(data['rounds']?.['sent']), 'B');
     const y = {
       field: 'rate',
       type: 'quantitative',
-      axis: valueAxis(unit),
+      stack: null,
+      axis: valueAxis(rate),
       scale: { domain: [0, max * 1.2], nice: false },
     };
-    const text = (field: string, baseline: string, dy: number, name: 'ink' | 'dirtyText') => ({
-      transform: [{ filter: `${WIDE_ENOUGH} && datum.${field} != ""` }],
-      mark: { type: 'text', clip: true, fontSize: 11, baseline, dy, color: colour(name) },
-      encoding: { x: timeAxis('mid'), y: { ...y, stack: null }, text: { field } },
+    const label = (field: string, dy: number, name: 'ink' | 'dirtyText') => ({
+      transform: [
+        { filter: `${WIDE_ENOUGH} && isValid(datum.${field})` },
+        { calculate: `datum.${field} / ${amount.divisor}`, as: 'amount' },
+        { calculate: 'format(datum.amount, datum.amount >= 100 ? ",.0f" : ".3r")', as: 'label' },
+      ],
+      mark: { type: 'text', clip: true, fontSize: 10.5, baseline: 'bottom', dy, color: colour(name) },
+      encoding: { x: timeAxis('mid'), y, text: { field: 'label' } },
     });
     return {
-      unit: unit.unit,
+      unit: rate.unit,
+      legend: [
+        { label: `sent in the round, ${amount.unit}`, colour: 'ink', mark: 'label' },
+        { label: `dirtied meanwhile, ${amount.unit}`, colour: 'dirtyText', mark: 'label' },
+      ],
       height: 210,
       left: 56,
       vegaLite: {
@@ -47,16 +54,10 @@ export const ladder: Chart = {
               stroke: colour('goodput'),
               strokeWidth: 1,
             },
-            encoding: {
-              x: timeAxis('start'),
-              x2: { field: 'end' },
-              y: { ...y, stack: null },
-              y2: { datum: 0 },
-              tooltip: tip(),
-            },
+            encoding: { x: timeAxis('start'), x2: { field: 'end' }, y, y2: { datum: 0 }, tooltip: tip() },
           },
-          text('sentLabel', 'bottom', -14, 'ink'),
-          text('dirtiedLabel', 'bottom', -2, 'dirtyText'),
+          label('sent', -13, 'ink'),
+          label('dirtied', -1, 'dirtyText'),
         ],
       } as never,
     };

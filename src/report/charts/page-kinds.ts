@@ -30,7 +30,7 @@ export const pageKinds: Chart = {
           ? { unit: 'thousand pages', divisor: 1e3 }
           : { unit: 'pages', divisor: 1 };
     return {
-      unit: unit.unit,
+      unit: `${unit.unit}, by round`,
       legend: LEGEND.filter((_, i) => data['kinds']?.['kind']?.includes(KINDS[i]!)),
       height: 240,
       left: 56,

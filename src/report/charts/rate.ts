@@ -1,6 +1,6 @@
 // Throughput and goodput over time, with round boundaries and retransmissions marked.
 import type { Chart } from './chart.js';
-import { axisUnit, frame, largest, roundLines, timeAxis, valueAxis } from './frame.js';
+import { axisUnit, fitted, frame, largest, roundLines, timeAxis, usual, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 export const rate: Chart = {
@@ -17,14 +17,16 @@ export const rate: Chart = {
     { label: 'round begins', colour: 'muted', mark: 'dash' },
   ],
   spec({ data, window }) {
-    const unit = axisUnit(largest(data['timeline']?.['throughput']), 'bit/s');
-    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale: { nice: true } };
+    const max = largest(data['timeline']?.['throughput']);
+    const unit = axisUnit(usual(data['timeline']?.['throughput']), 'bit/s');
+    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale: fitted };
     return {
       unit: unit.unit,
+      fit: ['throughput'],
       height: 190,
       left: 56,
       vegaLite: {
-        ...frame(190, window),
+        ...frame(190, window, { top: max }),
         layer: [
           {
             data: { name: 'timeline' },

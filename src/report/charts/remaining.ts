@@ -13,36 +13,51 @@ export const remaining: Chart = {
   legend: [
     { label: 'left to send in the round', colour: 'goodput', mark: 'line' },
     { label: 'dirtied for the next round', colour: 'dirty', mark: 'line' },
+    { label: 'would fit into the downtime limit', colour: 'window', mark: 'dash' },
   ],
   spec({ data, window }) {
     const max = largest(data['remaining']?.['bytes']);
     const unit = memoryUnit(max);
+    const y = {
+      field: 'bytes',
+      type: 'quantitative',
+      stack: null,
+      axis: valueAxis(unit, { values: binaryTicks(max, unit.divisor, 5) }),
+      // The first pass dwarfs the rest; the square root keeps the last rounds visible.
+      scale: { type: 'sqrt', domain: [0, max], nice: false },
+    };
     return {
       unit: `${unit.unit} of guest memory; straight between the ends of a round`,
       height: 150,
       left: 56,
       vegaLite: {
         ...frame(150, window),
-        data: { name: 'remaining' },
-        mark: { type: 'line', clip: true, strokeWidth: 1.6 },
-        encoding: {
-          x: timeAxis('t'),
-          y: {
-            field: 'bytes',
-            type: 'quantitative',
-            stack: null,
-            axis: valueAxis(unit, { values: binaryTicks(max, unit.divisor, 5) }),
-            // The first pass dwarfs the rest; the square root keeps the last rounds visible.
-            scale: { type: 'sqrt', nice: false },
+        layer: [
+          {
+            data: { name: 'remaining' },
+            mark: { type: 'line', clip: true, strokeWidth: 1.6 },
+            encoding: {
+              x: timeAxis('t'),
+              y,
+              detail: { field: 'line', type: 'nominal' },
+              color: {
+                field: 'kind',
+                type: 'nominal',
+                legend: null,
+                scale: { domain: ['left', 'dirtied'], range: [colour('goodput'), colour('dirty')] },
+              },
+            },
           },
-          detail: { field: 'line', type: 'nominal' },
-          color: {
-            field: 'kind',
-            type: 'nominal',
-            legend: null,
-            scale: { domain: ['left', 'dirtied'], range: [colour('goodput'), colour('dirty')] },
-          },
-        },
+          ...(data['threshold']
+            ? [
+                {
+                  data: { name: 'threshold' },
+                  mark: { type: 'line', clip: true, strokeWidth: 1.2, strokeDash: [4, 3], color: colour('window') },
+                  encoding: { x: timeAxis('t'), y },
+                },
+              ]
+            : []),
+        ],
       } as never,
     };
   },

@@ -1,6 +1,6 @@
 // Round-trip time: the band between the smallest and largest sample of each bin.
 import type { Chart } from './chart.js';
-import { frame, largest, roundLines, timeAxis, timeUnit, valueAxis } from './frame.js';
+import { fitted, frame, largest, roundLines, timeAxis, timeUnit, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 export const rtt: Chart = {
@@ -18,23 +18,25 @@ export const rtt: Chart = {
     const max = largest(data['timeline']?.['rttMax']);
     if (max === 0) return null;
     const unit = timeUnit(max);
-    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale: { nice: true, zero: true } };
+    const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale: fitted };
     return {
       unit: unit.unit,
+      fit: ['rttMax'],
       height: 110,
       left: 56,
       vegaLite: {
-        ...frame(110, window),
+        ...frame(110, window, { top: max }),
         layer: [
           {
             data: { name: 'timeline' },
-            mark: { type: 'area', interpolate: 'step-after', clip: true, color: colour('rttFill') },
-            encoding: { x: timeAxis('t'), y: { field: 'rttMin', ...y }, y2: { field: 'rttMax' } },
+            mark: { type: 'rect', clip: true, color: colour('rttFill') },
+            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'rttMin', ...y }, y2: { field: 'rttMax' } },
           },
+          // One stroke a bin and not a line: a lone sample between silent bins stays visible.
           {
             data: { name: 'timeline' },
-            mark: { type: 'line', interpolate: 'step-after', clip: true, color: colour('rtt'), strokeWidth: 1 },
-            encoding: { x: timeAxis('t'), y: { field: 'rttMax', ...y } },
+            mark: { type: 'rule', clip: true, color: colour('rtt'), strokeWidth: 1.4, strokeCap: 'square' },
+            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'rttMax', ...y } },
           },
           ...('rounds' in data ? [roundLines()] : []),
         ],

@@ -5,6 +5,7 @@
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../decode/tcp/results.js';
 import type { Round } from '../../migration-stream/results.js';
 import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, plain, plural } from '../format.js';
+import type { SwitchoverResult } from '../models/switchover.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 import { timelineOf } from '../tables.js';
 import { type Carrier, carrier, carriersOf, LIMIT_WORDS } from '../verdict.js';
@@ -45,6 +46,7 @@ export function migrationScene(report: ReportData, migration: Migration, detail 
       rounds: roundsData(migration, rounds),
       kinds: kindsData(rounds),
       remaining: remainingData(migration, rounds),
+      threshold: thresholdData(migration),
       regions: regionsData(report, migration, detail),
       blocks: blocksData(migration),
       switchover: switchoverData(migration),
@@ -105,6 +107,7 @@ function timelineData(report: ReportData, carriers: readonly Carrier[], limit: n
   if (!bins) return null;
   const columns: Record<string, Value[]> = {
     t: [],
+    t2: [],
     throughput: [],
     goodput: [],
     lost: [],
@@ -119,18 +122,20 @@ function timelineData(report: ReportData, carriers: readonly Carrier[], limit: n
   const add = (...row: Value[]): void => Object.values(columns).forEach((column, c) => void column.push(row[c]!));
   let sent = 0;
   let acked = 0;
+  let window: number | null = null;
   let end = Number.NaN;
   bins.startNs.forEach((startNs, row) => {
     const start = startNs!;
     const width = bins.durationNs[row]! / 1e9;
-    const gap = start > end + 1;
-    if (gap) add(s(end), 0, 0, 0, null, null, null, null, sent, acked, null);
+    if (start > end + 1) add(s(end), s(start), 0, 0, 0, null, window, null, null, sent, acked, null);
     const perSecond = (amount: number | null): number => rounded(((amount ?? 0) * 8) / width, 4);
     sent += bins.uniqueBytes[row] ?? 0;
     acked = Math.min(sent, acked + (bins.ackedBytes[row] ?? 0));
-    const window = bins.windowMaxBytes[row] ?? null;
+    // A window stays advertised until the next segment says otherwise.
+    window = bins.windowMaxBytes[row] ?? window;
     add(
       s(start),
+      s(start + bins.durationNs[row]!),
       perSecond(bins.payloadBytes[row] ?? 0),
       perSecond(bins.uniqueBytes[row] ?? 0),
       bins.retransmittedBytes[row] ?? 0,
@@ -144,7 +149,7 @@ function timelineData(report: ReportData, carriers: readonly Carrier[], limit: n
     );
     end = start + bins.durationNs[row]!;
   });
-  add(s(end), 0, 0, 0, null, null, null, null, sent, acked, null);
+  add(s(end), s(end), 0, 0, 0, null, null, null, null, sent, acked, null);
   return columns;
 }
 
@@ -373,8 +378,8 @@ function roundsData(migration: Migration, rounds: readonly RoundGroup[]): Datase
     end: rounds.map((round) => s(Math.max(round.endNs, round.startNs + 1))),
     mid: rounds.map((round) => s((round.startNs + round.endNs) / 2)),
     rate: rounds.map((round) => rounded(round.goodput * 8, 4)),
-    sentLabel: rounds.map((round) => bytes(round.bytes)),
-    dirtiedLabel: dirtied.map((amount) => (amount === null ? '' : bytes(amount))),
+    sent: rounds.map((round) => round.bytes),
+    dirtied: dirtied.map((amount) => (amount === null ? null : Math.round(amount))),
     parity: rounds.map((_, i) => i % 2),
     tip: rounds.map(
       (round, i) =>
@@ -431,6 +436,13 @@ function remainingData(migration: Migration, rounds: readonly RoundGroup[]): Dat
     add(round.endNs, `dirtied ${i}`, sizeOf(next));
   });
   return { ...data, kind: data.line.map((line) => line.split(' ')[0]!) };
+}
+
+/** What would have fitted into the downtime limit at each round's end, as the switch-over model reconstructs it. */
+function thresholdData(migration: Migration): Dataset | null {
+  const model = migration.models['switchover'] as Partial<SwitchoverResult> | undefined;
+  const rounds = Array.isArray(model?.rounds) ? model.rounds : [];
+  return { t: rounds.map((round) => s(round.tNs)), bytes: rounds.map((round) => Math.round(round.thresholdBytes)) };
 }
 
 /** Start of each RAM block when all are laid end to end, largest first; `null` where a block is too small to see. */

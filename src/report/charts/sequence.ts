@@ -41,11 +41,7 @@ export const sequence: Chart = {
       left: 56,
       vegaLite: {
         ...base,
-        params: [
-          ...(base.params ?? []),
-          { name: 's0', value: 0 },
-          { name: 's1', value: largest(data['timeline']?.['sent']) },
-        ],
+        params: [...base.params, { name: 's0', value: 0 }, { name: 's1', value: largest(data['timeline']?.['sent']) }],
         layer: [
           line('edge', 'window', 1),
           line('acked', 'dirty', 1.2),

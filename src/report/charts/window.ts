@@ -1,7 +1,11 @@
 // Bytes in flight against the window the receiver advertised.
 import type { Chart } from './chart.js';
-import { axisUnit, frame, largest, roundLines, timeAxis, valueAxis } from './frame.js';
+import { axisUnit, frame, largest, median, roundLines, timeAxis, valueAxis } from './frame.js';
 import { colour } from './palette.js';
+
+const POWERS = [1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const POWER_LABEL =
+  "datum.value >= 1e9 ? datum.value / 1e9 + ' GB' : datum.value >= 1e6 ? datum.value / 1e6 + ' MB' : datum.value / 1e3 + ' kB'";
 
 export const windowChart: Chart = {
   id: 'window',
@@ -18,14 +22,20 @@ export const windowChart: Chart = {
     const inFlight = largest(data['timeline']?.['inFlight']);
     const advertised = largest(data['timeline']?.['window']);
     if (inFlight === 0 && advertised === 0) return null;
-    // A window far above what is in flight would press the data flat; a logarithmic axis shows both.
-    const scale = inFlight > 0 && advertised > 8 * inFlight ? { type: 'symlog', constant: 10_000 } : { nice: true };
-    const unit = axisUnit(Math.max(inFlight, advertised), 'B');
-    const powers = [0, 1e5, 1e6, 1e7, 1e8, 1e9].filter((value) => value <= advertised);
-    const axis = scale.type ? { title: null, values: powers, labelExpr: "format(datum.value, '~s')" } : valueAxis(unit);
-    const y = { type: 'quantitative', axis, stack: null, scale };
+    // A window far above what is usually in flight would press the data flat; a logarithmic axis shows both.
+    const logarithmic = advertised > 8 * median(data['timeline']?.['inFlight']);
+    const top = Math.max(inFlight, advertised);
+    const unit = axisUnit(top, 'B');
+    const y = {
+      type: 'quantitative',
+      stack: null,
+      axis: logarithmic
+        ? { title: null, values: [0, ...POWERS.filter((value) => value <= top)], labelExpr: POWER_LABEL }
+        : valueAxis(unit),
+      scale: logarithmic ? { type: 'symlog', constant: 3000, domain: [0, top * 1.4], nice: false } : { nice: true },
+    };
     return {
-      unit: scale.type ? 'B, logarithmic' : unit.unit,
+      unit: logarithmic ? 'logarithmic' : unit.unit,
       height: 130,
       left: 56,
       vegaLite: {
@@ -33,14 +43,13 @@ export const windowChart: Chart = {
         layer: [
           {
             data: { name: 'timeline' },
-            mark: {
-              type: 'area',
-              interpolate: 'step-after',
-              clip: true,
-              color: colour('goodputFill'),
-              line: { color: colour('goodput'), strokeWidth: 1, interpolate: 'step-after', clip: true },
-            },
-            encoding: { x: timeAxis('t'), y: { field: 'inFlight', ...y } },
+            mark: { type: 'rect', clip: true, color: colour('goodputFill') },
+            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'inFlight', ...y }, y2: { datum: 0 } },
+          },
+          {
+            data: { name: 'timeline' },
+            mark: { type: 'rule', clip: true, color: colour('goodput'), strokeWidth: 1.2, strokeCap: 'square' },
+            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'inFlight', ...y } },
           },
           {
             data: { name: 'timeline' },

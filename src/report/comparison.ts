@@ -1,0 +1,481 @@
+// Two or more runs side by side: what changed, by how much, and whether it matters.
+//
+// The first run is the yardstick. A run is the largest migration of a report, or its heaviest connection where there is
+// none. One run each is a sample of one, so a change must exceed both a share and an amount before it is said to matter.
+import { LIMITS, type Limit } from '../decode/tcp/results.js';
+import { bitRate, bytes, count, digits, duration, percent, plain } from './format.js';
+import type { Connection, Migration, ReportData, Severity } from './report.js';
+import { type Carrier, carrier, carriersOf, LIMIT_WORDS, signedPercent, trafficOf } from './verdict.js';
+
+/** Relative change that is not taken for noise between two single runs. */
+const NOISE_SHARE = 0.1;
+const TIMELINE_BINS = 700;
+
+export interface NamedReport {
+  readonly name: string;
+  readonly report: ReportData;
+}
+
+export interface Comparison {
+  readonly schema: 'migscope.comparison';
+  readonly schemaVersion: 1;
+  readonly generator: ReportData['generator'];
+  readonly runs: readonly ComparedRun[];
+  readonly figures: readonly ComparedFigure[];
+  readonly findings: readonly ComparedFinding[];
+  /** What changed, one sentence each, most important first. */
+  readonly conclusions: readonly string[];
+}
+
+export interface ComparedRun {
+  readonly name: string;
+  readonly outcome: Migration['outcome'] | 'no-migration';
+  readonly path: string;
+  /** Whether the end is in the capture; times of a run without it are lower bounds. */
+  readonly finished: boolean;
+  readonly spanNs: number;
+  readonly limits: Readonly<Partial<Record<Limit, number>>>;
+  /** Times relative to the run's start. */
+  readonly rounds: readonly {
+    readonly index: number;
+    readonly startNs: number;
+    readonly endNs: number;
+    readonly bytes: number;
+    readonly goodput: number;
+    readonly dirtiedBytes: number | null;
+  }[];
+  /** Goodput on a clock that starts with the run, bytes per second per bin. */
+  readonly timeline: {
+    readonly binNs: number;
+    readonly goodput: readonly number[];
+    readonly retransmittedBytes: readonly number[];
+  };
+}
+
+export type FigureUnit = 'ns' | 'bytes' | 'bytes/s' | 'count' | 'share' | 'factor';
+
+export interface ComparedFigure {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: FigureUnit;
+  readonly better: 'lower' | 'higher' | null;
+  readonly values: readonly (number | null)[];
+  /** Values that are lower bounds, because the run did not end in its capture. */
+  readonly lowerBound: readonly boolean[];
+  /** Relative change against the first run; null for it, and where either is unknown or zero. */
+  readonly changes: readonly (number | null)[];
+  /** Whether the change exceeds what single runs differ by. */
+  readonly matters: readonly boolean[];
+}
+
+export interface ComparedFinding {
+  readonly rule: string;
+  readonly title: string;
+  /** Severity per run; null where the rule was silent. */
+  readonly severities: readonly (Severity | null)[];
+}
+
+interface Measured {
+  readonly report: ReportData;
+  readonly migration: Migration | null;
+  readonly carriers: readonly Carrier[];
+  readonly startNs: number;
+  readonly endNs: number;
+  readonly traffic: ReturnType<typeof trafficOf>;
+  readonly finished: boolean;
+}
+
+interface FigureKind {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: FigureUnit;
+  readonly better: ComparedFigure['better'];
+  /** Smallest absolute change that can matter, in the unit. */
+  readonly floor: number;
+  /** Grows while the run goes on, so an unfinished run gives a lower bound. */
+  readonly grows: boolean;
+  value(run: Measured): number | null;
+}
+
+const FIGURES: readonly FigureKind[] = [
+  {
+    id: 'total',
+    title: 'Total time',
+    unit: 'ns',
+    better: 'lower',
+    floor: 50e6,
+    grows: true,
+    value: (run) => run.endNs - run.startNs,
+  },
+  {
+    id: 'downtime',
+    title: 'Downtime',
+    unit: 'ns',
+    better: 'lower',
+    floor: 5e6,
+    grows: false,
+    value: ({ migration }) => migration?.downtime?.estimateNs ?? null,
+  },
+  {
+    id: 'rounds',
+    title: 'Rounds',
+    unit: 'count',
+    better: 'lower',
+    floor: 1,
+    grows: true,
+    value: ({ migration }) => migration?.rounds.length || null,
+  },
+  {
+    id: 'goodput',
+    title: 'Goodput',
+    unit: 'bytes/s',
+    better: 'higher',
+    floor: 0,
+    grows: false,
+    value: ({ traffic }) => traffic.goodput,
+  },
+  {
+    id: 'bytes',
+    title: 'Data sent',
+    unit: 'bytes',
+    better: 'lower',
+    floor: 1e6,
+    grows: true,
+    value: ({ migration, traffic }) => migration?.bytes.total ?? traffic.uniqueBytes,
+  },
+  {
+    id: 'amplification',
+    title: 'Copies of each page',
+    unit: 'factor',
+    better: 'lower',
+    floor: 0.02,
+    grows: true,
+    value: ({ migration }) =>
+      migration?.pages.distinct && migration.pages.resent !== null
+        ? 1 + migration.pages.resent / migration.pages.distinct
+        : null,
+  },
+  {
+    id: 'dirtyRate',
+    title: 'Dirtied per second',
+    unit: 'bytes/s',
+    better: null,
+    floor: 0,
+    grows: false,
+    value: ({ migration }) => dirtyRate(migration),
+  },
+  {
+    id: 'retransmitted',
+    title: 'Retransmitted',
+    unit: 'share',
+    better: 'lower',
+    floor: 0.0005,
+    grows: false,
+    value: ({ traffic }) => (traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
+  },
+  {
+    id: 'timeouts',
+    title: 'Timeouts',
+    unit: 'count',
+    better: 'lower',
+    floor: 1,
+    grows: true,
+    value: ({ carriers }) =>
+      carriers.reduce((sum, { connection, side }) => sum + connection.directions[side].retransmissions.timeout, 0),
+  },
+  {
+    id: 'rttP50',
+    title: 'Round trip, median',
+    unit: 'ns',
+    better: 'lower',
+    floor: 0.2e6,
+    grows: false,
+    value: ({ traffic }) => traffic.rttP50Ns,
+  },
+  {
+    id: 'rttP95',
+    title: 'Round trip, p95',
+    unit: 'ns',
+    better: 'lower',
+    floor: 0.5e6,
+    grows: false,
+    value: ({ traffic }) => traffic.rttP95Ns,
+  },
+  {
+    id: 'channels',
+    title: 'Data connections',
+    unit: 'count',
+    better: null,
+    floor: 1,
+    grows: false,
+    value: ({ carriers }) => carriers.length || null,
+  },
+];
+
+/** Compares two or more runs; the first is the yardstick. */
+export function compareReports(reports: readonly NamedReport[]): Comparison {
+  const measured = reports.map(({ report }) => measure(report));
+  const names = distinctNames(reports.map(({ name }) => name));
+  const runs = measured.map((run, i) => comparedRun(names[i]!, run));
+  const figures = FIGURES.map((kind) => comparedFigure(kind, measured)).filter((figure) =>
+    figure.values.some((value) => value !== null),
+  );
+  const findings = comparedFindings(measured);
+  return {
+    schema: 'migscope.comparison',
+    schemaVersion: 1,
+    generator: reports[0]!.report.generator,
+    runs,
+    figures,
+    findings,
+    conclusions: conclusionsOf(runs, figures, findings),
+  };
+}
+
+function measure(report: ReportData): Measured {
+  const migration = report.migrations.reduce<Migration | null>(
+    (largest, one) => (largest === null || one.bytes.total > largest.bytes.total ? one : largest),
+    null,
+  );
+  const heaviest = report.connections.reduce<Connection | null>(
+    (best, one) => (best === null || weight(one) > weight(best) ? one : best),
+    null,
+  );
+  const carriers = migration ? carriersOf(report, migration) : heaviest ? [carrier(heaviest, null)] : [];
+  const { startNs, endNs } = migration ?? heaviest ?? { startNs: 0, endNs: report.capture.durationNs };
+  return {
+    report,
+    migration,
+    carriers,
+    startNs,
+    endNs,
+    traffic: trafficOf(carriers, endNs - startNs),
+    finished: migration ? migration.outcome === 'completed' : heaviest !== null && heaviest.endedBy !== 'capture-end',
+  };
+}
+
+const weight = (connection: Connection): number =>
+  connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
+
+/** Bytes of distinct pages dirtied per second, over all rounds that say so. */
+function dirtyRate(migration: Migration | null): number | null {
+  if (!migration || migration.stream.pageSize === null) return null;
+  let pages = 0;
+  let seconds = 0;
+  for (const round of migration.rounds) {
+    if (round.dirtyPagesPerSecond === null) continue;
+    const span = (round.endNs - round.startNs) / 1e9;
+    pages += round.dirtyPagesPerSecond * span;
+    seconds += span;
+  }
+  return seconds > 0 ? (pages * migration.stream.pageSize) / seconds : null;
+}
+
+/** File names without what all have in common, so that columns stay narrow. */
+function distinctNames(names: readonly string[]): string[] {
+  const cleaned = names.map((name) => plain(name, 200).replace(/\.(pcap|pcapng|json)(\.(gz|zst))?$/i, ''));
+  const parts = cleaned.map((name) => name.split(/[\\/]/));
+  for (let depth = 1; depth <= 4; depth++) {
+    const short = parts.map((path) => path.slice(-depth).join('/'));
+    if (new Set(short).size === short.length) return dropCommonEnd(short);
+  }
+  return cleaned.map((name, i) => `${name.slice(-24)} (${i + 1})`);
+}
+
+/** 'a/src', 'b/src' → 'a', 'b'. */
+function dropCommonEnd(names: readonly string[]): string[] {
+  const paths = names.map((name) => name.split('/'));
+  if (paths.every((path) => path.length > 1 && path.at(-1) === paths[0]!.at(-1))) {
+    return paths.map((path) => path.slice(0, -1).join('/'));
+  }
+  return [...names];
+}
+
+function comparedRun(name: string, run: Measured): ComparedRun {
+  const { migration, startNs, endNs } = run;
+  const pageSize = migration?.stream.pageSize ?? null;
+  const [first] = run.carriers;
+  const from = migration?.source ?? first?.connection.client.address ?? '–';
+  const to = migration?.destination ?? first?.connection.server.address ?? '–';
+  return {
+    name,
+    outcome: migration?.outcome ?? 'no-migration',
+    path: `${plain(from, 60)} → ${plain(to, 60)}`,
+    finished: run.finished,
+    spanNs: endNs - startNs,
+    limits: Object.fromEntries(run.traffic.limits.map(([limit, share]) => [limit, share])),
+    rounds: (migration?.rounds ?? []).map((round) => ({
+      index: round.index,
+      startNs: round.startNs - startNs,
+      endNs: round.endNs - startNs,
+      bytes: round.bytes,
+      goodput: round.goodput,
+      dirtiedBytes:
+        round.dirtyPagesPerSecond === null || pageSize === null
+          ? null
+          : round.dirtyPagesPerSecond * pageSize * ((round.endNs - round.startNs) / 1e9),
+    })),
+    timeline: timelineOf(run),
+  };
+}
+
+/** Goodput of all carriers together in equal bins; a source bin is spread over the bins it covers. */
+function timelineOf(run: Measured): ComparedRun['timeline'] {
+  const spanNs = Math.max(1, run.endNs - run.startNs);
+  const binNs = Math.max(1e6, Math.ceil(spanNs / TIMELINE_BINS));
+  const bins = Math.ceil(spanNs / binNs);
+  const unique = new Float64Array(bins);
+  const lost = new Float64Array(bins);
+  const wanted = new Set(run.carriers.map(({ direction }) => direction));
+  const table = run.report.tables['timeline'];
+  const column = (name: string): readonly (number | string | null)[] => table?.columns[name]?.values ?? [];
+  const [direction, startNs, durationNs, uniqueBytes, retransmittedBytes] = [
+    'direction',
+    'startNs',
+    'durationNs',
+    'uniqueBytes',
+    'retransmittedBytes',
+  ].map(column);
+  for (let row = 0; row < (table?.rows ?? 0); row++) {
+    if (!wanted.has(Number(direction![row]))) continue;
+    const from = Number(startNs![row]) - run.startNs;
+    const width = Math.max(1, Number(durationNs![row]));
+    const first = Math.max(0, Math.floor(from / binNs));
+    const last = Math.min(bins - 1, Math.floor((from + width - 1) / binNs));
+    for (let bin = first; bin <= last; bin++) {
+      const overlap = Math.min(from + width, (bin + 1) * binNs) - Math.max(from, bin * binNs);
+      const share = overlap / width;
+      unique[bin]! += Number(uniqueBytes![row]) * share;
+      lost[bin]! += Number(retransmittedBytes![row]) * share;
+    }
+  }
+  return {
+    binNs,
+    goodput: Array.from(unique, (amount) => Math.round((amount * 1e9) / binNs)),
+    retransmittedBytes: Array.from(lost, Math.round),
+  };
+}
+
+function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFigure {
+  const values = runs.map((run) => kind.value(run));
+  const [base] = values;
+  const changes = values.map((value, i) => (i === 0 || !value || !base ? null : value / base - 1));
+  const lowerBound = runs.map((run) => kind.grows && !run.finished);
+  return {
+    id: kind.id,
+    title: kind.title,
+    unit: kind.unit,
+    better: kind.better,
+    values,
+    lowerBound,
+    changes,
+    matters: values.map((value, i) => {
+      if (i === 0 || value === null || base === null || base === undefined) return false;
+      // Against an unfinished run only one direction can be told: the finished one must be smaller than the bound.
+      if (lowerBound[i] !== lowerBound[0] && (lowerBound[i] ? value < base : value > base)) return false;
+      if (lowerBound[i] && lowerBound[0]) return false;
+      const amount = Math.abs(value - base);
+      return amount > kind.floor && amount > NOISE_SHARE * Math.max(Math.abs(base), Math.abs(value));
+    }),
+  };
+}
+
+function comparedFindings(runs: readonly Measured[]): ComparedFinding[] {
+  const titles = new Map<string, string>();
+  const perRun = runs.map(({ report, migration }) => {
+    const found = new Map<string, Severity>();
+    for (const finding of report.findings) {
+      if (finding.migration !== null && finding.migration !== migration?.id) continue;
+      titles.set(finding.rule, finding.title);
+      if (!found.has(finding.rule)) found.set(finding.rule, finding.severity);
+    }
+    return found;
+  });
+  return [...titles].map(([rule, title]) => ({
+    rule,
+    title,
+    severities: perRun.map((found) => found.get(rule) ?? null),
+  }));
+}
+
+const OUTCOME_WORDS: Readonly<Record<ComparedRun['outcome'], string>> = {
+  completed: 'completed',
+  cancelled: 'was cancelled',
+  failed: 'failed',
+  incomplete: 'did not finish within its capture',
+  'no-migration': 'holds no migration',
+};
+
+function conclusionsOf(
+  runs: readonly ComparedRun[],
+  figures: readonly ComparedFigure[],
+  findings: readonly ComparedFinding[],
+): string[] {
+  const [base] = runs;
+  const sentences: string[] = [];
+  runs.forEach((run, i) => {
+    if (i === 0) return;
+    if (run.outcome !== base!.outcome) {
+      sentences.push(`${run.name} ${OUTCOME_WORDS[run.outcome]}; ${base!.name} ${OUTCOME_WORDS[base!.outcome]}.`);
+    }
+    const changed = figures
+      .filter((figure) => figure.matters[i])
+      .map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`);
+    sentences.push(
+      changed.length > 0
+        ? `${run.name} against ${base!.name}: ${changed.join('; ')}.`
+        : `${run.name} against ${base!.name}: no figure differs by more than single runs do.`,
+    );
+    const [top, baseTop] = [topLimit(run), topLimit(base!)];
+    if (top && baseTop && top[0] !== baseTop[0]) {
+      sentences.push(
+        `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`,
+      );
+    }
+    const gone = findings.filter(({ severities }) => severities[0] !== null && severities[i] === null);
+    const fresh = findings.filter(({ severities }) => severities[0] === null && severities[i] !== null);
+    if (gone.length > 0) sentences.push(`No longer seen in ${run.name}: ${gone.map(({ title }) => title).join(', ')}.`);
+    if (fresh.length > 0) sentences.push(`New in ${run.name}: ${fresh.map(({ title }) => title).join(', ')}.`);
+  });
+  return sentences;
+}
+
+export function topLimit(run: ComparedRun): [Limit, number] | null {
+  let top: [Limit, number] | null = null;
+  for (const limit of LIMITS) {
+    const share = run.limits[limit] ?? 0;
+    if (limit !== 'idle' && share > (top?.[1] ?? 0)) top = [limit, share];
+  }
+  return top;
+}
+
+/** "≥ 18.0 s → 4.10 s (−77 %)". */
+function changeWords(figure: ComparedFigure, i: number): string {
+  const change = figure.changes[i];
+  const share = change === null || change === undefined ? '' : ` (${signedPercent(change)})`;
+  return `${boundedText(figure, 0)} → ${boundedText(figure, i)}${share}`;
+}
+
+/** A value of a figure as the reader sees it. */
+export function figureText({ unit, values }: ComparedFigure, i: number): string {
+  const value = values[i] ?? null;
+  if (value === null) return '–';
+  switch (unit) {
+    case 'ns':
+      return duration(value);
+    case 'bytes':
+      return bytes(value);
+    case 'bytes/s':
+      return bitRate(value);
+    case 'share':
+      return percent(value);
+    case 'factor':
+      return `× ${digits(value)}`;
+    case 'count':
+      return count(value);
+  }
+}
+
+/** The same, marked where it is a lower bound. */
+export const boundedText = (figure: ComparedFigure, i: number): string =>
+  `${figure.lowerBound[i] && figure.values[i] !== null ? '≥ ' : ''}${figureText(figure, i)}`;

@@ -1,0 +1,136 @@
+// Connections, other flows, and what encapsulation cost.
+import type { UdpFlow } from '../../decode/udp/results.js';
+import { channelLabel } from '../charts/scene.js';
+import { bitRate, bytes, count, duration, endpoint, moment, percent, plain, plural } from '../format.js';
+import { type Cell, cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
+import type { Connection, ReportData } from '../report.js';
+import { findingsOf } from '../verdict.js';
+import { findingItem } from './findings.js';
+import { quantity, words } from './quantity.js';
+
+export function connectionsSection(report: ReportData): Html {
+  const rest = report.migrations.length > 0 ? findingsOf(report, null) : [];
+  return html`<section id="connections"><h2>Connections</h2>
+<p class="lead">Each row is one direction. ${plural(report.connections.length, 'TCP connection')}, ${plural(report.flows.length, 'other flow')}.</p>
+${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding, ''))}</ol>` : ''}
+${report.connections.length > 0 ? connectionTable(report.connections) : ''}
+${report.flows.length > 0 ? flowTable(report.flows) : ''}
+${tunnelTable(report)}</section>`;
+}
+
+function connectionTable(connections: readonly Connection[]): Html {
+  const columns = [
+    numeric('Id'),
+    text('Role'),
+    text('From'),
+    text('To'),
+    numeric('Data'),
+    numeric('Goodput'),
+    numeric('RTT p50'),
+    numeric('RTT p95'),
+    numeric('Retrans.'),
+    numeric('Timeouts'),
+    numeric('Out of order'),
+    numeric('Zero window'),
+    numeric('Not captured'),
+    text('Ended by'),
+  ];
+  const rows = connections.flatMap((connection) =>
+    connection.directions
+      .map((direction, side): readonly Cell[] => {
+        const [from, to] = side === 0 ? [connection.client, connection.server] : [connection.server, connection.client];
+        const tunnel = connection.encapsulation.length > 0 ? ` in ${connection.encapsulation.join(' / ')}` : '';
+        return [
+          cell(String(connection.id), connection.id),
+          cell(`${side === 0 ? '' : 'back, '}${channelLabel({ connection, side: 0, direction: 0 })}${tunnel}`),
+          cell(endpoint(from)),
+          cell(endpoint(to)),
+          cell(bytes(direction.uniqueBytes), direction.uniqueBytes),
+          cell(bitRate(direction.goodput), direction.goodput),
+          cell(duration(direction.rttNs?.p50 ?? null), direction.rttNs?.p50 ?? null),
+          cell(duration(direction.rttNs?.p95 ?? null), direction.rttNs?.p95 ?? null),
+          cell(count(direction.retransmittedSegments), direction.retransmittedSegments),
+          cell(count(direction.retransmissions.timeout), direction.retransmissions.timeout),
+          cell(count(direction.outOfOrderSegments), direction.outOfOrderSegments),
+          cell(
+            direction.zeroWindow.episodes > 0 ? duration(direction.zeroWindow.totalNs) : '0',
+            direction.zeroWindow.totalNs,
+          ),
+          cell(bytes(direction.unseenBytes), direction.unseenBytes),
+          cell(connection.endedBy),
+        ];
+      })
+      .filter((_, side) => connection.directions[side]!.uniqueBytes > 0),
+  );
+  return sortableTable('TCP connections', columns, rows, 400);
+}
+
+function flowTable(flows: readonly UdpFlow[]): Html {
+  const columns = [
+    text('Transport'),
+    text('From'),
+    text('To'),
+    numeric('Out'),
+    numeric('Back'),
+    numeric('Frames'),
+    numeric('Lost'),
+    numeric('Start'),
+    numeric('Took'),
+    text('Facts'),
+  ];
+  return sortableTable(
+    'UDP and other flows',
+    columns,
+    flows.map((flow) => {
+      const [out, back] = flow.directions;
+      const facts = Object.entries(flow.facts)
+        .filter(([, value]) => value !== null)
+        .slice(0, 6)
+        .map(([name, value]) => `${words(name)} ${typeof value === 'number' ? quantity(name, value) : value}`);
+      return [
+        cell(plain(flow.transport, 30)),
+        cell(endpoint(flow.client)),
+        cell(endpoint(flow.server)),
+        cell(bytes(out.wireBytes), out.wireBytes),
+        cell(bytes(back.wireBytes), back.wireBytes),
+        cell(count(out.frames + back.frames), out.frames + back.frames),
+        cell(count(out.lostPackets), out.lostPackets),
+        cell(moment(flow.startNs), flow.startNs),
+        cell(duration(flow.endNs - flow.startNs), flow.endNs - flow.startNs),
+        cell(facts.join('; ')),
+      ];
+    }),
+    200,
+  );
+}
+
+/** What encapsulation carried and what its headers cost. */
+function tunnelTable({ tables }: ReportData): Html {
+  const table = tables['tunnels'];
+  if (!table || table.rows === 0) return html``;
+  const value = (name: string, row: number): number => Number(table.columns[name]?.values[row] ?? 0);
+  const columns = [
+    text('Encapsulation'),
+    numeric('Frames'),
+    numeric('Inside'),
+    numeric('Outside'),
+    numeric('Headers cost'),
+    numeric('Fragmented'),
+  ];
+  return sortableTable(
+    'Tunnels',
+    columns,
+    Array.from({ length: table.rows }, (_, row) => {
+      const [inside, outside] = [value('innerIpBytes', row), value('outerIpBytes', row)];
+      return [
+        cell(plain(String(table.columns['encapsulation']?.values[row] ?? ''), 120)),
+        cell(count(value('frames', row)), value('frames', row)),
+        cell(bytes(inside), inside),
+        cell(bytes(outside), outside),
+        cell(percent(inside > 0 ? outside / inside - 1 : null), inside > 0 ? outside / inside : null),
+        cell(count(value('fragmentedFrames', row)), value('fragmentedFrames', row)),
+      ];
+    }),
+    100,
+  );
+}

@@ -1,0 +1,64 @@
+// What stood in the way: shares of sending time, then findings with proof, advice, and what else they could have been.
+import { duration, moment, percent, plural } from '../format.js';
+import { type Html, html } from '../markup.js';
+import type { Finding } from '../report.js';
+import type { RuledOut } from '../rules/rule.js';
+import { isCause, type Tone, type Traffic } from '../verdict.js';
+import { shareBar } from './figure.js';
+import { quantity, words } from './quantity.js';
+
+export function findingsSection(
+  findings: readonly Finding[],
+  traffic: Traffic | null,
+  excluded: readonly RuledOut[],
+  scene: string,
+): Html {
+  const causes = findings.filter(isCause);
+  const notes = findings.filter((finding) => !isCause(finding));
+  const lead =
+    causes.length === 0
+      ? 'Nothing that a rule would call a cause.'
+      : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
+  return html`<section id="${scene}-findings"><h2>What stood in the way</h2><p class="lead">${lead}</p>
+${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
+${causes.length > 0 ? html`<ol class="findings">${causes.map((finding) => findingItem(finding, scene))}</ol>` : ''}
+${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding, scene))}</ol></details>` : ''}
+${excluded.length > 0 ? html`<details class="more"><summary>Ruled out (${excluded.length})</summary><ul class="facts">${excluded.map(({ rule, title, text }) => html`<li>${title}: ${text} <span class="neutral">(${rule})</span></li>`)}</ul></details>` : ''}</section>`;
+}
+
+const TONES: Readonly<Record<Finding['severity'], Tone>> = {
+  fatal: 'bad',
+  major: 'bad',
+  minor: 'warn',
+  info: 'neutral',
+};
+
+export function findingItem(finding: Finding, scene: string): Html {
+  const proofs = finding.interval
+    .slice(0, 6)
+    .map(
+      ([from, to]) =>
+        html`<button type="button" class="proof" data-proof="${scene}" data-from="${from / 1e9}" data-to="${to / 1e9}">${moment(from)} – ${moment(to)}</button>`,
+    );
+  const frames = finding.packets.slice(0, 20);
+  const filter = frames.map((frame) => `frame.number == ${frame}`).join(' || ');
+  const save = finding.cost
+    ? ` · fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}`
+    : '';
+  const metrics = Object.entries(finding.metrics);
+  const more = finding.interval.length - proofs.length;
+  return html`<li class="finding ${TONES[finding.severity]}"><h3>${finding.title}</h3>
+<p class="meta">${finding.severity} · ${finding.rule} · confidence ${percent(finding.confidence)}${save}</p>
+<p>${finding.text}</p>
+${finding.advice.length > 0 ? html`<ul>${finding.advice.map((advice) => html`<li>${advice}</li>`)}</ul>` : ''}
+<div class="proofs">${proofs}${more > 0 ? html`<span class="note">and ${more} more</span>` : ''}${
+    frames.length > 0
+      ? html`<button type="button" class="copy-filter" data-copy="${filter}">Copy Wireshark filter (${plural(frames.length, 'frame')})</button>`
+      : ''
+  }</div>
+<details><summary>Measured, and what else it could have been</summary>
+${metrics.length > 0 ? html`<dl class="metrics">${metrics.map(([name, value]) => html`<dt>${words(name)}</dt><dd>${quantity(name, value)}</dd>`)}</dl>` : ''}
+${frames.length > 0 ? html`<p class="note">Frames ${frames.join(', ')}</p>` : ''}
+${finding.alternatives.map((text) => html`<p>${text}</p>`)}
+${finding.explains.length > 0 ? html`<p class="note">Explains ${finding.explains.join(', ')}.</p>` : ''}</details></li>`;
+}

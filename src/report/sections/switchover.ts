@@ -1,0 +1,47 @@
+// The switch-over: how long the guest stood still, and what filled that time.
+import { bytes, duration, moment, plain, plural } from '../format.js';
+import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
+import type { Migration } from '../report.js';
+import type { Drawn } from './figure.js';
+
+export function switchSection(migration: Migration, { figures }: Drawn): Html {
+  const { downtime, devices, phases, postcopy } = migration;
+  if (!downtime && devices.length === 0 && phases.length === 0) return html``;
+  const lead = downtime
+    ? `The guest stood still for about ${duration(downtime.estimateNs)}: at least ${duration(downtime.endNs - downtime.latestStartNs)}, at most ${duration(downtime.endNs - downtime.earliestStartNs)} by what the wire shows (${downtime.method}).`
+    : 'The switch-over is not in the capture, so nothing can be said about downtime.';
+  const latency = postcopy?.requestLatencyNs;
+  return html`<section><h2>Switch-over and devices</h2><p class="lead">${lead}</p>
+${postcopy ? html`<p>Post-copy: ${plural(postcopy.requests, 'page request')}, ${plural(postcopy.pages, 'page')} from ${moment(postcopy.startNs)} to ${moment(postcopy.endNs)}${latency ? `; a request was answered in ${duration(latency.p50)} (median), ${duration(latency.p99)} (p99), ${duration(latency.max)} (worst)` : ''}.</p>` : ''}
+${figures.get('switchover') ?? ''}
+<div class="pair">${deviceTable(migration)}${phaseTable(migration)}</div></section>`;
+}
+
+function deviceTable(migration: Migration): Html {
+  if (migration.devices.length === 0) return html``;
+  return sortableTable(
+    'Devices',
+    [text('Name'), numeric('Instance'), numeric('Version'), numeric('State'), numeric('On the wire')],
+    migration.devices.map((device) => [
+      cell(plain(device.name, 120)),
+      cell(String(device.instance), device.instance),
+      cell(String(device.version), device.version),
+      cell(bytes(device.bytes), device.bytes),
+      cell(duration(device.endNs - device.startNs), device.endNs - device.startNs),
+    ]),
+  );
+}
+
+function phaseTable(migration: Migration): Html {
+  if (migration.phases.length === 0) return html``;
+  return sortableTable(
+    'Phases',
+    [text('Phase'), numeric('Start'), numeric('Took'), numeric('Bytes')],
+    migration.phases.map((phase) => [
+      cell(phase.kind),
+      cell(moment(phase.startNs), phase.startNs),
+      cell(duration(phase.endNs - phase.startNs), phase.endNs - phase.startNs),
+      cell(bytes(phase.bytes), phase.bytes),
+    ]),
+  );
+}
