@@ -130,13 +130,13 @@ export class StreamDriver implements StreamConsumer {
     cursor.ended = true;
     this.ended = cause;
     this.endNs = cursor.tNs;
-    this.#sink.streamEnd(offset, cursor.tNs);
     // A decoder may look ahead further than the stream goes: it is asked again what it makes of the remainder.
     while (this.#reading) this.#step(false);
     if (this.#lostAt < offset) {
       this.account.undecodedBytes += offset - this.#lostAt;
       this.#sink.blind(this.#lostAt, offset, cursor.tNs);
     }
+    this.#sink.streamEnd(offset, cursor.tNs);
   }
 
   #begin(offset: number): void {
@@ -180,9 +180,10 @@ export class StreamDriver implements StreamConsumer {
         if (cursor.offset === this.#foundAt) cursor.skip(1);
         this.#reading = cursor.ended ? null : (this.#reader.resync?.(cursor) ?? null);
       } else {
-        // The last record was read, or a search came to the end of the stream. What follows is nobody's.
+        // The last record was read, or the stream ended before it. What follows the last record is nobody's; the
+        // beginning of a record that is cut off is not held against the decoder.
         this.#reading = null;
-        if (Number.isNaN(this.#lostAt)) this.#lostAt = cursor.offset;
+        if (Number.isNaN(this.#lostAt) && !cursor.ended) this.#lostAt = cursor.offset;
       }
     }
   }

@@ -35,7 +35,8 @@ class PreemptReader implements StreamReader {
     this.#ram = ram;
   }
 
-  decode(stream: ByteCursor): Reading<ReadEnd> {
-    return this.#ram.records(stream);
+  *decode(stream: ByteCursor): Reading<ReadEnd> {
+    const end = yield* this.#ram.records(stream);
+    return stream.ended ? 'end' : end;
   }
 }

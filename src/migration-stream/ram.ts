@@ -53,6 +53,8 @@ export class RamReader {
   ignoreShared = false;
   /** Post-copy was advised: blocks may state their own page size. */
   postcopyAdvised = false;
+  /** Page address of the record that `measure` looked at last. */
+  measuredAddress = 0;
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
   /** Lengths of the blocks by their number; ADDRESS_LIMIT where the block list is not in the capture. */
@@ -72,11 +74,11 @@ export class RamReader {
     this.#sink.pageSize(bytes);
   }
 
-  /** Reads records up to and including the one with EOS (or to the stream's end). Returns 'desync' when lost. */
+  /** Reads records up to and including the one with EOS. Returns 'desync' when lost or when the stream ends first. */
   *records(stream: ByteCursor): Reading<ReadEnd> {
     const sink = this.#sink;
     for (;;) {
-      if (stream.end - stream.position < 8 && !(yield 8)) return stream.ended ? 'end' : 'desync';
+      if (stream.end - stream.position < 8 && !(yield 8)) return 'desync';
       const offset = stream.offset;
       const tNs = stream.tNs;
       const high = stream.u32();
@@ -201,7 +203,8 @@ export class RamReader {
       length += 1 + nameLength;
     }
     const high = buffer[at + 2]! * 256 + buffer[at + 3]!;
-    if (high * FOUR_GIB + uint32(buffer, at + 4) - flags >= this.#largest) return NOT_A_RECORD;
+    this.measuredAddress = high * FOUR_GIB + uint32(buffer, at + 4) - flags;
+    if (this.measuredAddress >= this.#largest) return NOT_A_RECORD;
     if (pageFlag === RAM_SAVE_FLAG_PAGE) return length + this.pageSize;
     if (pageFlag === RAM_SAVE_FLAG_ZERO) {
       // The fill byte is always 0.
