@@ -19,7 +19,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['timeline'],
   restsOn: ['rates', 'timing'],
-  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-E10', 'R-F1', 'R-G5'],
+  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-F1', 'R-G5'],
   thresholds: {
     periodNs: { value: 100e6, unit: 'ns', meaning: 'slice in which QEMU spends its limit' },
     periodTolerance: { value: 0.05, unit: 'share', meaning: 'how far the burst distance may be from the slice' },

@@ -8,7 +8,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['loss', 'rates'],
-  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-E10', 'R-F1', 'R-G2', 'R-H7'],
+  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-F1', 'R-G2', 'R-H7'],
   thresholds: {
     minRepeatedShare: { value: 0.001, unit: 'share of bytes', meaning: 'sent again before loss is worth a word' },
     minHeldShare: { value: 0.3, unit: 'share of time', meaning: 'time in recovery or regrowth' },

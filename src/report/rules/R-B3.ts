@@ -9,7 +9,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['window'],
-  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-E10', 'R-F1', 'R-H7'],
+  explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-F1', 'R-H7'],
   thresholds: {
     minShare: { value: 0.3, unit: 'share of pre-copy', meaning: 'time in which the window was full' },
     atCeiling: {

@@ -8,7 +8,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['window', 'timing'],
-  explains: ['R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-E10', 'R-F1'],
+  explains: ['R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1'],
   thresholds: { ...SLOW_SENDER, minPrecopyNs: MIN_SLOW_NS },
   about: {
     meaning:

@@ -9,7 +9,13 @@ export default defineRule({
   needs: ['migrations'],
   restsOn: [],
   explains: [],
-  thresholds: {},
+  thresholds: {
+    minDecodedShare: {
+      value: 0.5,
+      unit: 'share of bytes',
+      meaning: 'decoded; below it an end mark may have been missed',
+    },
+  },
   about: {
     meaning:
       'A side closed the connection before the stream’s end mark. Which side did so first, and what was on the wire then, says where to look.',
@@ -21,11 +27,14 @@ export default defineRule({
       'Reset by the source: its QEMU crashed or was killed; the guest may be gone with it. Look at the journal for the OOM killer.',
     ],
   },
-  run: ({ transfers }) =>
+  run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.outcome !== 'failed') return [];
       const ending = endingOf(transfer, migration);
+      const { decodedBytes, undecodedBytes } = migration.stream;
+      const unread = decodedBytes < limits.minDecodedShare * (decodedBytes + undecodedBytes);
+      if (unread && !ending.reset) return []; // closed in order: it may well have been complete
       const device = ending.during === 'device state' ? migration.devices.at(-1)?.name : undefined;
       const during = device === undefined ? ending.during : `the state of ${plain(device, 60)}`;
       const who = ending.by === null ? 'Somebody' : ending.by === 'source' ? 'The source' : 'The destination';

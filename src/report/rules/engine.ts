@@ -147,14 +147,15 @@ const louderFirst = (a: Draft, b: Draft): number =>
   b.weight * b.finding.confidence - a.weight * a.finding.confidence;
 
 /**
- * Groups each finding under the cause that explains it: the loudest fatal or major one about the same migration.
+ * Groups each finding under the cause that explains it: the loudest about the same migration that is no less severe.
  * A chain stands where its loudest member would; `drafts` come loudest first. The `explains` relation has no cycles.
  */
 function inChains(drafts: readonly Draft[]): Finding[] {
   const causeOf = (symptom: Draft): Draft | undefined =>
     drafts.find(
       ({ finding, rule }) =>
-        (finding.severity === 'fatal' || finding.severity === 'major') &&
+        finding.severity !== 'info' &&
+        SEVERITIES.indexOf(finding.severity) <= SEVERITIES.indexOf(symptom.finding.severity) &&
         rule.explains.includes(symptom.rule.id) &&
         finding.migration === symptom.finding.migration,
     );

@@ -72,7 +72,7 @@ export interface RuleDefinition<T extends Thresholds> {
   /** Tables and parts of the result without which the rule stays silent, e.g. 'timeline', 'rounds'. */
   readonly needs: readonly string[];
   readonly restsOn: readonly Aspect[];
-  /** Rules whose findings are only symptoms when this one speaks loudly about the same migration. */
+  /** Rules whose findings are only symptoms when this one speaks, no less severely, about the same migration. */
   readonly explains: readonly string[];
   readonly thresholds: T;
   readonly about: Explanation;
@@ -108,7 +108,7 @@ function explain({ layer, needs, thresholds, about, explains }: RuleDefinition<T
     `Confused with. ${about.confusedWith}`,
     ['What helps.', ...about.advice.map((line) => `  - ${line}`)].join('\n'),
     ...(numbers.length > 0 ? [['Thresholds.', ...numbers].join('\n')] : []),
-    ...(explains.length > 0 ? [`When it is major, it also explains ${explains.join(', ')}.`] : []),
+    ...(explains.length > 0 ? [`About the same migration it also explains ${explains.join(', ')}.`] : []),
   ].join('\n\n');
 }
 
