@@ -92,12 +92,19 @@ export class PcapngReader implements RecordReader {
   #lost = false;
   /** Frames lost in finished sections; null where never stated. */
   #droppedBefore: number | null = null;
+  #droppedChanged = false;
 
   constructor(context: ReaderContext) {
     this.#context = context;
   }
 
   read(window: ByteWindow, batch: PacketBatch): void {
+    this.#readBlocks(window, batch);
+    if (this.#droppedChanged) this.#context.info.droppedByCapture = this.#dropped();
+    this.#droppedChanged = false;
+  }
+
+  #readBlocks(window: ByteWindow, batch: PacketBatch): void {
     for (;;) {
       if (this.#lost && !this.#findBlock(window)) return;
       if (batch.count === BATCH_ROWS) return;
@@ -297,7 +304,7 @@ export class PcapngReader implements RecordReader {
       option = value + ((length + 3) & ~3);
     }
     if (dropped !== null) described.droppedByStatistics = dropped;
-    this.#context.info.droppedByCapture = this.#dropped();
+    this.#droppedChanged = true;
     return true;
   }
 
@@ -382,7 +389,7 @@ export class PcapngReader implements RecordReader {
 
   #addDropped(described: SectionInterface, frames: number): void {
     described.droppedByPackets = (described.droppedByPackets ?? 0) + frames;
-    this.#context.info.droppedByCapture = this.#dropped();
+    this.#droppedChanged = true;
   }
 
   /** Both counts are of the same losses; the larger one knows more. */
