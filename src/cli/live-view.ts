@@ -4,6 +4,7 @@
 // and the rate is then zero, not unknown.
 import type { ChannelSnapshot, Snapshot } from '../analyze.js';
 import type { MigrationSnapshot } from '../migration-stream/results.js';
+import { endpoint } from '../report/format.js';
 import { type Forecast, forecast, type Range } from './forecast.js';
 
 /** What the capture itself tells at a tick. */
@@ -99,14 +100,8 @@ export class LiveMeter {
 }
 
 function channelView(now: ChannelSnapshot, last: ChannelSnapshot | undefined, seconds: number): ChannelView {
-  const { sender, receiver } = now;
   return {
-    label:
-      now.kind === 'unknown'
-        ? `${sender.address}:${sender.port} → ${receiver.address}:${receiver.port}`
-        : now.index === null
-          ? now.kind
-          : `${now.kind} ${now.index}`,
+    label: now.kind === 'unknown' ? `to ${endpoint(now.receiver)}` : `${now.kind} ${now.index ?? ''}`.trim(),
     rate: last ? Math.max(0, now.payloadBytes - last.payloadBytes) / seconds : null,
     goodput: last ? Math.max(0, now.uniqueBytes - last.uniqueBytes) / seconds : null,
     retransmittedSegments: now.retransmittedSegments,

@@ -1,6 +1,8 @@
 // The screen of a live capture: a picture of LiveView on a terminal, redrawn in place, or one plain line a tick.
 //
 // What was lost comes first: every other figure is worth as much as it is small.
+
+import type { MigrationSnapshot } from '../migration-stream/results.js';
 import { bitRate, bytes, count, duration, memory, percent, plain, plural } from '../report/format.js';
 import type { Range } from './forecast.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
@@ -72,9 +74,9 @@ export function picture(view: LiveView, width: number, rows: number, paint: Pain
     ...(capture.recording ? [field('recording', recordingText(capture.recording))] : []),
     '',
     field('migration', migrationText(view)),
-    ...(view.migration ? [field('pages', pagesText(view))] : []),
+    ...(view.migration ? [field('pages', pagesText(view, width - LABEL_CELLS))] : []),
     field('rate', rateText(view, width)),
-    ...(view.migration ? [field('dirtying', dirtyText(view)), field('converges', convergesText(view))] : []),
+    ...(isRunning(view) ? [field('dirtying', dirtyText(view)), field('converges', convergesText(view))] : []),
     '',
   ];
   const [head, ...channels] = channelTable(view.channels, width);
@@ -92,15 +94,12 @@ export function plainLine(view: LiveView): string {
   parts.push(...view.capture.alerts);
   if (migration) {
     parts.push(stageText(view));
-    parts.push(
-      `sent ${plural(pagesSent(view), 'page')}`,
-      `left ${forecast?.pagesLeft ? about(forecast.pagesLeft) : '–'}`,
-    );
+    parts.push(`sent ${plural(pagesSent(migration), 'page')}`, `left ${about(forecast?.pagesLeft ?? null)}`);
   } else {
     parts.push('no migration yet');
   }
   parts.push(`rate ${bitRate(view.rate)}`, `goodput ${bitRate(view.goodput)}`);
-  if (migration) parts.push(`dirtying ${pressure(view) ?? '–'}`, `converges ${convergesText(view)}`);
+  if (isRunning(view)) parts.push(`dirtying ${pressure(view) ?? '–'}`, `converges ${convergesText(view)}`);
   if (migration || view.channels.length === 1) {
     for (const channel of view.channels) {
       const rates = view.channels.length > 1 ? `${bitRate(channel.rate)} goodput ${bitRate(channel.goodput)} ` : '';
@@ -154,23 +153,23 @@ function stageText({ migration }: LiveView): string {
   return migration.round ? `${phase}, round ${migration.round.index}` : phase;
 }
 
-function pagesSent({ migration }: LiveView): number {
-  if (!migration) return 0;
-  const { normal, zero, xbzrle, compressed } = migration.pages;
-  return normal + zero + xbzrle + compressed;
-}
+const pagesSent = ({ pages }: MigrationSnapshot): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;
 
-function pagesText(view: LiveView): string {
-  const { migration, forecast } = view;
+const isRunning = ({ migration }: LiveView): boolean => migration !== null && migration.outcome === null;
+
+/** As many of the facts as fit, the most telling first. */
+function pagesText({ migration, forecast }: LiveView, cells: number): string {
   if (!migration) return '';
+  const left = forecast?.pagesLeft ? [`${about(forecast.pagesLeft)} left of this round`] : [];
   const kinds = Object.entries(migration.pages)
     .filter(([, pages]) => pages > 0)
     .map(([kind, pages]) => `${count(pages)} ${kind}`);
-  const sent = `${count(pagesSent(view))} sent${kinds.length > 1 ? ` (${kinds.join(', ')})` : ''}`;
-  const left = forecast?.pagesLeft ? ` · ${about(forecast.pagesLeft)} left of this round` : '';
-  const size =
-    migration.ramPages && migration.pageSize ? ` · guest ${memory(migration.ramPages * migration.pageSize)}` : '';
-  return sent + left + size;
+  const size = migration.ramPages && migration.pageSize ? [memory(migration.ramPages * migration.pageSize)] : [];
+  let text = `${count(pagesSent(migration))} sent`;
+  for (const fact of [...left, ...(kinds.length > 1 ? [kinds.join(', ')] : []), ...size.map((of) => `guest ${of}`)]) {
+    if (text.length + fact.length + 3 <= cells) text += ` · ${fact}`;
+  }
+  return text;
 }
 
 function rateText(view: LiveView, width: number): string {
@@ -195,7 +194,6 @@ function dirtyText(view: LiveView): string {
 }
 
 function convergesText({ forecast, migration }: LiveView): string {
-  if (migration?.outcome) return 'ended';
   if (migration?.phase === 'postcopy') return 'in post-copy, with every page sent once';
   if (migration?.phase && migration.phase !== 'precopy' && migration.phase !== 'setup') return 'the guest is stopped';
   if (!forecast?.endNs) {
@@ -211,7 +209,7 @@ function convergesText({ forecast, migration }: LiveView): string {
 
 function channelTable(channels: readonly ChannelView[], width: number): string[] {
   const wide = width >= WIDE_CELLS;
-  const label = Math.min(wide ? 45 : 18, Math.max(8, ...channels.map((channel) => channel.label.length)) + 1);
+  const label = Math.min(wide ? 45 : 24, Math.max(8, ...channels.map((channel) => channel.label.length)) + 1);
   const row = (name: string, cells: readonly string[]): string =>
     (name.slice(0, label - 1).padEnd(label) + cells.join('')).slice(0, width).trimEnd();
   const cell = (text: string, cells: number): string => text.padStart(cells);
@@ -240,15 +238,15 @@ function channelTable(channels: readonly ChannelView[], width: number): string[]
 /** Width of rate, goodput, retransmissions, RTT, window, in flight. */
 const CHANNEL_CELLS = [12, 12, 15, 9, 10, 11];
 
-/** "2,345 (2,100 … 2,600)", without the range when there is none. */
-function about({ low, likely, high }: Range): string {
-  const [a, b, c] = [low, likely, high].map((value) => count(value));
-  return a === c ? b! : `${b} (${a} … ${c})`;
-}
+/** "2,345 (2,100 … 2,600)", without the range where there is none. */
+const about = (range: Range | null): string => span(range, count);
 
-function aboutTime({ low, likely, high }: Range): string {
-  const [a, b, c] = [low, likely, high].map((value) => duration(value));
-  return a === c ? b! : `${b} (${a} … ${c})`;
+const aboutTime = (range: Range): string => span(range, duration);
+
+function span(range: Range | null, format: (value: number | null) => string): string {
+  if (range === null) return format(null);
+  const [low, likely, high] = [range.low, range.likely, range.high].map(format);
+  return low === high ? likely! : `${likely} (${low} … ${high})`;
 }
 
 function elapsed(ns: number): string {
