@@ -31,7 +31,7 @@ const WHOLE_RECORD_BYTES = 16_384;
 /** A return-path message without text: SHUT, PONG. */
 const SHORT_REPLY_BYTES = 8;
 /** Device state and its description are at least this long; a migration that was cut off ends in pages instead. */
-const DEVICE_STATE_BYTES = 4096;
+const DEVICE_STATE_BYTES = 16_384;
 /** Fewer pages after the last zero page, as a share of those before, are the rest of the first pass. */
 const MIDDLE_SHARE = 0.02;
 const CONFIDENCE = 0.5;
@@ -42,6 +42,9 @@ interface SealedLane {
   buffered: boolean;
   /** A record was as long as a multifd packet header: the channel is one of multifd. */
   multifd: boolean;
+  /** Bytes since the lane's newest page, and when they began. */
+  tailBytes: number;
+  tailNs: number;
 }
 
 /** A moment of the stream: what had been sent, and when. */
@@ -61,7 +64,6 @@ export class SealedMigration extends MigrationState {
   /** Zero pages since the newest normal page: device state looks alike until a page follows. */
   #pendingZero = 0;
   #bytes = 0;
-  #tailBytes = 0;
   #firstPageNs = Number.NaN;
   #lastPageNs = Number.NaN;
   #latestNs = 0;
@@ -69,7 +71,6 @@ export class SealedMigration extends MigrationState {
   /** Where the newest section began, and the newest one with a page in it. */
   #section: Mark | null = null;
   #finalSection: Mark | null = null;
-  #tailNs = Number.NaN;
   readonly #replies: Record<string, number> = {};
   #replyNs = Number.NaN;
 
@@ -125,7 +126,7 @@ export class SealedMigration extends MigrationState {
       ramBlocks: [],
       pages: { ...this.#pages(), zero: this.#multifd ? null : this.#zero, distinct: null, resent: null },
       ramRecordBytes: this.#normal * (PAGE_BYTES + WORD_BYTES) + this.#zero * ZERO_PAGE_BYTES,
-      deviceStateBytes: this.complete ? this.#tailBytes : 0,
+      deviceStateBytes: this.complete ? this.#tail.tailBytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),
       downtime: this.#downtime(),
@@ -138,7 +139,7 @@ export class SealedMigration extends MigrationState {
   #lane(lane: number): SealedLane {
     let state = this.#lanes.get(lane);
     if (!state) {
-      state = { buffered: false, multifd: false };
+      state = { buffered: false, multifd: false, tailBytes: 0, tailNs: Number.NaN };
       this.#lanes.set(lane, state);
     }
     return state;
@@ -154,8 +155,8 @@ export class SealedMigration extends MigrationState {
     this.#normal++;
     this.#finalSection = this.#section;
     this.#lastPageNs = tNs;
-    this.#tailBytes = 0;
-    this.#tailNs = Number.NaN;
+    lane.tailBytes = 0;
+    lane.tailNs = Number.NaN;
     lane.buffered = false;
   }
 
@@ -163,8 +164,8 @@ export class SealedMigration extends MigrationState {
     if (lane.buffered) this.#section = this.#mark(tNs);
     const overhead = WORD_BYTES + (lane.buffered ? SECTION_BYTES : 0);
     this.#pendingZero += Math.max(0, Math.floor((contents - overhead) / ZERO_PAGE_BYTES));
-    this.#tailBytes += contents;
-    if (Number.isNaN(this.#tailNs)) this.#tailNs = tNs;
+    lane.tailBytes += contents;
+    if (Number.isNaN(lane.tailNs)) lane.tailNs = tNs;
     lane.buffered = contents < WHOLE_RECORD_BYTES;
   }
 
@@ -176,9 +177,15 @@ export class SealedMigration extends MigrationState {
     return { tNs, pages: this.#pages(), bytes: this.#bytes };
   }
 
-  /** The stream went on after the last page, as only device state does. */
+  /** The lane that went on longest after its last page: the main channel, when the migration came to device state. */
+  get #tail(): { readonly tailBytes: number; readonly tailNs: number } {
+    let longest = { tailBytes: 0, tailNs: this.#lastPageNs };
+    for (const lane of this.#lanes.values()) if (!lane.multifd && lane.tailBytes > longest.tailBytes) longest = lane;
+    return { tailBytes: longest.tailBytes, tailNs: Math.max(longest.tailNs, this.#lastPageNs) };
+  }
+
   get #isComplete(): boolean {
-    return this.proven && this.#tailBytes >= DEVICE_STATE_BYTES;
+    return this.proven && this.#tail.tailBytes >= DEVICE_STATE_BYTES;
   }
 
   #rounds(): Round[] {
@@ -196,7 +203,7 @@ export class SealedMigration extends MigrationState {
       marks.push({ mark: passEnd, boundary: 'inferred-record-lengths' });
     }
     if (final) marks.push({ mark: final, boundary: 'inferred-record-lengths' });
-    const end: Mark = { tNs: this.#lastPageNs, pages: this.#pages(), bytes: this.#bytes - this.#tailBytes };
+    const end: Mark = { tNs: this.#lastPageNs, pages: this.#pages(), bytes: this.#bytes - this.#tail.tailBytes };
     return marks.map(({ mark, boundary }, i) => {
       const next = marks[i + 1]?.mark ?? end;
       const seconds = (next.tNs - mark.tNs) / 1e9;
@@ -227,26 +234,26 @@ export class SealedMigration extends MigrationState {
     const stopNs = final?.tNs ?? this.#lastPageNs;
     phases.push({ kind: 'precopy', startNs: this.#firstPageNs, endNs: stopNs, bytes: final?.bytes ?? this.#bytes });
     if (final) {
-      const tail = this.#tailBytes;
+      const tail = this.#tail.tailBytes;
       phases.push({
         kind: 'stop-and-copy',
         startNs: stopNs,
-        endNs: this.#tailNs,
+        endNs: this.#tail.tailNs,
         bytes: this.#bytes - final.bytes - tail,
       });
-      phases.push({ kind: 'device-state', startNs: this.#tailNs, endNs: this.#latestNs, bytes: tail });
+      phases.push({ kind: 'device-state', startNs: this.#tail.tailNs, endNs: this.#latestNs, bytes: tail });
     }
     return phases;
   }
 
   #downtime(): Downtime | null {
     if (!this.complete || !this.#finalSection) return null;
-    const answered = this.#replyNs > this.#tailNs;
+    const answered = this.#replyNs > this.#tail.tailNs;
     const endNs = answered ? this.#replyNs : this.#latestNs;
     const startNs = this.#finalSection.tNs;
     return {
       earliestStartNs: this.#section ? Math.min(startNs, this.#section.tNs) : startNs,
-      latestStartNs: this.#tailNs,
+      latestStartNs: this.#tail.tailNs,
       endNs,
       estimateNs: endNs - startNs,
       method: `last section with pages to ${answered ? 'last message of the destination' : 'end of the stream'}, inferred from TLS record lengths`,
