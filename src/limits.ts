@@ -16,7 +16,8 @@ export const TUNNEL_DEPTH = 8;
 export const TUNNEL_BYTES = 4096;
 /** Distinct tunnel paths remembered. Beyond: new ones share the last id and are counted. */
 export const TUNNEL_PATHS = 4096;
-/** Interfaces of all inputs together. Beyond: frames of further ones are attributed to the last. */
+/** Interfaces of all inputs together; beyond: frames of further ones are attributed to the last. Also interfaces of one
+ * pcapng section; beyond: their frames are left out and counted. */
 export const INTERFACES = 4096;
 /** Live connections. Beyond: the longest idle one is closed and counted. */
 export const CONNECTIONS = 65_536;
@@ -36,6 +37,10 @@ export const REASSEMBLY_DIRECTION_BYTES = 16 << 20;
 export const REASSEMBLY_TOTAL_BYTES = 64 << 20;
 /** Segments waiting behind holes, per direction. Beyond: the oldest hole is given up. */
 export const REASSEMBLY_SEGMENTS = 65_536;
+/** Multipath TCP connections joined, and subflows of one. Beyond: subflows are streams of their own. */
+export const MULTIPATH_CONNECTIONS = 256;
+/** Data sequence mappings waiting for their bytes, per direction of a subflow. Beyond: bytes cannot be placed. */
+export const MULTIPATH_MAPPINGS = 65_536;
 /** Bytes a stream decoder may ask for at once. Beyond: desync. */
 export const CURSOR_BYTES = 64 << 10;
 /** Bytes searched for a migration in a stream joined midway. Beyond: nobody wants the stream. */

@@ -78,6 +78,7 @@ class UnpackedInput implements ByteInput {
   readonly #onDamage: () => void;
   /** An error of the file below, which is not the compression's fault. */
   #rawFailure: unknown = null;
+  /** At its end, or closed: nothing more is to be told. */
   #ended = false;
 
   constructor(raw: ByteInput, head: Uint8Array, unpacker: Unpacker, onDamage: () => void) {
@@ -109,6 +110,7 @@ class UnpackedInput implements ByteInput {
   }
 
   close(): void {
+    this.#ended = true;
     this.#unpacker.close();
     this.#raw.close();
   }

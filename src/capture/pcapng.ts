@@ -187,7 +187,7 @@ export class PcapngReader implements RecordReader {
     if (length < SMALLEST_BLOCK_BYTES || (length & 3) !== 0) return this.#damaged(window);
     if (length > WHOLE_BLOCK_BYTES) {
       if (!KNOWN_AND_SKIPPED.has(type) || length > PCAPNG_BLOCK_BYTES) return this.#damaged(window);
-      window.skip(length);
+      window.skip(length); // unseen: were this length wrong, the next block would show it
       return true;
     }
     if (at + length > end) return this.#incomplete(window, length);
