@@ -5,9 +5,10 @@
 // destination's answer. Where messages do not have QEMU's form the connection is something else and is left.
 //
 // Source: QEMU docs/rdma.txt; migration/rdma.c, RDMAControlHeader, RDMADestBlock, compress_to_network().
+
+import type { StreamFeed } from '../stream-feed.js';
 import type { Facts, Flow } from './flow.js';
 import type { RdmaConsumer } from './rdma.js';
-import type { StreamFeed } from './stream-feed.js';
 import type { StreamSource } from './streams.js';
 
 const RDMA_CONTROL_QEMU_FILE = 3;

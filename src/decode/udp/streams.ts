@@ -1,10 +1,10 @@
 // StreamSource: gives out ids for the byte streams that reliable transports carry, and feeds for them.
 import { UDP_STREAMS } from '../../limits.js';
 import { type ClaimStream, UDP_STREAM_BASE } from '../stream.js';
+import { StreamFeed } from '../stream-feed.js';
 import type { Flow } from './flow.js';
 import type { WaitingBudget } from './packet-order.js';
 import type { RdmaConsumer } from './rdma.js';
-import { StreamFeed } from './stream-feed.js';
 
 export class StreamSource {
   readonly #claim: ClaimStream;

@@ -10,9 +10,9 @@
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import type { SegmentRows } from '../rows.js';
 import type { HoleCause } from '../stream.js';
+import type { StreamFeed } from '../stream-feed.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { type OrderedPackets, PacketOrder } from './packet-order.js';
-import type { StreamFeed } from './stream-feed.js';
 import type { StreamSource } from './streams.js';
 
 const HEADER_BYTES = 16;

@@ -1,7 +1,7 @@
 // StreamFeed: the ordered bytes of a reliable transport on their way to whoever claims them.
 //
 // The first bytes are offered until somebody wants them or nobody does; from then on bytes are passed as views.
-import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../stream.js';
+import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from './stream.js';
 
 export class StreamFeed {
   readonly #direction: number;
