@@ -77,6 +77,8 @@ export interface Transfer {
 
 const SHIFT = 7;
 const PROMPT_NS = 20e3;
+/** Between frames that the sender hands over at once. */
+const SPACING_NS = 1000;
 const TIMER_MIN_NS = 200e6;
 
 interface Segment {
@@ -141,6 +143,7 @@ export function transfer(options: TransferOptions = {}): Transfer {
   let sentCount = 0;
   let ackCount = 0;
   let lineFreeNs = 0;
+  let departNs = 0;
 
   // Receiver.
   let received = 0;
@@ -166,13 +169,14 @@ export function transfer(options: TransferOptions = {}): Transfer {
   };
 
   const carry = (packet: Packet): void => {
-    atSender.push({ ...packet, tNs: now });
+    departNs = Math.max(now, departNs + SPACING_NS);
+    atSender.push({ ...packet, tNs: departNs });
     const n = sentCount++;
     if (options.lose?.(n, source)) {
       truth.lost++;
       return;
     }
-    lineFreeNs = Math.max(lineFreeNs, now) + (packet.length + 52) * nsPerByte;
+    lineFreeNs = Math.max(lineFreeNs, departNs) + (packet.length + 52) * nsPerByte;
     const arriveNs = lineFreeNs + oneWayNs + (options.delay?.(n, source) ?? 0);
     const arrive = (): void => {
       atReceiver.push({ ...packet, tNs: now });
@@ -410,6 +414,7 @@ export function transfer(options: TransferOptions = {}): Transfer {
     now = event.tNs;
     event.run();
   }
+  for (const packets of [atSender, atReceiver]) packets.sort((a, b) => a.tNs - b.tNs);
   if (!stamped) for (const packet of [...atSender, ...atReceiver]) packet.tsValue = packet.tsEcho = -1;
   return { sender: atSender, receiver: atReceiver, truth, flightMax };
 }
@@ -470,7 +475,7 @@ const isTcp = (bytes: Uint8Array): boolean =>
   (bytes[12] === 0x08 ? bytes[13] === 0 && bytes[23] === 6 : bytes[12] === 0x86 && bytes[20] === 6);
 
 /** Every frame twice, the copy `lagNs` later. */
-export const doubled = (frames: readonly CapturedFrame[], lagNs = 1000): CapturedFrame[] =>
+export const doubled = (frames: readonly CapturedFrame[], lagNs = 300): CapturedFrame[] =>
   frames
     .flatMap((item) => [item, { ...item, tNs: (item.tNs ?? 0) + lagNs }])
     .sort((a, b) => (a.tNs ?? 0) - (b.tNs ?? 0));

@@ -7,7 +7,7 @@ import { createRows, type SegmentRows } from '../../src/decode/rows.js';
 import { Connections, type ConnectionsOptions } from '../../src/decode/tcp/connections.js';
 import { TcpMetrics } from '../../src/decode/tcp/metrics/index.js';
 import type { TcpConnection, TcpDirection, TcpResults } from '../../src/decode/tcp/results.js';
-import { batchOf, type CapturedFrame } from './frames.js';
+import { batchOf, type CapturedFrame, LINK_ETHERNET } from './frames.js';
 
 export interface TcpAnalysis {
   readonly results: TcpResults;
@@ -18,6 +18,8 @@ export interface TcpAnalysis {
 export interface TcpSetting extends ConnectionsOptions {
   /** Frames in one batch. */
   readonly batchFrames?: number;
+  /** LINKTYPE_ number of the frames; Ethernet if not given. */
+  readonly linkType?: number;
   /** Sees every annotated batch. */
   readonly watch?: (batch: PacketBatch, rows: SegmentRows) => void;
 }
@@ -26,7 +28,7 @@ export function analyzeFrames(frames: readonly CapturedFrame[], setting: TcpSett
   const run = start(setting);
   const step = setting.batchFrames ?? 4096;
   for (let at = 0; at < frames.length; at += step) {
-    run.push(batchOf(frames.slice(at, at + step), { firstFrame: at + 1 }));
+    run.push(batchOf(frames.slice(at, at + step), { firstFrame: at + 1, linkType: setting.linkType ?? LINK_ETHERNET }));
   }
   return run.finish();
 }

@@ -198,15 +198,21 @@ export function giveUp(data: Direction, start: number, end: number): number {
 }
 
 /** Shifts every offset of `data` so that raw number `raw` becomes offset 0: the first byte seen. */
-export function rebase(data: Direction, raw: number): void {
+export function rebase(data: Direction, raw: number, tNs: number): void {
   const bytes = unwrap(raw, data.nextSeq, data.sentMax);
   data.sentMax -= bytes;
   data.acked -= bytes;
   data.edge -= bytes;
   data.known.rebase(bytes);
-  // What the peer acknowledged without the capture showing it was sent before the capture began.
   if (data.sentMax < 0) {
+    // Acknowledged before anything was seen: sent before the capture began.
     data.nextSeq = advance(data.nextSeq, -data.sentMax);
     data.sentMax = 0;
+  } else if (data.sentMax > 0) {
+    // The capture shows acknowledgements before the data they acknowledge.
+    const end = data.sentMax;
+    data.sentMax = 0;
+    openHole(data, end, tNs, -1, -1);
+    data.sentMax = end;
   }
 }

@@ -28,8 +28,8 @@ import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 const CONFIRM_BYTES = 2 ** 24;
 /** A jump over bytes that the capture lost is believed when the stream could have carried them: 100 Gbit/s. */
 const BELIEVABLE_BYTES_PER_NS = 12.5;
-/** Without timestamps an acknowledgement is taken to arrive after this part of the shortest loop: clocks jitter. */
-const EARLIEST = 0.95;
+/** The handshake, all there is without timestamps, may have taken this much longer than the shortest loop. */
+const JITTER = 0.01;
 /** Acknowledged entries are kept at least this long. */
 const KEEP_NS = 500e6;
 /** Only a frame that follows the one before it soon tells the path's time and not the application's. */
@@ -46,7 +46,7 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   const flags = rows.flags[row]!;
   const length = rows.payloadLen[row]!;
   const first = (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0;
-  if (!sender.started) start(sender, first);
+  if (!sender.started) start(sender, first, tNs);
   const stamped = (rows.options[row]! & OPTION_TIMESTAMP) !== 0;
   if (stamped) sender.timestamps = true;
   const from = unwrap(first, sender.nextSeq, sender.sentMax);
@@ -60,9 +60,10 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   // A SYN's identification does not come from the socket's counter (Linux).
   if (rows.ipVersion[row] === 4 && !(flags & FLAG_SYN)) sender.ipIds.take(rows.ipId[row]!, length, segments);
   const { known } = sender;
+  const loopNs = sender.echoLoopMinNs || 0;
   let news = false;
-  if (flags & FLAG_ACK && stamped) news = known.echoed(rows.tsEcho[row]!);
-  else if (!stamped) news = known.arrived(tNs - (EARLIEST * sender.echoLoopMinNs || 0));
+  if (!stamped) known.arrived(tNs - loopNs * (1 - JITTER));
+  else if (flags & FLAG_ACK) news = known.echoed(rows.tsEcho[row]!, tNs - loopNs);
 
   if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
     const again = takeControl(sender, flags, rows.seq[row]!, from + length);
@@ -79,14 +80,14 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   }
   rows.segments[row] = segments;
   takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
-  describeView(rows, row, tNs, sender, news && stamped);
+  describeView(rows, row, tNs, sender, news);
   sender.latestSentNs = tNs;
 }
 
 /** The first frame of a side fixes what offset 0 is. */
-function start(sender: Direction, first: number): void {
+function start(sender: Direction, first: number, tNs: number): void {
   sender.started = true;
-  if (sender.referenced) rebase(sender, first);
+  if (sender.referenced) rebase(sender, first, tNs);
   else {
     sender.referenced = true;
     sender.nextSeq = first;
@@ -239,11 +240,12 @@ function describeView(rows: SegmentRows, row: number, tNs: number, sender: Direc
   }
   if (!news || rows.verdict[row] === VERDICT_NETWORK_DUPLICATE || rows.verdict[row] === VERDICT_LATE_ORIGINAL) return;
   if (rows.verdict[row] === VERDICT_REORDERED) return;
-  const sampleNs = tNs - known.passedNs;
+  const sampleNs = tNs - known.tickNs;
   const steadyNs = Math.max(STEADY_NS, STEADY_LOOPS * sender.echoLoopMinNs || 0);
   const gapNs = tNs - sender.latestSentNs;
   if (!(sampleNs >= sender.echoLoopMinNs)) sender.echoLoopMinNs = sampleNs;
-  if (gapNs > steadyNs) return;
+  // A sender in recovery, or one that had nothing to send, answers late.
+  if (gapNs > steadyNs || sender.recoveryPoint > Number.NEGATIVE_INFINITY) return;
   sender.sampleEchoLoop(sampleNs);
   if (Number.isNaN(rows.loopNs[row]!)) rows.loopNs[row] = sampleNs;
 }

@@ -9,8 +9,9 @@ import { OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 
 /** Frames of one connection that a twin may lie apart. */
 const APART_FRAMES = 64;
-/** Slots of the table, shared by all connections; a power of two, small enough for the processor's cache. */
-const SLOTS = 1 << 13;
+/** The table is shared by all connections: sets of a few slots, the oldest slot of a set gives way. */
+const SETS = 1 << 11;
+const WAYS = 4;
 /** 32-bit words of a slot: two fingerprints, count of the frame, place; and a 64-bit time. */
 const WORDS = 6;
 const FRAME = 2;
@@ -26,8 +27,10 @@ export const TWIN_SAME_PLACE = 1;
 export const TWIN_OTHER_PLACE = 2;
 
 export class Twins {
-  readonly #words = new Int32Array(SLOTS * WORDS);
+  readonly #words = new Int32Array(SETS * WAYS * WORDS);
   readonly #doubles = new Float64Array(this.#words.buffer);
+  /** The slot of each set that gives way next. */
+  readonly #turn = new Uint8Array(SETS);
 
   /**
    * Looks the row up among the latest of its connection and remembers it.
@@ -55,27 +58,33 @@ export class Twins {
     a ^= a >>> 16;
     const words = this.#words;
     const doubles = this.#doubles;
-    const at = ((a ^ (b >>> 13)) & (SLOTS - 1)) * WORDS;
-    const time = (at >> 1) + TIME;
+    const set = (a ^ (b >>> 13)) & (SETS - 1);
     const tNs = batch.tNs[row]!;
     // Interface, hop limit and length of what precedes the IP header (VLAN tags) name the place.
     const before = rows.addresses[row]! - batch.start[row]!;
     const place = batch.iface[row]! | (rows.ttl[row]! << 16) | (before << 24);
-    const apart = frame - words[at + FRAME]!;
-    const same =
-      words[at] === a &&
-      words[at + 1] === b &&
-      apart > 0 &&
-      apart <= APART_FRAMES &&
-      apart < frame &&
-      (ipId !== 0 || Math.abs(tNs - doubles[time]!) < (Number.isNaN(repeatNs) ? APART_NS : repeatNs));
-    const elsewhere = words[at + PLACE] !== place;
-    words[at] = a;
-    words[at + 1] = b;
+    let found = TWIN_NONE;
+    let at = set * WAYS * WORDS;
+    for (let way = 0; way < WAYS; way++, at += WORDS) {
+      if (words[at] !== a || words[at + 1] !== b) continue;
+      const apart = frame - words[at + FRAME]!;
+      const soonNs = Number.isNaN(repeatNs) ? APART_NS : repeatNs;
+      if (apart <= 0 || apart > APART_FRAMES) continue;
+      if (ipId === 0 && Math.abs(tNs - doubles[(at >> 1) + TIME]!) >= soonNs) continue;
+      found = words[at + PLACE] === place ? TWIN_SAME_PLACE : TWIN_OTHER_PLACE;
+      break;
+    }
+    if (found === TWIN_NONE) {
+      const turn = this.#turn[set]!;
+      this.#turn[set] = (turn + 1) & (WAYS - 1);
+      at = (set * WAYS + turn) * WORDS;
+      words[at] = a;
+      words[at + 1] = b;
+    }
     words[at + FRAME] = frame;
     words[at + PLACE] = place;
-    doubles[time] = tNs;
-    return same ? (elsewhere ? TWIN_OTHER_PLACE : TWIN_SAME_PLACE) : TWIN_NONE;
+    doubles[(at >> 1) + TIME] = tNs;
+    return found;
   }
 }
 

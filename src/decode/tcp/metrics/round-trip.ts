@@ -8,6 +8,9 @@ import { halfLoops } from '../vantage.js';
 import { LogHistogram } from './histogram.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
+/** Below this round trip only acknowledgements time it: timestamps tick too slowly. */
+const ECHO_WORTHWHILE_NS = 2e6;
+
 export function roundTrip(_: MetricContext): TcpMetric {
   /** Loops from the capture point to the sender of a direction and back. */
   const loops = new PerDirection(() => new LogHistogram());
@@ -23,9 +26,10 @@ export function roundTrip(_: MetricContext): TcpMetric {
       for (const side of [0, 1] as const) {
         const { toSenderNs, toReceiverNs } = halfLoops(connection, side);
         if (Number.isNaN(toSenderNs + toReceiverNs)) continue;
-        const farSide = toReceiverNs >= toSenderNs ? 1 - side : side;
+        const acknowledged = toReceiverNs >= toSenderNs || toReceiverNs + toSenderNs < ECHO_WORTHWHILE_NS;
+        const farSide = acknowledged ? 1 - side : side;
         const far = loops.find(2 * connection.id + farSide);
-        if (far) into[side].rttNs = far.quantiles(1, Math.min(toSenderNs, toReceiverNs));
+        if (far) into[side].rttNs = far.quantiles(1, acknowledged ? toSenderNs : toReceiverNs);
       }
     },
   };
