@@ -63,8 +63,8 @@ export function percent(share: number | null): string {
 /** "1 round", "12 rounds". */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
-/** The last part of a path, harmless: what a reader calls the file. */
-export const fileName = (path: string): string => plain(path.split(/[\\/]/).at(-1) || path, 80);
+/** A file and the folder it lies in, harmless: what a reader calls the file. */
+export const fileName = (path: string): string => plain(path.split(/[\\/]/).slice(-2).join('/'), 80);
 
 export const endpoint = (at: { readonly address: string; readonly port: number }): string =>
   at.address.includes(':') ? `[${plain(at.address)}]:${at.port}` : `${plain(at.address)}:${at.port}`;

@@ -83,11 +83,24 @@ export async function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Pro
     }
     const vega = compile(spec.vegaLite, { config: THEME as unknown as Config }).spec;
     for (const { name } of vega.data ?? []) used.add(name);
-    compiled.push({ id: chart.id, axis: chart.axis, left: spec.left, fit: spec.fit ?? null, spec: vega });
+    compiled.push({
+      id: chart.id,
+      axis: chart.axis,
+      left: spec.left,
+      height: heightOf(vega),
+      fit: spec.fit ?? null,
+      spec: vega,
+    });
     figures.set(chart.id, figureOf(scene, chart, spec));
   }
   const data = Object.fromEntries(Object.entries(scene.data).filter(([name]) => used.has(name)));
   return { scene, page: { id: scene.id, window: scene.window, charts: compiled, data }, figures, absent };
+}
+
+/** px from the top margin to the bottom one. */
+function heightOf({ height, padding }: { height?: unknown; padding?: unknown }): number {
+  const { top, bottom } = padding as { top: number; bottom: number };
+  return Number(height) + top + bottom;
 }
 
 function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, roundRows: number): Html {

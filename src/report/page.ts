@@ -14,6 +14,8 @@ export interface PageChart {
   readonly id: string;
   readonly axis: 'time' | 'own';
   readonly left: number;
+  /** px, with margins; reserved before the chart is drawn, so that nothing jumps. */
+  readonly height: number;
   /** Columns of the timeline that 'top' is fitted to; null when the axis does not move. */
   readonly fit: readonly string[] | null;
   readonly spec: unknown;

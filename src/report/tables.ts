@@ -65,7 +65,7 @@ export type TimelineColumn =
 
 /**
  * The timeline of several directions together in at most `limit` equally wide bins: amounts add up, round-trip times
- * keep their extremes, and in flight and window are the sums over channels of each channel's extreme in the bin.
+ * keep their extremes, in flight is the sum over channels of each one's maximum in the bin, and the window the sum of what each last advertised.
  * Null when none of the directions has a timeline.
  */
 export function timelineOf(
@@ -106,9 +106,6 @@ export function timelineOf(
       // A sum over nothing known is unknown, not 0: `valid` counts the known ones.
       inFlightMaxBytes: op.sum('inFlightMaxBytes'),
       inFlightKnown: op.valid('inFlightMaxBytes'),
-      windowMinBytes: op.sum('windowMinBytes'),
-      windowMaxBytes: op.sum('windowMaxBytes'),
-      windowKnown: op.valid('windowMaxBytes'),
       rttMinNs: op.min('rttMinNs'),
       rttMaxNs: op.max('rttMaxNs'),
     })
@@ -117,9 +114,7 @@ export function timelineOf(
     Array.from(together.array(name) as ArrayLike<number | undefined>, (value) =>
       value === undefined || value === null || Number.isNaN(value) ? null : value,
     );
-  const where = (values: (number | null)[], known: (number | null)[]): (number | null)[] =>
-    values.map((value, row) => (known[row] ? value : null));
-  const windowKnown = column('windowKnown');
+  const inFlightKnown = column('inFlightKnown');
   return {
     startNs: column('bin'),
     durationNs: Array<number>(together.numRows()).fill(width),
@@ -127,12 +122,28 @@ export function timelineOf(
       (typeof SUMS)[number] | (typeof LIMIT_SUMS)[number],
       (number | null)[]
     >),
-    inFlightMaxBytes: where(column('inFlightMaxBytes'), column('inFlightKnown')),
-    windowMinBytes: where(column('windowMinBytes'), windowKnown),
-    windowMaxBytes: where(column('windowMaxBytes'), windowKnown),
+    inFlightMaxBytes: column('inFlightMaxBytes').map((value, row) => (inFlightKnown[row] ? value : null)),
+    windowMinBytes: standing(perDirection, 'windowMinBytes'),
+    windowMaxBytes: standing(perDirection, 'windowMaxBytes'),
     rttMinNs: column('rttMinNs'),
     rttMaxNs: column('rttMaxNs'),
   };
+}
+
+/**
+ * Per bin the sum over directions of the value last known of each: a window stays advertised while its channel is silent.
+ */
+function standing(perDirection: ColumnTable, name: string): (number | null)[] {
+  const rows = perDirection.select('bin', 'direction', name).orderby('bin').objects() as Record<string, number>[];
+  const last = new Map<number, number>();
+  const sums: (number | null)[] = [];
+  rows.forEach((row, at) => {
+    const value = row[name];
+    if (value !== undefined && value !== null && !Number.isNaN(value)) last.set(row['direction']!, value);
+    if (rows[at + 1]?.['bin'] === row['bin']) return;
+    sums.push(last.size === 0 ? null : [...last.values()].reduce((sum, one) => sum + one, 0));
+  });
+  return sums;
 }
 
 /** One stretch of guest memory over all rounds after the first. */

@@ -160,7 +160,8 @@ export interface Convergence {
 /** Null with fewer than 3 whole rounds. */
 export function convergenceOf(migration: Migration): Convergence | null {
   // The last round of a run that did not complete was cut off and says nothing about its size.
-  const whole = migration.outcome === 'completed' ? migration.rounds : migration.rounds.slice(0, -1);
+  const precopy = migration.rounds.filter((round) => round.boundary !== 'post-copy');
+  const whole = migration.outcome === 'completed' ? precopy : precopy.slice(0, -1);
   const [first] = whole;
   const last = whole.at(-1);
   if (!first || !last || whole.length < 3) return null;

@@ -92,11 +92,11 @@ describe('charts', () => {
     expect([goodput![gap], inFlight![gap]]).toEqual([0, null]);
   });
 
-  test('the round ladder carries sent and dirtied amounts as Clark et al. label them', () => {
-    const { sentLabel, dirtiedLabel } = sceneOf('healthy').data['rounds']!;
-    expect([sentLabel, dirtiedLabel]).toEqual([
-      ['32.7 MB', '2.39 MB'],
-      ['2.41 MB', ''],
+  test('the round ladder carries the amounts that Clark et al. write on their boxes: sent, and dirtied meanwhile', () => {
+    const { sent, dirtied } = sceneOf('healthy').data['rounds']!;
+    expect([sent, dirtied]).toEqual([
+      [32_670_414, 2_388_591],
+      [2_412_544, null],
     ]);
   });
 

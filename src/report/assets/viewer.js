@@ -80,6 +80,7 @@
       this.figure = figure;
       this.plot = figure.querySelector('.plot');
       this.canvas = figure.querySelector('.canvas');
+      this.plot.style.height = `${definition.height}px`;
       this.near = false;
       this.stale = true;
       this.view = null;
@@ -202,7 +203,7 @@
       const span = Math.min(end - start, Math.max(to - from, (end - start) * 1e-6, 1e-7));
       const middle = (from + to) / 2;
       const at = Math.min(Math.max(middle - span / 2, start), end - span);
-      this.window = [at, at + span];
+      this.window = span === end - start ? [start, end] : [at, at + span];
       for (const chart of this.timeCharts) if (chart.definition.id !== 'overview') chart.stale = true;
       this.#placeRange();
       this.#schedule();

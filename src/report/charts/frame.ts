@@ -2,6 +2,7 @@
 //
 // The time axis must lie at the same pixels in every chart, so margins are fixed here and not left to the layout.
 import { colour } from './palette.js';
+import type { Scene } from './scene.js';
 
 export const MARGIN = { left: 56, right: 16, top: 8, bottom: 22 } as const;
 /** Bottom margin of a chart that leaves the labels of its horizontal axis to its neighbours. */
@@ -102,13 +103,15 @@ interface FrameOptions {
   readonly bottom?: number;
   /** Initial end of a fitted axis. */
   readonly top?: number;
+  /** Width of the timeline's bins, s, for charts that use `stepped`. */
+  readonly binSeconds?: number;
 }
 
 /** Size, margins and window parameters of a chart; the viewer sets the width. */
 export const frame = (
   height: number,
   window: readonly [number, number] | null,
-  { left = MARGIN.left, bottom = MARGIN.bottom, top }: FrameOptions = {},
+  { left = MARGIN.left, bottom = MARGIN.bottom, top, binSeconds }: FrameOptions = {},
 ) => ({
   $schema: 'https://vega.github.io/schema/vega-lite/v6.json' as const,
   width: 640,
@@ -123,8 +126,42 @@ export const frame = (
         ]
       : []),
     ...(top === undefined ? [] : [{ name: 'top', value: top }]),
+    ...(binSeconds === undefined
+      ? []
+      : [{ name: 'step', expr: `${binSeconds} * max(1, ceil((t1 - t0) / width * ${STEP_PX} / ${binSeconds}))` }]),
   ],
 });
+
+/** Bins narrower than this are drawn together; zooming in takes them apart. */
+const STEP_PX = 4;
+
+/** Width of the timeline's bins, s. */
+export function binSecondsOf({ data }: Scene): number {
+  const [from, to] = [data['timeline']?.['t']?.[0], data['timeline']?.['t2']?.[0]];
+  return typeof from === 'number' && typeof to === 'number' && to > from ? to - from : 1e-3;
+}
+
+/**
+ * Timeline rows joined into steps of a few pixels: rates average over the step, extremes stay extremes.
+ * Gives 'b' and 'b2' (start and end of the step, s) and the named columns.
+ */
+export const stepped = (columns: { rates?: readonly string[]; max?: readonly string[]; min?: readonly string[] }) => {
+  const { rates = [], max = [], min = [] } = columns;
+  return [
+    { calculate: 'floor(datum.t / step + 1e-6) * step', as: 'b' },
+    ...rates.map((name) => ({ calculate: `datum.${name} * (datum.t2 - datum.t)`, as: `${name}Amount` })),
+    {
+      aggregate: [
+        ...rates.map((name) => ({ op: 'sum', field: `${name}Amount`, as: `${name}Amount` })),
+        ...max.map((name) => ({ op: 'max', field: name, as: `${name}Top` })),
+        ...min.map((name) => ({ op: 'min', field: name, as: `${name}Bottom` })),
+      ],
+      groupby: ['b'],
+    },
+    { calculate: 'datum.b + step', as: 'b2' },
+    ...rates.map((name) => ({ calculate: `datum.${name}Amount / step`, as: name })),
+  ];
+};
 
 /** Faint vertical lines where rounds begin. */
 export const roundLines = () => ({

@@ -1,6 +1,6 @@
 // The whole run in a strip: goodput and where losses were. The viewer lays the movable window over it.
 import type { Chart } from './chart.js';
-import { frame, timeAxis } from './frame.js';
+import { frame, timeAxis, usual } from './frame.js';
 import { colour } from './palette.js';
 
 export const overview: Chart = {
@@ -11,7 +11,7 @@ export const overview: Chart = {
   axis: 'time',
   absent: '',
   legend: [],
-  spec: ({ window }) => ({
+  spec: ({ data, window }) => ({
     unit: '',
     height: 34,
     left: 56,
@@ -23,7 +23,13 @@ export const overview: Chart = {
           mark: { type: 'area', interpolate: 'step-after', color: colour('goodputFill') },
           encoding: {
             x: timeAxis('t'),
-            y: { field: 'goodput', type: 'quantitative', stack: null, axis: null },
+            y: {
+              field: 'goodput',
+              type: 'quantitative',
+              stack: null,
+              axis: null,
+              scale: { domain: [0, usual(data['timeline']?.['goodput']) * 1.5 || 1], clamp: true, nice: false },
+            },
           },
         },
         {

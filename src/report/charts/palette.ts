@@ -11,6 +11,7 @@ export const PALETTE = {
   accent: ['#1f6fb2', '#6fb3ec'],
   goodput: ['#3d84c2', '#5a9fd9'],
   goodputFill: ['#bcd7ee', '#274a68'],
+  peak: ['#e9eef3', '#222c36'],
   throughput: ['#8a97a5', '#7d8a98'],
   loss: ['#d1452f', '#f0725c'],
   lossSoft: ['#f0b6ab', '#6e3329'],

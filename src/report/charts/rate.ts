@@ -1,6 +1,17 @@
 // Throughput and goodput over time, with round boundaries and retransmissions marked.
 import type { Chart } from './chart.js';
-import { axisUnit, fitted, frame, largest, roundLines, timeAxis, usual, valueAxis } from './frame.js';
+import {
+  axisUnit,
+  binSecondsOf,
+  fitted,
+  frame,
+  largest,
+  roundLines,
+  stepped,
+  timeAxis,
+  usual,
+  valueAxis,
+} from './frame.js';
 import { colour } from './palette.js';
 
 export const rate: Chart = {
@@ -13,43 +24,54 @@ export const rate: Chart = {
   legend: [
     { label: 'goodput', colour: 'goodput', mark: 'area', reads: { column: 'goodput', unit: 'bit/s' } },
     { label: 'throughput', colour: 'throughput', mark: 'line', reads: { column: 'throughput', unit: 'bit/s' } },
+    { label: 'peak of a bin', colour: 'peak', mark: 'area' },
     { label: 'retransmitted', colour: 'loss', mark: 'tick', reads: { column: 'lost', unit: 'bytes' } },
     { label: 'round begins', colour: 'muted', mark: 'dash' },
   ],
-  spec({ data, window }) {
-    const max = largest(data['timeline']?.['throughput']);
-    const unit = axisUnit(usual(data['timeline']?.['throughput']), 'bit/s');
+  spec(scene) {
+    const { data, window } = scene;
+    const throughput = data['timeline']?.['throughput'];
+    const unit = axisUnit(usual(throughput), 'bit/s');
     const y = { type: 'quantitative', axis: valueAxis(unit), stack: null, scale: fitted };
+    const x = timeAxis('b');
     return {
       unit: unit.unit,
       fit: ['throughput'],
       height: 190,
       left: 56,
       vegaLite: {
-        ...frame(190, window, { top: max }),
+        ...frame(190, window, { top: largest(throughput), binSeconds: binSecondsOf(scene) }),
         layer: [
           {
             data: { name: 'timeline' },
-            mark: {
-              type: 'area',
-              interpolate: 'step-after',
-              clip: true,
-              color: colour('goodputFill'),
-              line: { color: colour('goodput'), strokeWidth: 1.2, interpolate: 'step-after', clip: true },
-            },
-            encoding: { x: timeAxis('t'), y: { field: 'goodput', ...y } },
-          },
-          {
-            data: { name: 'timeline' },
-            mark: {
-              type: 'line',
-              interpolate: 'step-after',
-              clip: true,
-              color: colour('throughput'),
-              strokeWidth: 1,
-              opacity: 0.8,
-            },
-            encoding: { x: timeAxis('t'), y: { field: 'throughput', ...y } },
+            transform: stepped({ rates: ['goodput', 'throughput'], max: ['throughput'] }),
+            layer: [
+              {
+                mark: { type: 'rect', clip: true, color: colour('peak') },
+                encoding: { x, x2: { field: 'b2' }, y: { field: 'throughputTop', ...y }, y2: { datum: 0 } },
+              },
+              {
+                mark: {
+                  type: 'area',
+                  interpolate: 'step-after',
+                  clip: true,
+                  color: colour('goodputFill'),
+                  opacity: 1,
+                  line: { color: colour('goodput'), strokeWidth: 1.2, interpolate: 'step-after', clip: true },
+                },
+                encoding: { x, y: { field: 'goodput', ...y } },
+              },
+              {
+                mark: {
+                  type: 'line',
+                  interpolate: 'step-after',
+                  clip: true,
+                  color: colour('throughput'),
+                  strokeWidth: 1,
+                },
+                encoding: { x, y: { field: 'throughput', ...y } },
+              },
+            ],
           },
           ...('rounds' in data ? [roundLines()] : []),
           {

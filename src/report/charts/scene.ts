@@ -521,19 +521,44 @@ function regionsData(report: ReportData, migration: Migration, detail: number): 
 function switchoverData(migration: Migration): Dataset | null {
   const { downtime, phases, devices } = migration;
   if (!downtime) return null;
-  const from = downtime.earliestStartNs;
-  const bars: { label: string; startNs: number; endNs: number; kind: string; bytes: number | null }[] = [
-    { label: 'guest paused', startNs: downtime.latestStartNs, endNs: downtime.endNs, kind: 'downtime', bytes: null },
-  ];
-  for (const phase of phases) {
-    if (phase.endNs <= from || phase.kind === 'precopy' || phase.kind === 'setup') continue;
-    bars.push({ ...phase, label: phase.kind, kind: 'phase', startNs: Math.max(from, phase.startNs) });
+  const [from, to] = [downtime.earliestStartNs, downtime.endNs];
+  interface Bar {
+    readonly label: string;
+    readonly startNs: number;
+    readonly endNs: number;
+    readonly kind: 'downtime' | 'phase' | 'device';
+    readonly bytes: number | null;
   }
-  const timed = devices.filter((device) => device.endNs > from);
-  const longest = [...timed].sort((a, b) => b.endNs - b.startNs - (a.endNs - a.startNs)).slice(0, DEVICES);
-  for (const device of timed.filter((d) => longest.includes(d))) {
+  const inside = <T extends { startNs: number; endNs: number }>(spans: readonly T[]): T[] =>
+    spans
+      .map((span) => ({ ...span, startNs: Math.max(from, span.startNs), endNs: Math.min(to, span.endNs) }))
+      .filter((span) => span.endNs >= span.startNs);
+  const bars: Bar[] = [
+    { label: 'guest paused', startNs: downtime.latestStartNs, endNs: to, kind: 'downtime', bytes: null },
+    ...inside(phases)
+      .filter((phase) => phase.kind !== 'setup' && phase.kind !== 'precopy' && phase.endNs > phase.startNs)
+      .map((phase): Bar => ({ ...phase, label: phase.kind, kind: 'phase' })),
+  ];
+  // Most devices cross in one burst: only those that took time get a bar, the others share one.
+  const timed = inside(devices);
+  const shown = timed
+    .filter((device) => device.endNs - device.startNs >= 0.005 * (to - from))
+    .sort((a, b) => b.endNs - b.startNs - (a.endNs - a.startNs))
+    .slice(0, DEVICES);
+  for (const device of timed) {
+    if (!shown.includes(device)) continue;
     const instance = device.instance > 0 ? ` #${device.instance}` : '';
     bars.push({ ...device, label: `${plain(device.name, 28)}${instance}`, kind: 'device' });
+  }
+  const rest = timed.filter((device) => !shown.includes(device));
+  if (rest.length > 0) {
+    bars.push({
+      label: plural(rest.length, shown.length > 0 ? 'other device' : 'device'),
+      startNs: rest.reduce((first, device) => Math.min(first, device.startNs), to),
+      endNs: rest.reduce((last, device) => Math.max(last, device.endNs), from),
+      kind: 'device',
+      bytes: rest.reduce((sum, device) => sum + device.bytes, 0),
+    });
   }
   return {
     order: bars.map((_, i) => i),

@@ -1,6 +1,6 @@
 // Bytes in flight against the window the receiver advertised.
 import type { Chart } from './chart.js';
-import { axisUnit, frame, largest, median, roundLines, timeAxis, valueAxis } from './frame.js';
+import { axisUnit, binSecondsOf, frame, largest, median, roundLines, stepped, timeAxis, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 const POWERS = [1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
@@ -18,7 +18,8 @@ export const windowChart: Chart = {
     { label: 'in flight', colour: 'goodput', mark: 'area', reads: { column: 'inFlight', unit: 'bytes' } },
     { label: 'advertised window', colour: 'window', mark: 'line', reads: { column: 'window', unit: 'bytes' } },
   ],
-  spec({ data, window }) {
+  spec(scene) {
+    const { data, window } = scene;
     const inFlight = largest(data['timeline']?.['inFlight']);
     const advertised = largest(data['timeline']?.['window']);
     if (inFlight === 0 && advertised === 0) return null;
@@ -34,22 +35,27 @@ export const windowChart: Chart = {
         : valueAxis(unit),
       scale: logarithmic ? { type: 'symlog', constant: 3000, domain: [0, top * 1.4], nice: false } : { nice: true },
     };
+    const x = timeAxis('b');
     return {
       unit: logarithmic ? 'logarithmic' : unit.unit,
       height: 130,
       left: 56,
       vegaLite: {
-        ...frame(130, window),
+        ...frame(130, window, { binSeconds: binSecondsOf(scene) }),
         layer: [
           {
             data: { name: 'timeline' },
-            mark: { type: 'rect', clip: true, color: colour('goodputFill') },
-            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'inFlight', ...y }, y2: { datum: 0 } },
-          },
-          {
-            data: { name: 'timeline' },
-            mark: { type: 'rule', clip: true, color: colour('goodput'), strokeWidth: 1.2, strokeCap: 'square' },
-            encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: { field: 'inFlight', ...y } },
+            transform: stepped({ max: ['inFlight'] }),
+            layer: [
+              {
+                mark: { type: 'rect', clip: true, color: colour('goodputFill') },
+                encoding: { x, x2: { field: 'b2' }, y: { field: 'inFlightTop', ...y }, y2: { datum: 0 } },
+              },
+              {
+                mark: { type: 'rule', clip: true, color: colour('goodput'), strokeWidth: 1.2, strokeCap: 'square' },
+                encoding: { x, x2: { field: 'b2' }, y: { field: 'inFlightTop', ...y } },
+              },
+            ],
           },
           {
             data: { name: 'timeline' },
