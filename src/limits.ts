@@ -92,7 +92,7 @@ export const NAME_CHARACTERS = 256;
 /** Kernel ring of a live capture, bytes. Beyond: the kernel drops frames and counts them. */
 export const CAPTURE_RING_BYTES = 128 << 20;
 /** Bytes that wait in the process that hosts `cap`. Beyond: frames are dropped and counted. */
-export const CAP_QUEUE_BYTES = 64 << 20;
+export const CAP_QUEUE_BYTES = 128 << 20;
 /** Characters kept of what a capture program says on standard error. Beyond: the oldest are forgotten. */
 export const ENGINE_TEXT_CHARACTERS = 4096;
 /** Pages of multifd channels that wait for a slower channel. Beyond: the channels are taken to be in step again. */
