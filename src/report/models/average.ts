@@ -32,11 +32,13 @@ export const average: Model<PredictionResult & { readonly dirtyPagesPerSecond: n
   validity: 'Even dirtying and Xen’s stop rules; overestimates where a small working set is written again and again.',
   source: 'Akoush et al. 2010',
   run(input) {
-    const { memoryBytes, pageBytes, bandwidth } = input;
+    const { pageBytes, bandwidth } = input;
     const samples = dirtySamples(input);
-    if (memoryBytes === null || bandwidth === null || samples.length === 0) return null;
+    if (bandwidth === null || samples.length === 0) return null;
     const seconds = samples.reduce((total, sample) => total + sample.seconds, 0);
     const dirtyPagesPerSecond = samples.reduce((total, sample) => total + sample.bytes, 0) / pageBytes / seconds;
+    // Zero pages count as the few bytes they take: the model knows only bytes and bandwidth.
+    const memoryBytes = input.rounds[0]!.bytes;
     const iteration = averageModel({ memoryBytes, pageBytes, bandwidth, dirtyPagesPerSecond });
     return { dirtyPagesPerSecond, ...compared(iteration, input) };
   },

@@ -49,9 +49,9 @@ export const history: Model<PredictionResult> = {
   source: 'Akoush et al. 2010',
   run(input: ModelInput) {
     const samples = dirtySamples(input);
-    if (input.memoryBytes === null || input.bandwidth === null || samples.length === 0) return null;
+    if (input.bandwidth === null || samples.length === 0) return null;
     const iteration = historyModel({
-      memoryBytes: input.memoryBytes,
+      memoryBytes: input.rounds[0]!.bytes, // as in AVG
       pageBytes: input.pageBytes,
       bandwidth: input.bandwidth,
       history: {

@@ -37,9 +37,17 @@ export function modelMigration(report: ReportData, migration: Migration, world?:
   const results: Record<string, unknown> = {};
   for (const model of MODELS) {
     const result = model.run(input);
-    if (result !== null) results[model.id] = result;
+    if (result !== null) results[model.id] = finite(result);
   }
   const other = world ? whatIf(input, world) : null;
-  if (other) results['whatIf'] = other;
+  if (other) results['whatIf'] = finite(other);
   return results;
+}
+
+/** Degenerate input (no time, no bytes) can make a formula infinite: that is unknown, and JSON has no other word. */
+function finite(value: unknown): unknown {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null;
+  if (Array.isArray(value)) return value.map(finite);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, finite(inner)]));
 }

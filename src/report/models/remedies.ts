@@ -50,9 +50,7 @@ export const remedies: Model<RemediesResult> = {
     const represented = input.bandwidth / input.wireRatio;
     const downtime = input.downtimeLimitSeconds;
     const needed = fit.saturated ? fit.bytes / downtime : requiredBandwidth(fit, downtime);
-    const floorSeconds = fit.saturated
-      ? Math.min(...samples.map((sample) => sample.bytes)) / represented
-      : lowestDowntime(fit, represented);
+    const floorSeconds = fit.saturated ? fit.bytes / represented : lowestDowntime(fit, represented);
     const firstPass = input.rounds[0]!;
     const dirtyAfterFirst = samples[0]!.bytes * input.wireRatio;
     const steps = throttles();

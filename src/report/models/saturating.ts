@@ -57,7 +57,7 @@ export interface DirtySample {
 }
 
 export interface WorkingSetFit extends WorkingSet {
-  /** Every sample is near W: D0 could be any larger value, so B_req(d) is only known to lie below W / d. */
+  /** Even the shortest round is near W: D0 could be any larger value, so B_req(d) is only known to lie below W / d. */
   readonly saturated: boolean;
   /** Root mean square of ln(measured / fitted). */
   readonly residual: number;
@@ -65,11 +65,15 @@ export interface WorkingSetFit extends WorkingSet {
 
 /** Samples with lengths closer together than this say nothing about saturation. */
 const MIN_SPREAD = 1.2;
-const SATURATED_SHARE = 0.9;
+/** D0·t/W of the shortest round from which it is: U is then above 95 % of W. */
+const SATURATED_EXPONENT = 3;
+/** A fit that misses by more (root mean square of the logarithm) means that the workload changed. */
+const MAX_RESIDUAL = 0.5;
 
 /**
  * Least squares on logarithms with 0 < W ≤ `memoryBytes`, each eighth of an octave of t weighing the same.
- * Null with fewer than two rounds of different length: then only U(t)/t at those lengths is known.
+ * Null with fewer than two rounds of different length (then only U(t)/t at those lengths is known), and when no such
+ * curve fits, as when the guest was throttled.
  */
 export function fitWorkingSet(samples: readonly DirtySample[], memoryBytes: number | null): WorkingSetFit | null {
   const points = thinned(samples);
@@ -87,11 +91,9 @@ export function fitWorkingSet(samples: readonly DirtySample[], memoryBytes: numb
   });
   const bytes = minimum((size) => error(bestRate(size)), largest / 2, most, 40);
   const set = bestRate(bytes);
-  return {
-    ...set,
-    saturated: points.every((point) => point.bytes >= SATURATED_SHARE * bytes),
-    residual: Math.sqrt(error(set)),
-  };
+  const residual = Math.sqrt(error(set));
+  if (residual > MAX_RESIDUAL) return null;
+  return { ...set, saturated: (set.dirtyRate * Math.min(...lengths)) / bytes >= SATURATED_EXPONENT, residual };
 }
 
 /** One geometric mean per eighth of an octave of t. */
@@ -161,7 +163,7 @@ export const saturating: Model<SaturatingResult> = {
     const bandwidth = input.bandwidth / input.wireRatio;
     const downtime = input.downtimeLimitSeconds;
     const needed = fit.saturated ? fit.bytes / downtime : requiredBandwidth(fit, downtime);
-    const floor = fit.saturated ? Math.min(...samples.map((sample) => sample.bytes)) : remainingFloor(fit, bandwidth);
+    const floor = fit.saturated ? fit.bytes : remainingFloor(fit, bandwidth);
     return {
       workingSetBytes: fit.bytes,
       peakDirtyRate: fit.dirtyRate,

@@ -1,4 +1,4 @@
-import { duration, moment, plural } from '../format.js';
+import { count, duration, moment, plural } from '../format.js';
 import type { Migration } from '../report.js';
 import { defineRule } from './rule.js';
 import type { Episode } from './transfer.js';
@@ -50,8 +50,9 @@ export default defineRule({
             inDowntime: during.length,
           },
           text:
-            `${plural(stalls.length, 'time')} the sender had to wait for its retransmission timer: ${duration(totalNs)} in all, ` +
-            `the longest ${duration(longest.durationNs)} at ${moment(longest.startNs)}.` +
+            (stalls.length === 1
+              ? `Once, at ${moment(longest.startNs)}, the sender had to wait for its retransmission timer: ${duration(longest.durationNs)}.`
+              : `${count(stalls.length)} times the sender had to wait for its retransmission timer: ${duration(totalNs)} in all, the longest ${duration(longest.durationNs)} at ${moment(longest.startNs)}.`) +
             (during.length > 0 ? ` ${plural(during.length, 'stall')} fell into the downtime.` : ''),
           advice: [
             `Look for a link flap, bond fail-over or queue overflow at ${moment(longest.startNs)} into the capture: journalctl -k on both hosts, the switch’s log.`,

@@ -74,7 +74,7 @@ export default defineRule({
             goodput: transfer.goodput,
           },
           text:
-            `For ${percent(full)} of the time the sender had filled the receive window of ${bytes(window.p50)} (largest ${bytes(window.max)}) and waited. ` +
+            `The receive window of ${bytes(window.p50)} was full for ${percent(full)} of the time (it was never above ${bytes(window.max)}). ` +
             (ceiling !== null && rttNs
               ? `At ${duration(rttNs)} round trip that window allows ${bitRate(ceiling)}; the connection got ${bitRate(forward.goodput)}. `
               : '') +

@@ -1,4 +1,4 @@
-import { bytes, duration, percent, plural } from '../format.js';
+import { bytes, count, duration, percent } from '../format.js';
 import { defineRule } from './rule.js';
 import { SHRUNK_SHARE, shrunkShare } from './window.js';
 
@@ -61,7 +61,7 @@ export default defineRule({
             largestWindowBytes: window?.max ?? null,
           },
           text: closed
-            ? `The destination closed its receive window ${plural(closures, 'time')}, ${duration(zeroNs)} in all (${percent(share)} of the time)` +
+            ? `The destination closed its receive window ${closures === 1 ? 'once, for' : `${count(closures)} times, for`} ${duration(zeroNs)}${closures === 1 ? '' : ' in all'} (${percent(share)} of the time)` +
               (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
               `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`
             : `The destination’s window shrank from ${bytes(window?.max ?? null)} to ${bytes(window?.p50 ?? null)} and was full for ${percent(fullShare)} of the time: its QEMU does not read as fast as data arrives.`,

@@ -61,7 +61,7 @@ export default defineRule({
           text:
             `After ${sizes.length} rounds about ${bytes(floor)} still have to be sent each time; at ${bitRate(input.bandwidth)} that takes ${duration(neededDowntimeNs)}. ` +
             (floor > allowedBytes
-              ? `Only ${bytes(allowedBytes)} fit into ${duration(context.downtimeLimitNs)} of downtime, QEMU’s default. `
+              ? `Only ${bytes(allowedBytes)} fit into a downtime of ${duration(context.downtimeLimitNs)}. `
               : `QEMU goes on all the same, so its downtime limit must be below that. `) +
             (fit ? `The guest keeps rewriting ${memory(fit.workingSetBytes)}. ` : '') +
             'It will not finish by itself.',

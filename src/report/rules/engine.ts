@@ -87,10 +87,13 @@ function findingOf(
   context: RuleContext,
 ): Finding | null {
   const packets = [...new Set(observation.packets ?? [])].filter((frame) => frame > 0).slice(0, PROOFS);
-  const interval = (observation.interval ?? []).filter(([from, to]) => from <= to).slice(0, PROOFS);
+  const interval = (observation.interval ?? [])
+    .filter(([from, to]) => Number.isFinite(to - from) && from <= to)
+    .slice(0, PROOFS);
   if (packets.length === 0 && interval.length === 0) return null;
   const cap = Math.min(1, ...rule.restsOn.map((aspect) => caps.get(aspect) ?? 1));
-  const cost = observation.cost && observation.cost.ns > 0 ? observation.cost : null;
+  const cost =
+    observation.cost && observation.cost.ns > 0 && Number.isFinite(observation.cost.ns) ? observation.cost : null;
   return {
     rule: rule.id,
     title: rule.title,

@@ -3,6 +3,7 @@
 import A1 from './R-A1.js';
 import A3 from './R-A3.js';
 import A4 from './R-A4.js';
+import A5 from './R-A5.js';
 import A6 from './R-A6.js';
 import A7 from './R-A7.js';
 import B1 from './R-B1.js';
@@ -12,6 +13,7 @@ import B3b from './R-B3b.js';
 import B4 from './R-B4.js';
 import B5 from './R-B5.js';
 import B5b from './R-B5b.js';
+import B6 from './R-B6.js';
 import B7 from './R-B7.js';
 import B8 from './R-B8.js';
 import B10 from './R-B10.js';
@@ -48,6 +50,7 @@ import H1 from './R-H1.js';
 import H2 from './R-H2.js';
 import H3 from './R-H3.js';
 import H4 from './R-H4.js';
+import H5 from './R-H5.js';
 import H6 from './R-H6.js';
 import H7 from './R-H7.js';
 import I1 from './R-I1.js';
@@ -60,6 +63,7 @@ import J5 from './R-J5.js';
 import J6 from './R-J6.js';
 import J7 from './R-J7.js';
 import K1 from './R-K1.js';
+import K3 from './R-K3.js';
 import type { Rule } from './rule.js';
 
 export const RULES: readonly Rule[] = [
@@ -77,6 +81,7 @@ export const RULES: readonly Rule[] = [
   G1,
   H6,
   D5,
+  H5,
   H2,
   A1,
   A3,
@@ -88,6 +93,7 @@ export const RULES: readonly Rule[] = [
   C3,
   B4,
   B5b,
+  B6,
   B7,
   B8,
   B10,
@@ -99,6 +105,7 @@ export const RULES: readonly Rule[] = [
   D3,
   D4,
   A7,
+  A5,
   I1,
   E1,
   E2,
@@ -122,5 +129,6 @@ export const RULES: readonly Rule[] = [
   A4,
   A6,
   I3,
+  K3,
   K1,
 ];

@@ -14,6 +14,8 @@ export type EpisodeKind = (typeof TCP_EPISODE_KINDS)[number];
 const BULK_BYTES = 1_000_000;
 /** Bulk connections examined when there is no migration. */
 const BULK_TRANSFERS = 16;
+/** Migrations examined; a capture of thousands is an attack or a fleet, and rules compare them pairwise. */
+const MIGRATIONS = 64;
 
 /** One connection of a transfer, seen in the direction in which memory flows. */
 export interface Flow {
@@ -226,7 +228,7 @@ export class Transfer {
 /** Migrations first; where there is none, the largest bulk connections, each by itself. */
 export function transfersOf(report: ReportData): Transfer[] {
   const byId = new Map(report.connections.map((connection) => [connection.id, connection]));
-  const migrations = report.migrations.flatMap((migration) => {
+  const migrations = largestMigrations(report).flatMap((migration) => {
     const flows = migration.connections
       .map((id) => byId.get(id))
       .filter((connection): connection is Connection => connection !== undefined)
@@ -241,6 +243,11 @@ export function transfersOf(report: ReportData): Transfer[] {
     .slice(0, BULK_TRANSFERS)
     .map((flow) => new Transfer(null, [flow], report.tables));
 }
+
+const largestMigrations = ({ migrations }: ReportData): readonly Migration[] =>
+  migrations.length <= MIGRATIONS
+    ? migrations
+    : [...migrations].sort((a, b) => b.bytes.total - a.bytes.total).slice(0, MIGRATIONS);
 
 /** Orients a connection by the migration's source where it is known to be one end only, by payload otherwise. */
 function flowOf(connection: Connection, source: string | null): Flow {

@@ -68,6 +68,14 @@ describe('fit of the working set', () => {
     expect(fit.bytes / (2 * MIB)).toBeCloseTo(1, 2);
   });
 
+  test('a guest that changed its ways fits no curve', () => {
+    const samples = [10, 1, 1.2, 0.9, 0.06, 2].map((seconds, at) => ({
+      seconds,
+      bytes: [8e6, 8e6, 7e6, 8e6, 5e3, 1e5][at]!,
+    }));
+    expect(fitWorkingSet(samples, 64e6)).toBeNull();
+  });
+
   test('a set as large as memory is limited by memory', () => {
     const samples = [1, 2, 4].map((seconds) => ({ seconds, bytes: 100e6 * seconds }));
     expect(fitWorkingSet(samples, 1e9)!.bytes).toBeLessThanOrEqual(1.000001e9);
@@ -125,7 +133,7 @@ describe('models of a guest that no reasonable link can follow', () => {
 });
 
 describe('models without their input', () => {
-  test('an undecoded stream gives no figure', () => {
+  test('a stream without rounds gives no figure', () => {
     const sealed = migration({
       rounds: [],
       ramBlocks: [],

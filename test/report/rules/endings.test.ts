@@ -108,3 +108,47 @@ describe('post-copy background', () => {
   speaks('R-G3', 'the path is full after the switch', withForward({}, afterSwitch('Congestion')), { severity: 'info' });
   silent('R-G3', 'the sender holds back', withForward({}, afterSwitch('SenderApplication')));
 });
+
+describe('control connection', () => {
+  const control = (parts: Parameters<typeof connection>[0]) =>
+    report({
+      connections: [
+        connection(),
+        connection({
+          id: 1,
+          channel: { kind: 'unknown', index: null, migration: null },
+          server: { address: '10.0.0.2', port: 16_509 },
+          endedBy: 'rst',
+          endNs: 9.5 * S,
+          ...parts,
+        }),
+      ],
+      migrations: [altered(report().migrations[0]!, failed)],
+    });
+  speaks('R-H5', 'libvirt’s connection is reset half a second before', control({}), {
+    severity: 'fatal',
+    connections: [1, 0],
+  });
+  silent('R-H5', 'it ended in order', control({ endedBy: 'fin' }));
+  silent('R-H5', 'it is about other hosts', control({ server: { address: '10.0.0.9', port: 16_509 } }));
+});
+
+describe('public addresses', () => {
+  const between = (source: string, destination: string) =>
+    report({
+      connections: [
+        connection({ client: { address: source, port: 40_000 }, server: { address: destination, port: 49_152 } }),
+      ],
+      migrations: [altered(report().migrations[0]!, { source, destination })],
+    });
+  speaks('R-K3', 'clear text over IPv4', between('198.51.100.4', '198.51.100.5'), { severity: 'minor' });
+  speaks('R-K3', 'clear text over IPv6', between('2001:db8::1', 'fd00::2'), { metrics: { addresses: '2001:db8::1' } });
+  silent('R-K3', 'private addresses', between('172.16.0.4', 'fd00::2'));
+  silent(
+    'R-K3',
+    'encrypted',
+    altered(between('198.51.100.4', '198.51.100.5'), {
+      migrations: [altered(report().migrations[0]!, { source: '198.51.100.4', encryption: 'tls' })],
+    }),
+  );
+});

@@ -90,3 +90,41 @@ describe('parallel migrations', () => {
   silent('R-A7', 'the second starts when the first is done', pair(10 * S, '10.0.0.1'));
   silent('R-A7', 'they leave different hosts', pair(1 * S, '10.0.0.7'));
 });
+
+describe('slow network', () => {
+  const gigabit = (0.94e9 / 8) * 0.1;
+  const minute = { endNs: 12 * S, phases: [] };
+  const at = (bytes: number) => ({
+    tables: { timeline: timeline(100 * MS, 120, () => ({ bytes })) },
+    migration: minute,
+  });
+  speaks('R-A5', 'a full gigabit line for 12 s', withForward({}, at(gigabit)), { severity: 'info', confidence: 0.4 });
+  silent('R-A5', 'a full 10 Gbit/s line', withForward({}, at(10 * gigabit)));
+  silent('R-A5', 'no line is full', withForward({}, at(gigabit / 3)));
+});
+
+describe('fragments', () => {
+  const fragments = (count: number, encapsulation: string[]) =>
+    report({
+      connections: [connection({ encapsulation })],
+      anomalies: [
+        {
+          code: 'decode/fragment',
+          severity: 'note',
+          origin: 'network',
+          text: '',
+          direction: null,
+          count,
+          first: { frame: 12 },
+          last: { frame: 900 },
+          samples: [],
+        },
+      ],
+    });
+  speaks('R-B6', 'every tenth frame is a fragment, in a tunnel', fragments(2500, ['vxlan:42']), {
+    severity: 'minor',
+    packets: [12, 900],
+    confidence: 0.8,
+  });
+  silent('R-B6', 'three fragments in 25 000 frames', fragments(3, ['vxlan:42']));
+});
