@@ -192,15 +192,13 @@ export class StreamDriver implements StreamConsumer {
     const { offset, tNs, frame } = this.#cursor;
     this.account.undecodedBytes += offset - this.#lostAt;
     this.#sink.blind(this.#lostAt, offset, tNs);
-    if (this.#proven) {
-      this.#log.note('stream/resync', {
-        direction: this.#direction,
-        streamOffset: offset,
-        tNs,
-        frame,
-        detail: `${offset - this.#lostAt} bytes not decoded`,
-      });
-    }
+    this.#log.note(this.#proven ? 'stream/resync' : 'stream/mid-stream', {
+      direction: this.#direction,
+      streamOffset: offset,
+      tNs,
+      frame,
+      detail: `${offset - this.#lostAt} bytes not decoded`,
+    });
     this.#proven = true;
     this.#lostAt = Number.NaN;
     this.#foundAt = offset;

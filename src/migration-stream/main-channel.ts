@@ -6,10 +6,10 @@
 // 2.3 send neither configuration nor footers: there the next section's header is searched for instead.
 // Source: QEMU migration/savevm.c, qemu_loadvm_state_main(), qemu_savevm_state_complete_precopy(); docs/ has the versions.
 import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
-import { CURSOR_BYTES, DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
+import { DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
 import { describedDevices } from './description.js';
 import { bodyReader } from './iterables.js';
-import { EOS_BYTES, NOT_A_RECORD, RamReader, TOO_SHORT_TO_TELL } from './ram.js';
+import { RamReader } from './ram.js';
 import type {
   MigrationSink,
   NoteDamage,
@@ -21,6 +21,7 @@ import type {
   StreamDecoder,
   StreamReader,
 } from './records.js';
+import { search } from './search.js';
 import {
   CMD_PACKAGED,
   CMD_PING,
@@ -46,12 +47,7 @@ import {
 const SECTION_ID_LIMIT = 65_536;
 /** Longest section header: type, id, name, instance, version. */
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
-/** Records that must follow each other before the search after a gap is believed. */
-const CONSISTENT_RECORDS = 4;
-/** Text shorter than this says nothing. */
-const DESCRIPTION_PIECE_BYTES = 32;
-/** Bytes the search asks for first. */
-const SEARCH_STEP_BYTES = 32;
+const FOOTER_BYTES = 5;
 /** Machine types are short; QEMU would allocate whatever is announced. */
 const MACHINE_TYPE_BYTES = 255;
 
@@ -83,12 +79,6 @@ export const reconnection: StreamDecoder = {
   open: mainChannel.open,
 };
 
-/**
- * What the search found: a chain of RAM records, one that ends with the section, a section's footer with an element
- * behind it, something that nothing contradicts as far as the bytes go, or nothing.
- */
-type Find = 'ram' | 'ram-end' | 'footer' | 'more' | 'no';
-
 interface KnownSection {
   readonly name: string;
   readonly instance: number;
@@ -109,6 +99,8 @@ class MainChannelReader implements StreamReader {
   /** Offset behind the post-copy package being read; NaN outside. */
   #packageEnd = Number.NaN;
   #ended = false;
+  /** Part of the stream was not read: sections may have been announced unseen. */
+  #searched = false;
   /** RAM records are the next thing: the search after a gap stopped inside a section. */
   #insideRam = false;
   /** Lengths of opaque bodies as found by their footers, by name and instance, until the description checks them. */
@@ -144,88 +136,17 @@ class MainChannelReader implements StreamReader {
     }
   }
 
-  /**
-   * Moves on until the place is proven: a chain of RAM records, or a section's footer followed by a plausible element.
-   * Page contents can look like either by chance or because the guest itself holds migration streams, so one match does
-   * not count.
-   */
   *resync(stream: ByteCursor): Reading<boolean> {
     this.#headerRead = true;
+    this.#searched = true;
     this.#packageEnd = Number.NaN;
     this.#ram.afterGap();
-    let seen = stream.offset;
-    let atHole = false;
-    for (;;) {
-      if (stream.available === 0) {
-        atHole = false;
-        if (!(yield* want(stream, 1)) && stream.ended) return false;
-        continue;
-      }
-      if (stream.offset >= seen) {
-        seen = stream.offset + stream.available;
-        this.#sink.glimpse(stream.offset, stream.tNs, isDescriptionText(stream.buffer, stream.position, stream.end));
-      }
-      const found = this.#scan(stream);
-      if (found === 'no') continue;
-      if (found === 'more' && !atHole) {
-        // More bytes step by step: waiting for many at once would date records on a slow stream too late.
-        const reach = Math.max(SEARCH_STEP_BYTES, 2 * stream.available);
-        if (reach <= this.#searchBytes && (yield* want(stream, reach))) continue;
-        atHole = true;
-      }
-      // Between two holes a few short records are too little to go on from.
-      if (found === 'more' || (found === 'ram' && atHole)) {
-        this.#ram.sight(stream);
-        continue;
-      }
-      this.#insideRam = found !== 'footer';
-      if (found === 'footer') stream.skip(5);
-      return true;
-    }
-  }
-
-  /** Bytes that are enough to prove or refute any place. */
-  get #searchBytes(): number {
-    return Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * (this.#ram.pageSize + 32) + HEADER_BYTES);
-  }
-
-  /** Moves to the next place at hand where something may begin; 'no' when there is none. */
-  #scan(stream: ByteCursor): Find {
-    const { buffer, end } = stream;
-    for (let at = stream.position; at < end; at++) {
-      const found = this.#provenAt(buffer, at, end);
-      if (found === 'no') continue;
-      stream.position = at;
-      return found;
-    }
-    stream.position = end;
-    return 'no';
-  }
-
-  #provenAt(buffer: Uint8Array, at: number, end: number): Find {
-    if (buffer[at] === QEMU_VM_SECTION_FOOTER) {
-      const footer = this.#isFooter(buffer, at, end, null);
-      return footer === 'yes' ? 'footer' : footer;
-    }
-    // RAM words begin with a zero byte: no guest has 2^56 bytes.
-    if (buffer[at] !== 0) return 'no';
-    let next = at;
-    let address = -1;
-    for (let records = 0; records < CONSISTENT_RECORDS; records++) {
-      const length = this.#ram.measure(buffer, next, end);
-      if (length === TOO_SHORT_TO_TELL) return 'more';
-      if (length === NOT_A_RECORD) return 'no';
-      // The end of a body is proof by itself: eight bytes of EOS, five of footer, then the next element.
-      if (length === EOS_BYTES) {
-        const footer = this.#isFooter(buffer, next + EOS_BYTES, end, null);
-        return footer === 'yes' ? 'ram-end' : footer;
-      }
-      // The scan ascends. Equal pages that hold something like a header repeat it a page apart, with one address.
-      if (this.#ram.measuredAddress <= address) return 'no';
-      address = this.#ram.measuredAddress;
-      next += length;
-    }
-    return 'ram';
+    const found = yield* search(stream, this.#ram, this.#sink, (buffer, at, end) =>
+      this.#isFooter(buffer, at, end, null),
+    );
+    if (found === 'footer') stream.skip(FOOTER_BYTES);
+    this.#insideRam = found === 'ram' || found === 'ram-sure';
+    return found !== 'no';
   }
 
   #place(stream: ByteCursor): RecordPlace {
@@ -362,9 +283,9 @@ class MainChannelReader implements StreamReader {
     if (!(yield* want(stream, 4))) return 'desync';
     const id = stream.u32();
     const known = this.#sections.get(id);
-    if (!known && this.#sections.size > 0 && this.#ramId !== null) {
+    if (!known && this.#ramId !== null && id !== this.#ramId) {
       this.#note('stream/unknown-section', `section id ${id} was not announced`);
-      return 'desync';
+      if (!this.#searched || id >= SECTION_ID_LIMIT) return 'desync';
     }
     if (known?.ended) this.#note('stream/invariant', `section '${known.name}' goes on after its end`);
     if (known && kind === 'end') known.ended = true;
@@ -446,7 +367,7 @@ class MainChannelReader implements StreamReader {
       if (this.#bodyLengths.size < STREAM_RECORDS) {
         this.#bodyLengths.set(`${section.name}\0${section.instance}`, stream.offset - bodyAt);
       }
-      if (this.#footers) stream.skip(5);
+      if (this.#footers) stream.skip(FOOTER_BYTES);
       this.#finishSection(stream, section, false);
       return 'end';
     }
@@ -625,17 +546,6 @@ class MainChannelReader implements StreamReader {
       }
     }
   }
-}
-
-/** Whether the bytes can be a piece of the description: printable, with the punctuation of its JSON. */
-function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean {
-  let colons = 0;
-  for (let i = start; i < end; i++) {
-    const byte = buffer[i]!;
-    if (byte < 0x20 || byte > 0x7e) return false;
-    if (byte === 0x3a && buffer[i - 1] === 0x22) colons++;
-  }
-  return end - start >= DESCRIPTION_PIECE_BYTES && colons > 0;
 }
 
 const uint32 = (buffer: Uint8Array, at: number): number =>

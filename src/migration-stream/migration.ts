@@ -205,6 +205,8 @@ export class MigrationState implements MigrationSink {
     this.#latestNs = tNs;
     this.#latestOffset = offset + bytes;
     this.#sendBuffer.left(offset, tNs);
+    // Where next to nothing can be read, what can must do for an estimate.
+    if (2 * this.#undecodedBytes > offset) this.sighting(offset, tNs, block, address, kind);
     this.countPage(tNs, block, address, kind, bytes);
     if (this.#generations) this.#generations.page(MAIN_LANE, tNs, block, address, kind, bytes);
     else this.rounds.page(tNs, block, address, kind, bytes);
@@ -355,9 +357,7 @@ export class MigrationState implements MigrationSink {
         this.#listenNs = command.tNs;
         break;
       case 'postcopy-run':
-        this.feature('postcopy');
-        this.#postcopyNs = command.tNs;
-        this.rounds.mark(command.tNs, 'post-copy');
+        this.#switchOver(command);
         this.#enter('postcopy', command.tNs, command.offset);
         break;
       case 'enable-colo':
@@ -397,7 +397,7 @@ export class MigrationState implements MigrationSink {
     }
     if (message.request) {
       this.#requests++;
-      if (Number.isNaN(this.#listenNs)) this.#invariant(message, 'page request before post-copy');
+      if (Number.isNaN(this.#listenNs)) this.#listenUnseen(message);
       this.#ask(message.tNs, message.request);
     }
   }
@@ -417,6 +417,7 @@ export class MigrationState implements MigrationSink {
 
   blind(offset: number, resumed: number, tNs: number): void {
     this.#undecodedBytes += resumed - offset;
+    if (offset === 0) this.rounds.joined();
     // What is hidden right behind the header is START and the first sections.
     if (this.#marks.length === 0) this.#mark(this.#latestNs, 'first-pass');
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
@@ -562,6 +563,20 @@ export class MigrationState implements MigrationSink {
     this.#lastPrecopyNs = this.#lastPageNs;
     this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);
+  }
+
+  /** A page is requested although post-copy was not seen to begin: it began where the stream could not be read. */
+  #listenUnseen(message: ReturnPathMessage): void {
+    this.#listenNs = message.tNs;
+    if (this.#undecodedBytes === 0) this.#invariant(message, 'page request before post-copy');
+    else this.#switchOver(message);
+  }
+
+  /** From here on the guest runs at the destination. */
+  #switchOver(place: RecordPlace): void {
+    this.feature('postcopy');
+    this.#postcopyNs = place.tNs;
+    this.rounds.mark(place.tNs, 'post-copy');
   }
 
   #ask(tNs: number, request: { block: string; start: number; length: number }): void {

@@ -5,7 +5,8 @@
 // the same hosts and port. Source: QEMU migration/ram.c, ram_save_host_page_urgent(); postcopy_preempt_setup().
 import type { ByteCursor, Reading } from '../decode/tcp/byte-cursor.js';
 import { RamReader } from './ram.js';
-import type { ReadEnd, StreamDecoder, StreamReader } from './records.js';
+import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+import { search } from './search.js';
 import { RAM_FLAGS_MASK, RAM_SAVE_FLAG_PAGE, RAM_SAVE_FLAG_ZERO } from './wire.js';
 
 export const preempt: StreamDecoder = {
@@ -24,19 +25,25 @@ export const preempt: StreamDecoder = {
   open(sink, note, context) {
     const ram = new RamReader(sink, note);
     if (context.pageSize !== null) ram.setPageSize(context.pageSize);
-    return new PreemptReader(ram);
+    return new PreemptReader(ram, sink);
   },
 };
 
 class PreemptReader implements StreamReader {
   readonly #ram: RamReader;
+  readonly #sink: MigrationSink;
 
-  constructor(ram: RamReader) {
+  constructor(ram: RamReader, sink: MigrationSink) {
     this.#ram = ram;
+    this.#sink = sink;
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
     const end = yield* this.#ram.records(stream);
     return stream.ended ? 'end' : end;
+  }
+
+  *resync(stream: ByteCursor): Reading<boolean> {
+    return (yield* search(stream, this.#ram, this.#sink, () => 'no')) !== 'no';
   }
 }

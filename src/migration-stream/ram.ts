@@ -61,6 +61,10 @@ export class RamReader {
   readonly #lengths: number[] = [];
   #listed = false;
   #block = UNKNOWN_BLOCK;
+  /** Address of the latest page. */
+  #address = 0;
+  /** Where the record began that a hole covered; NaN before. */
+  #lostAt = Number.NaN;
   #blockLength = ADDRESS_LIMIT;
 
   constructor(sink: MigrationSink, note: NoteDamage) {
@@ -78,8 +82,11 @@ export class RamReader {
   *records(stream: ByteCursor): Reading<ReadEnd> {
     const sink = this.#sink;
     for (;;) {
-      if (stream.end - stream.position < 8 && !(yield 8)) return 'desync';
       const offset = stream.offset;
+      if (stream.end - stream.position < 8 && !(yield 8)) {
+        this.#lostAt = offset;
+        return 'desync';
+      }
       const tNs = stream.tNs;
       const high = stream.u32();
       const low = stream.u32();
@@ -98,6 +105,7 @@ export class RamReader {
         if (address >= this.#blockLength || low & (this.pageSize - 1) & ~RAM_FLAGS_MASK) {
           return this.#bad(`page address ${address}`);
         }
+        this.#address = address;
         switch (flags & ~RAM_SAVE_FLAG_CONTINUE) {
           case RAM_SAVE_FLAG_PAGE:
             stream.skip(this.pageSize);
@@ -145,6 +153,12 @@ export class RamReader {
     if (this.#block !== UNKNOWN_BLOCK || this.#lengths.length === 0) return;
     this.#block = 0;
     this.#blockLength = this.#lengths[0]!;
+  }
+
+  /** Whether a record at `offset` fits behind the one that was lost if all between are whole pages, as they mostly are. */
+  isExpected(offset: number, address: number): boolean {
+    const pages = (offset - this.#lostAt) / (8 + this.pageSize);
+    return pages > 0 && Number.isInteger(pages) && address >= this.#address + pages * this.pageSize;
   }
 
   /** Reports the page record at which the stream stands, if it is one, and moves past its first byte. */

@@ -64,6 +64,7 @@ export class Rounds {
   readonly #closed: Round[] = [];
   #open: OpenRound | null = null;
   #number = 0;
+  #firstBoundary: Boundary = 'first-pass';
   #stamp = 0;
   /** True while only repeats count: several channels, or post-copy, where records do not come in scan order. */
   #unordered = false;
@@ -107,6 +108,11 @@ export class Rounds {
     };
   }
 
+  /** The capture began when the first round was under way. */
+  joined(): void {
+    this.#firstBoundary = 'joined-midway';
+  }
+
   /** From here on the order of records says nothing. */
   unordered(): void {
     this.#unordered = true;
@@ -120,7 +126,7 @@ export class Rounds {
     this.#decided = false;
     this.#firstPosition = -1;
     this.#sectionCameAround = false;
-    if (!this.#open) this.#begin(tNs, 'first-pass');
+    if (!this.#open) this.#begin(tNs, this.#firstBoundary);
     else if (kind === 'end' && this.#syncs) this.#begin(tNs, 'section-end');
     if (kind === 'end') this.#decided = true;
   }
@@ -150,8 +156,8 @@ export class Rounds {
     const page = this.#history.number(block, address);
     if (!this.#decided && this.#syncs) {
       if (page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp) this.#boundary('page-repeat');
-      else if (!this.#unordered) this.#follow(block * BLOCK_STRIDE + address);
-    } else if (!this.#unordered) {
+      else if (!this.#unordered && block >= 0) this.#follow(block * BLOCK_STRIDE + address);
+    } else if (!this.#unordered && block >= 0) {
       this.#position = block * BLOCK_STRIDE + address;
     }
     if (page === NO_PAGE) {

@@ -140,7 +140,7 @@ export class MigrationStreams {
       if (probe === 'search') search ??= decoder;
     }
     if (undecided) return undefined;
-    if (!search || this.#searches() >= STREAM_SEARCHES) return null;
+    if (!search || this.#isBesideMigration(identity) || this.#searches() >= STREAM_SEARCHES) return null;
     return this.#open(search, context, identity, key, undefined, tNs, true);
   };
 
@@ -220,6 +220,15 @@ export class MigrationStreams {
         state.inPostcopy &&
         !state.complete,
     );
+  }
+
+  /**
+   * Beside a migration under way, a stream joined midway is one of its own channels and not another migration. Which
+   * side opened the connection is not known then.
+   */
+  #isBesideMigration({ client, server }: ConnectionIdentity): boolean {
+    const keys = [groupKey({ client, server }), groupKey({ client: server, server: client })];
+    return this.#entries.some((entry) => keys.includes(entry.key) && isUnderway(entry));
   }
 
   #searches(): number {
@@ -334,12 +343,16 @@ const ANONYMOUS: ConnectionIdentity = {
   startNs: Number.POSITIVE_INFINITY,
 };
 
-const groupKey = ({ client, server }: ConnectionIdentity): string =>
+const groupKey = ({ client, server }: Pick<ConnectionIdentity, 'client' | 'server'>): string =>
   `${client.address}>${server.address}:${server.port}`;
 
 /** A migration is real once its main channel is known to be one. */
 const isProven = ({ state, streams }: Entry): boolean =>
   state instanceof SealedMigration ? state.proven : streams.some(({ driver }) => driver.proven);
+
+/** Its main channel is open. */
+const isUnderway = (entry: Entry): boolean =>
+  entry.streams.some(({ decoder, driver }) => decoder === mainChannel && driver.proven && driver.ended === null);
 
 const forward = (entry: Entry): Stream[] =>
   entry.streams.filter(

@@ -1,0 +1,119 @@
+// Search: back to firm ground after a gap, or into a stream joined midway.
+//
+// Page contents can look like page headers by chance, or because the guest itself holds such data, so one match proves
+// nothing. Proof is several records in a row with ascending addresses, the end of a section with its footer and the next
+// element behind it, or a record exactly where the lost ones, had they all been whole pages, would let it be.
+import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import { CURSOR_BYTES } from '../limits.js';
+import { EOS_BYTES, NOT_A_RECORD, type RamReader, TOO_SHORT_TO_TELL } from './ram.js';
+import type { MigrationSink } from './records.js';
+
+/**
+ * What begins at a place: a chain of RAM records; RAM records with stronger proof; a section's footer with an element
+ * behind it; something that nothing contradicts as far as the bytes go; or nothing.
+ */
+export type Find = 'ram' | 'ram-sure' | 'footer' | 'more' | 'no';
+
+/** Whether a section ends at `buffer[at]`: footer and the beginning of another element. */
+export type IsSectionEnd = (buffer: Uint8Array, at: number, end: number) => 'yes' | 'no' | 'more';
+
+/** Records that must follow each other, addresses ascending. */
+const CONSISTENT_RECORDS = 4;
+/** Bytes asked for first; more step by step, for waiting for many would date records on a slow stream too late. */
+const STEP_BYTES = 32;
+/** Room for names and section headers beside the pages of a chain. */
+const HEADERS_BYTES = 1024;
+/** Text shorter than this says nothing. */
+const DESCRIPTION_PIECE_BYTES = 32;
+
+/**
+ * Moves to the next place that is proven and leaves the cursor there; single headers on the way are reported as
+ * sightings. Returns 'no' at the stream's end. Follows the rules of StreamReader.resync for holes.
+ */
+export function* search(
+  stream: ByteCursor,
+  ram: RamReader,
+  sink: MigrationSink,
+  isSectionEnd: IsSectionEnd,
+): Reading<Exclude<Find, 'more'>> {
+  const most = Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * ram.pageSize + HEADERS_BYTES);
+  let glimpsed = stream.offset;
+  let atHole = false;
+  for (;;) {
+    if (stream.available === 0) {
+      atHole = false;
+      if (!(yield* want(stream, 1)) && stream.ended) return 'no';
+      continue;
+    }
+    if (stream.offset >= glimpsed) {
+      glimpsed = stream.offset + stream.available;
+      sink.glimpse(stream.offset, stream.tNs, isDescriptionText(stream.buffer, stream.position, stream.end));
+    }
+    const found = scan(stream, ram, isSectionEnd);
+    if (found === 'no') continue;
+    if (found === 'more' && !atHole) {
+      const reach = Math.max(STEP_BYTES, 2 * stream.available);
+      if (reach <= most && (yield* want(stream, reach))) continue;
+      atHole = true;
+    }
+    // Between two holes a few short records are too little to go on from.
+    if (found === 'more' || (found === 'ram' && atHole)) ram.sight(stream);
+    else return found;
+  }
+}
+
+/** Moves to the next place at hand where something may begin; 'no' when there is none. */
+function scan(stream: ByteCursor, ram: RamReader, isSectionEnd: IsSectionEnd): Find {
+  const { buffer, end, position, offset } = stream;
+  for (let at = position; at < end; at++) {
+    const found = judge(buffer, at, end, offset + at - position, ram, isSectionEnd);
+    if (found === 'no') continue;
+    stream.position = at;
+    return found;
+  }
+  stream.position = end;
+  return 'no';
+}
+
+function judge(
+  buffer: Uint8Array,
+  at: number,
+  end: number,
+  offset: number,
+  ram: RamReader,
+  isSectionEnd: IsSectionEnd,
+): Find {
+  // RAM words begin with a zero byte: no guest has 2^56 bytes.
+  if (buffer[at] !== 0) {
+    const sectionEnd = isSectionEnd(buffer, at, end);
+    return sectionEnd === 'yes' ? 'footer' : sectionEnd;
+  }
+  let next = at;
+  let address = -1;
+  for (let records = 0; records < CONSISTENT_RECORDS; records++) {
+    const length = ram.measure(buffer, next, end);
+    if (length === TOO_SHORT_TO_TELL) return 'more';
+    if (length === NOT_A_RECORD) return 'no';
+    if (length === EOS_BYTES) {
+      const sectionEnd = isSectionEnd(buffer, next + EOS_BYTES, end);
+      return sectionEnd === 'yes' ? 'ram-sure' : sectionEnd;
+    }
+    // The scan ascends. Equal pages that hold something like a header repeat it a page apart, with one address.
+    if (ram.measuredAddress <= address) return 'no';
+    address = ram.measuredAddress;
+    if (records === 0 && ram.isExpected(offset, address)) return 'ram-sure';
+    next += length;
+  }
+  return 'ram';
+}
+
+/** Whether the bytes can be a piece of the description: printable, with the punctuation of its JSON. */
+function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean {
+  let colons = 0;
+  for (let i = start; i < end; i++) {
+    const byte = buffer[i]!;
+    if (byte < 0x20 || byte > 0x7e) return false;
+    if (byte === 0x3a && buffer[i - 1] === 0x22) colons++;
+  }
+  return end - start >= DESCRIPTION_PIECE_BYTES && colons > 0;
+}
