@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeFrames } from '../../src/decode/frame.js';
 import { createRows } from '../../src/decode/rows.js';
 import { Signals } from '../../src/decode/signals.js';
-import { SIGNAL_ROWS } from '../../src/limits.js';
+import { DNS_QUERIES, SIGNAL_ROWS } from '../../src/limits.js';
 import {
   address,
   arp,
@@ -145,6 +145,7 @@ describe('names that do not resolve', () => {
     );
   const client = ipv4({ src: '10.0.0.1', dst: '10.0.0.53' });
   const server = ipv4({ src: '10.0.0.53', dst: '10.0.0.1' });
+  const there = frame(ethernet(), client, udp());
   const query = frame(ethernet(), client, udp({ srcPort: 3333, dstPort: 53 }, message(7, 0x0100, 'host-b.example')));
   const answer = (code: number) =>
     frame(ethernet(), server, udp({ srcPort: 53, dstPort: 3333 }, message(7, 0x8180 + code, 'host-b.example')));
@@ -157,6 +158,26 @@ describe('names that do not resolve', () => {
 
   test('answered in time: nothing', () => {
     expect(signals(query, answer(0), { bytes: query, tNs: 1e9 })).toEqual([]);
+  });
+
+  test('more open queries than are remembered: the oldest is forgotten', () => {
+    const ask = (id: number) =>
+      frame(ethernet(), client, udp({ srcPort: 1024, dstPort: 53 }, message(id, 0x0100, `h${id}`)));
+    const queries = Array.from({ length: DNS_QUERIES + 1 }, (_, id) => ask(id));
+    const rows = createRows();
+    const collector = new Signals();
+    for (const [frames, tNs] of [
+      [queries.slice(0, 4000), 0],
+      [queries.slice(4000), 0],
+      [[there], 6e9],
+    ] as const) {
+      const batch = batchOf(frames.map((bytes) => ({ bytes, tNs })));
+      decodeFrames(batch, rows);
+      collector.push(batch, rows);
+    }
+    const { rows: found, columns } = collector.finish();
+    const names = new Set(columns['name']!.values as string[]);
+    expect([found, names.has('h0'), names.has('h1')]).toEqual([DNS_QUERIES, false, true]);
   });
 
   test('never answered', () => {

@@ -8,6 +8,7 @@ import type { ClaimStream } from '../../../src/decode/stream.js';
 import { Connections } from '../../../src/decode/tcp/connections.js';
 import { Multipath, type MultipathConnection } from '../../../src/decode/tcp/mptcp.js';
 import { Reassembler } from '../../../src/decode/tcp/reassembly.js';
+import { MULTIPATH_CONNECTIONS, MULTIPATH_MAPPINGS } from '../../../src/limits.js';
 import { batchOf, concat, ethernet, frame, ipv4, tcp, u16, u32, u64 } from '../../support/frames.js';
 import { recorded } from '../../support/recorded.js';
 
@@ -201,6 +202,27 @@ describe('what cannot be joined', () => {
     const frames = [...opening.map((bytes) => ({ bytes })), { bytes: whole.slice(0, -4), wire: whole.length }];
     const { streams } = joined([batchOf([...frames, { bytes: second.data(0, 6, 'gh') }])]);
     expect(shown(streams)).toEqual([[0, 'ab<4 cut>gh|capture-end']]);
+  });
+});
+
+describe('bounds', () => {
+  test('more subflows than are joined: the rest are streams of their own', () => {
+    const more = Array.from({ length: MULTIPATH_CONNECTIONS }, (_, i) => subflow(2000 + i));
+    const { result } = run(...opening, ...more.map((one) => one.syn(join(token(SERVER_KEY)))));
+    expect(result[0]!.connections.length).toBe(MULTIPATH_CONNECTIONS);
+  });
+
+  test('more mappings than are kept: bytes cannot be placed', () => {
+    const segments = Array.from({ length: MULTIPATH_MAPPINGS + 2 }, (_, i) => ({
+      bytes: first.data(2 * i + 2, 2 * i + 2, 'ab'),
+    }));
+    const batches = [batchOf(opening)];
+    for (let at = 0; at < segments.length; at += 4000) {
+      batches.push(batchOf(segments.slice(at, at + 4000), { firstFrame: 6 + at }));
+    }
+    // The first bytes never come, so that all mappings wait.
+    const { result } = joined(batches);
+    expect(result[0]!.directions[0].unmappedBytes).toBeGreaterThanOrEqual(4);
   });
 });
 

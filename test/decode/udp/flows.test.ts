@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { UDP_FLOWS, UDP_TIMELINES } from '../../../src/limits.js';
+import {
+  REASSEMBLY_DIRECTION_BYTES,
+  UDP_FLOWS,
+  UDP_RECOGNITION_DATAGRAMS,
+  UDP_STREAMS,
+  UDP_TIMELINES,
+} from '../../../src/limits.js';
 import {
   batchOf,
   type CapturedFrame,
@@ -14,6 +20,7 @@ import {
   vxlan,
 } from '../../support/frames.js';
 import { analysedFrames, analysedUdp } from '../../support/udp-analysis.js';
+import * as udt from '../../support/udp-transports/udt.js';
 
 const flowsOf = (...frames: (Uint8Array | CapturedFrame)[]) => analysedFrames(...frames).flows;
 
@@ -116,5 +123,41 @@ describe('bounds', () => {
     const { timeline } = analysedUdp([batchOf([...small, ...send(7000, 13)])]);
     const ids = new Set(timeline.columns['flow']!.values as Float64Array);
     expect([ids.size, ids.has(UDP_TIMELINES), ids.has(0)]).toEqual([UDP_TIMELINES, true, false]);
+  });
+
+  test('more reliable flows than are followed: totals only', () => {
+    const hello = (port: number) => [
+      frame(ethernet(), ipv4(), udp({ srcPort: port, dstPort: 9000 }, udt.handshake({ own: 1 }))),
+      frame(ethernet(), ipv4(), udp({ srcPort: port, dstPort: 9000 }, udt.data(1000, 2, 'x'))),
+    ];
+    const frames = Array.from({ length: UDP_STREAMS + 3 }, (_, i) => hello(1000 + i)).flat();
+    const { flows, streams } = analysedFrames(...frames);
+    expect(streams.size).toBe(UDP_STREAMS);
+    expect(flows.at(-1)).toMatchObject({ transport: 'udt', streams: [], directions: [{ frames: 2 }, {}] });
+  });
+
+  test('a transport that shows itself too late is not found', () => {
+    const late = (before: number) => {
+      const noise = new Array(before).fill(there('noise'));
+      const hello = frame(ethernet(), ipv4(), udp({ srcPort: 9000, dstPort: 500 }, udt.handshake({ own: 1 })));
+      return flowsOf(...noise, hello)[0]!.transport;
+    };
+    expect([late(UDP_RECOGNITION_DATAGRAMS - 1), late(UDP_RECOGNITION_DATAGRAMS)]).toEqual(['udt', 'udp']);
+  });
+
+  test('a waiting queue beyond its bound gives up what is missing', () => {
+    const big = 'x'.repeat(60_000);
+    const at = (n: number, payload: string) =>
+      frame(ethernet(), ipv4(), udp({ checksum: false }, udt.data(1000 + n, 2, payload)));
+    const opening = frame(ethernet(), ipv4(), udp({}, udt.handshake({ own: 1 })));
+    const count = Math.ceil(REASSEMBLY_DIRECTION_BYTES / big.length) + 1;
+    function* batches() {
+      yield batchOf([opening, at(0, 'a')]);
+      for (let n = 0; n < count; n++) yield batchOf([at(2 + n, big)], { firstFrame: 3 + n });
+    }
+    const { streams } = analysedUdp(batches());
+    const [pieces] = streams.values();
+    expect(pieces!.slice(0, 3).map((piece) => piece.slice(0, 20))).toEqual(['', 'a', '<60000 given-up>']);
+    expect(pieces!.join('').length).toBe(1 + '<60000 given-up>'.length + count * big.length + '|capture-end'.length);
   });
 });

@@ -107,6 +107,17 @@ test('VXLAN, byte by byte', () => {
   expect(decoded(captured)).toMatchObject({ kind: 'signal', path: 'vxlan:42', payloadLen: 28 });
 });
 
+// Published in scapy, test/contrib/geneve.uts ("GENEVE with metadata options") and erspan.uts ("Build ERSPAN II").
+test('packets that another tool built', () => {
+  const options = hex(`
+    ffffffffffff 000000000000 8100 0001 0800  45000056 00010000 40117c94 7f000001 7f000001  dec117c1 00421a86
+    0200 6558 00000000  01028001 00010002
+    ffffffffffff 000000000000 0800  4500001c 00010000 40017cde 7f000001 7f000001  0800f7ff 00000000`);
+  expect(decoded(options)).toMatchObject({ kind: 'signal', path: 'geneve:0', payloadLen: 8 });
+  const mirrored = hex('1000 88be 00000000 0000000000000000 ffffffffffff 111111111111 9000');
+  expect(decoded(frame(...outer, raw(mirrored, { ipProtocol: 47 })))).toMatchObject({ kind: 'none', path: 'erspan:0' });
+});
+
 describe('what only looks like a tunnel stays what it is', () => {
   const data = (port: number, ...layers: Layer[]) => decoded(frame(...outer, udp({ dstPort: port }), ...layers));
   test.each([
