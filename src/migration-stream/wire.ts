@@ -119,3 +119,27 @@ export const MULTIFD_COMPRESSION: Readonly<Record<number, string>> = {
   16: 'uadk',
   32: 'qatzip',
 };
+
+// NBD, doc/proto.md of the nbd project. The server's greeting is the same for old and new style negotiation.
+export const NBD_GREETING = 'NBDMAGIC';
+/** "IHAVEOPT" in two words. */
+export const NBD_OPTION_MAGIC = [0x49484156, 0x454f5054] as const;
+export const NBD_OPT_EXPORT_NAME = 1;
+export const NBD_OPT_STARTTLS = 5;
+export const NBD_OPT_INFO = 6;
+export const NBD_OPT_GO = 7;
+export const NBD_REQUEST_MAGIC = 0x25609513;
+export const NBD_EXTENDED_REQUEST_MAGIC = 0x21e41c71;
+export const NBD_CMD_READ = 0;
+export const NBD_CMD_WRITE = 1;
+export const NBD_CMD_WRITE_ZEROES = 6;
+
+// libvirt's RPC, src/rpc/virnetprotocol.x: every message begins with seven words.
+export const LIBVIRT_HEADER_BYTES = 28;
+export const LIBVIRT_PROGRAM = 0x20008086;
+export const LIBVIRT_KEEPALIVE_PROGRAM = 0x6b656570;
+/** VIR_NET_MESSAGE_MAX, since 1.0.6 or so 16 MiB, and the header's own length word. */
+export const LIBVIRT_MESSAGE_BYTES = (16 << 20) + 4;
+/** virNetMessageType VIR_NET_STREAM and virNetMessageStatus VIR_NET_CONTINUE. */
+export const LIBVIRT_TYPE_STREAM = 3;
+export const LIBVIRT_STATUS_CONTINUE = 2;
