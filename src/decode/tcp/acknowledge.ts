@@ -10,8 +10,6 @@ import { advance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 const DELAYED_ACK_NS = 35e6;
 /** Ticks in which acknowledgements are pooled where there are no timestamps. */
 const TICK_NS = 1e5;
-/** Two segments, what a delayed acknowledgement may leave behind. */
-const COVERED_BYTES = 3000;
 /** Smallest change of the raw window that a scale is inferred from. */
 const INFER_RAW_STEP = 8;
 const INFER_VOTES = 4;
@@ -97,8 +95,6 @@ export function openHole(data: Direction, end: number, tNs: number, tsValue: num
 
 function advanceTo(data: Direction, before: number, offset: number): void {
   data.acked = offset;
-  data.advances++;
-  if (data.sentMax - offset <= COVERED_BYTES) data.coveringAdvances++;
   data.repeatedAcks = 0;
   data.probing = false;
   data.repeatedBytes = Math.max(0, data.repeatedBytes - (offset - before));
@@ -163,7 +159,8 @@ function takeBlocks(
   for (let block = 0; block < rows.sackBlocks[row]!; block++) {
     const left = unwrap(view.getUint32(at + 8 * block), data.nextSeq, data.sentMax);
     const rightRaw = view.getUint32(at + 8 * block + 4);
-    const right = unwrap(rightRaw, data.nextSeq, data.sentMax);
+    // A FIN received out of order is reported like a byte.
+    const right = Math.min(unwrap(rightRaw, data.nextSeq, data.sentMax), data.finOffset);
     if (left < acked || right <= left) continue;
     if (right > data.sentMax) {
       if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;

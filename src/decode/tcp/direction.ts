@@ -61,8 +61,9 @@ export class Direction {
   fillCount = 0;
   readonly ipIds = new IpIds();
   dataFrames = 0;
+  /** Largest payload of a frame. */
+  payloadMax = 0;
   latestSentNs = Number.NaN;
-  firstDataNs = Number.NaN;
 
   // What the peer said.
   readonly sacked = new RangeSet(SACKED_RANGES);
@@ -78,9 +79,6 @@ export class Direction {
   repeatedAcks = 0;
   duplicateAcks = 0;
   unseenBytes = 0;
-  /** Acknowledgements that advanced, and those that left at most two segments outstanding. */
-  advances = 0;
-  coveringAdvances = 0;
   /** When the peer last reported something out of order. */
   latestReportNs = Number.NEGATIVE_INFINITY;
 
@@ -135,9 +133,8 @@ export class Direction {
 
   /** Payload of a full segment on the wire; NaN where neither identifications nor SYNs tell. */
   get segmentBytes(): number {
-    const learned = this.ipIds.segmentBytes;
-    if (!Number.isNaN(learned)) return learned;
-    return this.agreedMss - (this.timestamps ? TIMESTAMP_BYTES : 0);
+    if (this.agreedMss > 0) return this.agreedMss - (this.timestamps ? TIMESTAMP_BYTES : 0);
+    return this.ipIds.segmentBytes;
   }
 
   /** Sent and not acknowledged, as at the capture point. */

@@ -10,6 +10,8 @@ const DECIDE_FRAMES = 8;
 const STEP_MAX = 1024;
 /** Shortest payload a segment of an offloaded frame is thought to have. */
 const SEGMENT_MIN_BYTES = 500;
+/** Largest payload of a segment on common links (jumbo frames). */
+const SINGLE_MAX_BYTES = 9216;
 const VOTES = 4;
 
 export class IpIds {
@@ -25,6 +27,8 @@ export class IpIds {
   /** Bytes a segment carries, as the steps behind offloaded frames say, by majority. */
   #segmentBytes = 0;
   #votes = 0;
+  /** Largest payload that counted one identification. */
+  #singleBytes = 0;
 
   /** Each packet of this direction counts the identification on. */
   get counting(): boolean {
@@ -36,9 +40,10 @@ export class IpIds {
     return this.#constant * 2 > this.#frames;
   }
 
-  /** Bytes of payload in one segment on the wire as learned from offloaded frames; NaN while unsure. */
+  /** Bytes of payload in one full segment on the wire, as far as frames have shown; NaN while unsure. */
   get segmentBytes(): number {
-    return this.#votes >= VOTES ? this.#segmentBytes : Number.NaN;
+    if (this.#votes >= VOTES) return this.#segmentBytes;
+    return this.#singleBytes >= SEGMENT_MIN_BYTES ? this.#singleBytes : Number.NaN;
   }
 
   /** True when `a` was sent before `b`. */
@@ -55,7 +60,7 @@ export class IpIds {
       if (step === 0) this.#constant++;
       else if (step <= STEP_MAX) {
         this.#counting++;
-        if (this.#previousBytes > SEGMENT_MIN_BYTES * step) this.#vote(this.#previousBytes / step);
+        this.#learn(this.#previousBytes, step);
       }
     }
     this.#frames++;
@@ -68,9 +73,16 @@ export class IpIds {
     this.#previousBytes = bytes;
   }
 
-  /** Boyer and Moore's majority vote; only whole quotients can be segment sizes. */
-  #vote(segmentBytes: number): void {
-    if (!Number.isInteger(segmentBytes)) return;
+  /** A frame of `bytes` that counted `step` identifications. Larger ones vote (Boyer and Moore), whole quotients only. */
+  #learn(bytes: number, step: number): void {
+    if (step === 1) {
+      if (bytes > this.#singleBytes && bytes <= SINGLE_MAX_BYTES) this.#singleBytes = bytes;
+      return;
+    }
+    const segmentBytes = bytes / step;
+    // A plain segment before a lost one steps by more than one as well, and is not larger than one.
+    if (bytes <= this.#singleBytes || segmentBytes < this.#singleBytes || !Number.isInteger(segmentBytes)) return;
+    if (segmentBytes < SEGMENT_MIN_BYTES) return;
     if (segmentBytes === this.#segmentBytes) this.#votes = Math.min(this.#votes + 1, 1000);
     else if (this.#votes === 0) {
       this.#segmentBytes = segmentBytes;

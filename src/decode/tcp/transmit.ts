@@ -147,7 +147,8 @@ function takeData(
   const { transmitted } = sender;
   const to = from + length;
   const ipId = rows.ipId[row]!;
-  if (sender.dataFrames++ === 0) sender.firstDataNs = tNs;
+  sender.dataFrames++;
+  if (length > sender.payloadMax) sender.payloadMax = length;
   let verdict: number = VERDICT_NEW;
   let newBytes = length;
   if (from < sender.sentMax) {

@@ -6,10 +6,10 @@ import type { Vantage } from './results.js';
 const NEAR_NS = 100e3;
 /** A half that takes less than this share of the whole is no path at all. */
 const END_SHARE = 0.1;
-/** Share of acknowledgements that left nothing outstanding: at the data's receiver nearly all do, at its sender few. */
-const COVERS_ALL = 0.8;
-const COVERS_FEW = 0.3;
-const ENOUGH_ACKS = 16;
+/** A receiver's host answers within this; no path between two machines is as short. */
+const OWN_ANSWER_NS = 15e3;
+/** Larger payloads than any link carries: offloaded frames. */
+const OFFLOADED_BYTES = 9216;
 
 export interface HalfLoops {
   /** Least time from the capture point to the side that sends and back, and to the other side. NaN where not seen. */
@@ -37,20 +37,21 @@ export function vantageOf(connection: Connection): Vantage {
     if (toSenderNs < END_SHARE * total) return 'source';
     return toReceiverNs < END_SHARE * total ? 'destination' : 'mid-path';
   }
-  return Number.isNaN(total) ? fromCoverage(connection) : 'unknown';
+  return Number.isNaN(total) ? fromAnswers(connection) : 'unknown';
 }
 
 /**
- * Without handshake and timestamps only one half of the path is timed. Then the bulk direction's acknowledgements tell:
- * one that passes the receiver covers all data seen, one that passes the sender answers data of a round trip ago.
+ * Without handshake and timestamps only one half of the path is timed: from the capture point to the receiver of the bulk
+ * and back. A half that takes time is a path, so the capture point is at the sender (or on the way); an answer within
+ * microseconds is the receiver's own. Unless both hosts are one machine, where offloaded frames pass between them as they are.
  */
-function fromCoverage(connection: Connection): Vantage {
+function fromAnswers(connection: Connection): Vantage {
   const [first, second] = connection.directions;
   const bulkSide = first.sentMax >= second.sentMax ? 0 : 1;
   const bulk = connection.directions[bulkSide];
-  if (bulk.advances < ENOUGH_ACKS) return 'unknown';
-  const share = bulk.coveringAdvances / bulk.advances;
-  if (share >= COVERS_ALL) return bulkSide === 0 ? 'destination' : 'source';
-  if (share <= COVERS_FEW && bulk.ackLoopMinNs > NEAR_NS) return bulkSide === 0 ? 'source' : 'destination';
+  if (bulk.ackLoopMinNs > NEAR_NS) return bulkSide === 0 ? 'source' : 'destination';
+  if (bulk.ackLoopMinNs < OWN_ANSWER_NS && bulk.payloadMax <= OFFLOADED_BYTES) {
+    return bulkSide === 0 ? 'destination' : 'source';
+  }
   return 'unknown';
 }
