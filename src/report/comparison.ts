@@ -432,8 +432,9 @@ function conclusionsOf(
         `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`,
       );
     }
-    const gone = findings.filter(({ severities }) => severities[0] !== null && severities[i] === null);
-    const fresh = findings.filter(({ severities }) => severities[0] === null && severities[i] !== null);
+    const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';
+    const gone = findings.filter(({ severities }) => cause(severities[0]) && !cause(severities[i]));
+    const fresh = findings.filter(({ severities }) => !cause(severities[0]) && cause(severities[i]));
     if (gone.length > 0) sentences.push(`No longer seen in ${run.name}: ${gone.map(({ title }) => title).join(', ')}.`);
     if (fresh.length > 0) sentences.push(`New in ${run.name}: ${fresh.map(({ title }) => title).join(', ')}.`);
   });

@@ -64,7 +64,15 @@ export function percent(share: number | null): string {
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
 /** A file and the folder it lies in, harmless: what a reader calls the file. */
-export const fileName = (path: string): string => plain(path.split(/[\\/]/).slice(-2).join('/'), 80);
+export const fileName = (path: string): string =>
+  plain(
+    path
+      .split(/[\\/]+/)
+      .filter(Boolean)
+      .slice(-2)
+      .join('/') || path,
+    80,
+  );
 
 export const endpoint = (at: { readonly address: string; readonly port: number }): string =>
   at.address.includes(':') ? `[${plain(at.address)}]:${at.port}` : `${plain(at.address)}:${at.port}`;

@@ -19,7 +19,7 @@ import { methodSection } from './sections/method.js';
 import { modelsSection } from './sections/models.js';
 import { switchSection } from './sections/switchover.js';
 import { timeSection } from './sections/time.js';
-import { carriersOf, findingsOf, keyFigures, trafficOf, verdictOf } from './verdict.js';
+import { captureNotes, carriersOf, findingsOf, keyFigures, trafficOf, verdictOf } from './verdict.js';
 
 /** Migrations that get charts; further ones are listed. */
 const SCENES = 5;
@@ -119,7 +119,7 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
 <p class="path">${drawn.scene.title} · ${facts.map((fact) => plain(fact, 60)).join(' · ')}</p>
 <div class="verdict"><span class="chip ${verdict.tone}">${verdict.outcome}</span><h1>${verdict.headline}</h1></div>
 ${figuresList(keyFigures(report, migration))}
-${findingsSection(findingsOf(report, migration.id), traffic, excluded, drawn.scene.id)}
+${findingsSection(findingsOf(report, migration.id), traffic, excluded, `${drawn.scene.id}-findings`)}
 ${timeSection(drawn)}
 ${memorySection(report, migration, drawn, roundRows)}
 ${switchSection(migration, drawn)}
@@ -139,9 +139,10 @@ function noMigrationArticle(report: ReportData): Html {
     n === 0
       ? 'No migration, and no TCP connection either.'
       : `No QEMU migration stream could be recognised in ${plural(n, 'TCP connection')}.`;
-  const findings = findingsOf(report, null);
+  const notes = captureNotes(report);
+  const findings = findingsOf(report, null).filter((finding) => !notes.includes(finding));
   return html`<article class="scene"><div class="verdict"><span class="chip warn">no migration</span><h1>${headline}</h1></div>
-${findings.length > 0 ? findingsSection(findings, null, ruledOut(report, report.findings), '') : ''}
+${findings.length > 0 ? findingsSection(findings, null, ruledOut(report, report.findings), 'findings') : ''}
 ${n > 0 ? html`<p class="path">The largest connections, as TCP shows them:</p>` : ''}</article>`;
 }
 

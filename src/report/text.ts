@@ -19,6 +19,7 @@ import {
 } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 import {
+  captureNotes,
   carrier,
   carriersOf,
   convergenceOf,
@@ -62,11 +63,8 @@ export function renderText(report: ReportData, options: TextOptions): string {
     page.blank();
   }
   if (report.migrations.length === 0) writeConnections(page, report);
-  writeFindings(
-    page,
-    report.migrations.length > 0 ? 'Beside the migration' : 'What stood in the way',
-    findingsOf(report, null),
-  );
+  const rest = findingsOf(report, null).filter((finding) => !captureNotes(report).includes(finding));
+  writeFindings(page, report.migrations.length > 0 ? 'Beside the migration' : 'What stood in the way', rest);
   writeQuality(page, report);
   return page.text();
 }
@@ -167,8 +165,11 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   page.line(verdict.headline, '  ');
   if (migration.downtime) {
     const { earliestStartNs, latestStartNs, endNs, method } = migration.downtime;
-    const range = `${duration(endNs - latestStartNs)} and ${duration(endNs - earliestStartNs)}`;
-    page.line(`The pause lies between ${range} (${method}).`, '  ');
+    const [shortest, longest] = [duration(endNs - latestStartNs), duration(endNs - earliestStartNs)];
+    const range = shortest === longest ? `was ${shortest}` : `lies between ${shortest} and ${longest}`;
+    page.line(`The pause ${range} (${method}).`, '  ');
+  } else if (migration.outcome === 'completed') {
+    page.line('How long the guest was paused cannot be told from this capture.', '  ');
   }
   const convergence = convergenceOf(migration);
   if (convergence) page.line(`${convergence.text[0]!.toUpperCase()}${convergence.text.slice(1)}.`, '  ');
@@ -207,8 +208,13 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
     const size = ram > 0 ? ` of ${memory(ram)}` : '';
     const resent = pages.resent === null ? '' : `; ${count(pages.resent)} sent more than once`;
     page.line(`Pages${size}: ${kinds.join(', ')}${resent}.`, '  ');
-  } else if (migration.encryption === 'tls') {
-    page.line('The stream is encrypted: pages cannot be seen, rounds and downtime are inferred.', '  ');
+  } else {
+    page.line(
+      migration.encryption === 'tls'
+        ? 'The stream is encrypted: pages cannot be seen; rounds and downtime are inferred where they are given.'
+        : 'Page records could not be read from this capture; rounds are inferred where they are given.',
+      '  ',
+    );
   }
   page.line(
     `Round trip ${duration(traffic.rttP50Ns)} (best ${duration(traffic.rttMinNs)}); retransmitted ${plural(traffic.retransmittedSegments, 'segment')}, ${percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null)} of the data.`,
@@ -320,10 +326,9 @@ function writeConnections(page: TextPage, report: ReportData): void {
     );
     page.blank();
     const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, CONNECTIONS);
-    page.table(
-      ['connection', 'data', 'took', 'goodput', 'RTT', 'retrans.', 'mostly held back by'],
-      largest.map(connectionCells),
-    );
+    for (const connection of largest) page.line(pathOf(connection), `  ${connection.id}: `);
+    page.blank();
+    page.table(['', 'data', 'took', 'goodput', 'RTT', 'retrans.', 'mostly held back by'], largest.map(connectionCells));
   }
   if (report.flows.length > 0)
     page.line(`${plural(report.flows.length, 'UDP or other flow')} (see --json or --html).`, '  ');
@@ -333,15 +338,18 @@ function writeConnections(page: TextPage, report: ReportData): void {
 const weight = (connection: Connection): number =>
   connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
 
+function pathOf(connection: Connection): string {
+  const { side } = carrier(connection, null);
+  const [from, to] = side === 0 ? [connection.client, connection.server] : [connection.server, connection.client];
+  return `${endpoint(from)} → ${endpoint(to)}`;
+}
+
 function connectionCells(connection: Connection): string[] {
-  const heavier = carrier(connection, null);
   const spanNs = connection.endNs - connection.startNs;
-  const traffic = trafficOf([heavier], spanNs);
-  const [from, to] =
-    heavier.side === 0 ? [connection.client, connection.server] : [connection.server, connection.client];
+  const traffic = trafficOf([carrier(connection, null)], spanNs);
   const [top] = traffic.limits;
   return [
-    `${endpoint(from)} → ${endpoint(to)}`,
+    `${connection.id}:`,
     bytes(traffic.uniqueBytes),
     duration(spanNs),
     bitRate(traffic.goodput),
@@ -356,13 +364,29 @@ function writeQuality(page: TextPage, report: ReportData): void {
   page.heading('What is wrong with the capture');
   page.line(quality.headline, '  ', quality.tone);
   for (const fact of quality.facts) page.line(fact, '  · ');
-  for (const anomaly of report.anomalies) {
-    const times = anomaly.count > 1 ? ` (${count(anomaly.count)} times)` : '';
-    const frame = anomaly.first.frame === undefined ? '' : `, first at frame ${anomaly.first.frame}`;
+  for (const note of captureNotes(report)) page.line(`${note.text} [${note.rule}]`, '  · ');
+  for (const { severity, text, count: times, frame } of byCode(report.anomalies)) {
+    const often = times > 1 ? `${count(times)} times` : '';
+    const where = frame === null ? '' : `${times > 1 ? 'first at frame' : 'at frame'} ${frame}`;
+    const place = [often, where].filter((part) => part !== '').join(', ');
     page.line(
-      `${anomaly.text}${times}${frame}`,
+      `${text}${place === '' ? '' : ` (${place})`}`,
       '  · ',
-      anomaly.severity === 'error' ? 'bad' : anomaly.severity === 'warning' ? 'warn' : 'dim',
+      severity === 'error' ? 'bad' : severity === 'warning' ? 'warn' : 'dim',
     );
   }
+}
+
+/** Anomalies of all directions together, one a code. */
+function byCode(
+  anomalies: ReportData['anomalies'],
+): { severity: string; text: string; count: number; frame: number | null }[] {
+  const codes = new Map<string, { severity: string; text: string; count: number; frame: number | null }>();
+  for (const { code, severity, text, count: times, first } of anomalies) {
+    const known = codes.get(code) ?? { severity, text, count: 0, frame: null };
+    known.count += times;
+    if (first.frame !== undefined) known.frame = Math.min(known.frame ?? first.frame, first.frame);
+    codes.set(code, known);
+  }
+  return [...codes.values()];
 }

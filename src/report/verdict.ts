@@ -237,6 +237,10 @@ export const isCause = (finding: Finding): boolean => finding.severity !== 'info
 export const findingsOf = (report: ReportData, migration: number | null): Finding[] =>
   report.findings.filter((finding) => finding.migration === migration);
 
+/** What the rules about capture quality (group J) noticed without calling it a cause. */
+export const captureNotes = (report: ReportData): Finding[] =>
+  findingsOf(report, null).filter((finding) => finding.rule.startsWith('R-J') && !isCause(finding));
+
 export interface Quality {
   readonly tone: Tone;
   readonly headline: string;

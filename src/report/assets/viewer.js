@@ -456,7 +456,8 @@
   document.addEventListener('click', (event) => {
     const link = event.target.closest('[data-proof]');
     if (!link) return;
-    const scene = scenes.get(link.dataset.proof);
+    const named = link.dataset.proof.split(' ').map((id) => scenes.get(id));
+    const scene = named.find((one) => one !== undefined) ?? [...scenes.values()][0];
     if (!scene) return;
     scene.prove(Number(link.dataset.from), Number(link.dataset.to));
     const strip = scene.element.querySelector('.strip');

@@ -3,12 +3,12 @@ import { ANOMALIES, type Anomaly } from '../../anomaly.js';
 import { bytes, count, moment, plain } from '../format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { ReportData } from '../report.js';
-import { qualityOf } from '../verdict.js';
+import { captureNotes, qualityOf } from '../verdict.js';
 
 export function captureSection(report: ReportData): Html {
   const quality = qualityOf(report);
   return html`<section id="capture"><h2>Capture quality</h2><p class="lead ${quality.tone}">${quality.headline}</p>
-<ul class="facts">${quality.facts.map((fact) => html`<li>${fact}</li>`)}</ul>
+<ul class="facts">${quality.facts.map((fact) => html`<li>${fact}</li>`)}${captureNotes(report).map((note) => html`<li>${note.text} <span class="neutral">(${note.rule})</span></li>`)}</ul>
 ${report.anomalies.length > 0 ? anomalyTable(report.anomalies) : ''}
 ${inputTable(report)}</section>`;
 }

@@ -4,15 +4,16 @@ import { channelLabel } from '../charts/scene.js';
 import { bitRate, bytes, count, duration, endpoint, moment, percent, plain, plural } from '../format.js';
 import { type Cell, cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Connection, ReportData } from '../report.js';
-import { findingsOf } from '../verdict.js';
+import { captureNotes, findingsOf } from '../verdict.js';
 import { findingItem } from './findings.js';
 import { quantity, words } from './quantity.js';
 
 export function connectionsSection(report: ReportData): Html {
-  const rest = report.migrations.length > 0 ? findingsOf(report, null) : [];
+  const notes = captureNotes(report);
+  const rest = report.migrations.length > 0 ? findingsOf(report, null).filter((one) => !notes.includes(one)) : [];
   return html`<section id="connections"><h2>Connections</h2>
 <p class="lead">Each row is one direction. ${plural(report.connections.length, 'TCP connection')}, ${plural(report.flows.length, 'other flow')}.</p>
-${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding, ''))}</ol>` : ''}
+${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding))}</ol>` : ''}
 ${report.connections.length > 0 ? connectionTable(report.connections) : ''}
 ${report.flows.length > 0 ? flowTable(report.flows) : ''}
 ${tunnelTable(report)}</section>`;

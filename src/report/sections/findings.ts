@@ -7,11 +7,12 @@ import { isCause, type Tone, type Traffic } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 
+/** @param excluded  what the rules could rule out; @param id  of the section, for links */
 export function findingsSection(
   findings: readonly Finding[],
   traffic: Traffic | null,
   excluded: readonly RuledOut[],
-  scene: string,
+  id: string,
 ): Html {
   const causes = findings.filter(isCause);
   const notes = findings.filter((finding) => !isCause(finding));
@@ -19,10 +20,10 @@ export function findingsSection(
     causes.length === 0
       ? 'Nothing that a rule would call a cause.'
       : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
-  return html`<section id="${scene}-findings"><h2>What stood in the way</h2><p class="lead">${lead}</p>
+  return html`<section id="${id}"><h2>What stood in the way</h2><p class="lead">${lead}</p>
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
-${causes.length > 0 ? html`<ol class="findings">${causes.map((finding) => findingItem(finding, scene))}</ol>` : ''}
-${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding, scene))}</ol></details>` : ''}
+${causes.length > 0 ? html`<ol class="findings">${causes.map((finding) => findingItem(finding))}</ol>` : ''}
+${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding))}</ol></details>` : ''}
 ${excluded.length > 0 ? html`<details class="more"><summary>Ruled out (${excluded.length})</summary><ul class="facts">${excluded.map(({ rule, title, text }) => html`<li>${title}: ${text} <span class="neutral">(${rule})</span></li>`)}</ul></details>` : ''}</section>`;
 }
 
@@ -33,12 +34,16 @@ const TONES: Readonly<Record<Finding['severity'], Tone>> = {
   info: 'neutral',
 };
 
-export function findingItem(finding: Finding, scene: string): Html {
+/** One finding as an item of a list. */
+export function findingItem(finding: Finding): Html {
+  // The viewer takes the first of these that has charts.
+  const scenes =
+    finding.migration === null ? finding.connections.slice(0, 8).map((id) => `c${id}`) : [`m${finding.migration}`];
   const proofs = finding.interval
     .slice(0, 6)
     .map(
       ([from, to]) =>
-        html`<button type="button" class="proof" data-proof="${scene}" data-from="${from / 1e9}" data-to="${to / 1e9}">${moment(from)} – ${moment(to)}</button>`,
+        html`<button type="button" class="proof" data-proof="${scenes.join(' ')}" data-from="${from / 1e9}" data-to="${to / 1e9}">${moment(from)} – ${moment(to)}</button>`,
     );
   const frames = finding.packets.slice(0, 20);
   const filter = frames.map((frame) => `frame.number == ${frame}`).join(' || ');
