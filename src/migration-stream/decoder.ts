@@ -9,13 +9,23 @@ import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';
 import { RESYNC_SEARCH_BYTES } from '../limits.js';
 import { mainChannel, reconnection } from './main-channel.js';
 import { multifd } from './multifd.js';
+import { nbdClient, nbdServer } from './nbd.js';
 import { preempt } from './preempt.js';
 import type { MigrationSink, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
 import { returnPath } from './return-path.js';
 import { tls } from './tls.js';
 
 /** All stream protocols, in the order in which they are asked. Those with a magic come before those without. */
-export const DECODERS: readonly StreamDecoder[] = [mainChannel, multifd, tls, returnPath, reconnection, preempt];
+export const DECODERS: readonly StreamDecoder[] = [
+  mainChannel,
+  multifd,
+  tls,
+  nbdServer,
+  nbdClient,
+  returnPath,
+  reconnection,
+  preempt,
+];
 
 /** What the driver knows of a stream's bytes. */
 export interface StreamAccount {

@@ -249,6 +249,8 @@ export class MigrationState implements MigrationSink {
 
   hello(): void {}
   sealed(): void {}
+  diskExport(): void {}
+  diskRequest(): void {}
 
   deviceState({ tNs }: RecordPlace, name: string, instance: number, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);

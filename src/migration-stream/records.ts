@@ -121,6 +121,10 @@ export interface MigrationSink {
   deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
   /** A TLS record of application data, `length` bytes without its header. */
   sealed(offset: number, tNs: number, length: number): void;
+  /** An NBD client asks for a disk; untrusted text. */
+  diskExport(name: string): void;
+  /** One NBD request over `length` bytes of a disk. */
+  diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', length: number): void;
   /** Something the stream shows about how the migration was set up; see Migration.stream.features. */
   feature(name: string): void;
   /** Guest memory in bytes, all RAM blocks together; before `blocks`, which a cut frame may hide. */

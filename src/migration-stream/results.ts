@@ -47,6 +47,20 @@ export interface Round {
   confidence: number;
 }
 
+/** A disk copied beside the memory, over NBD. */
+export interface DiskCopy {
+  readonly connection: number;
+  /** Name of the export; untrusted text, '' where the negotiation is not in the capture. */
+  readonly name: string;
+  readonly writtenBytes: number;
+  /** Written as zeros without data. */
+  readonly zeroedBytes: number;
+  readonly readBytes: number;
+  readonly requests: number;
+  readonly startNs: number;
+  readonly endNs: number;
+}
+
 export type PhaseKind = 'setup' | 'precopy' | 'stop-and-copy' | 'device-state' | 'postcopy' | 'handover';
 
 export interface Phase {
@@ -108,6 +122,8 @@ export interface Migration {
   phases: Phase[];
   downtime: Downtime | null;
   devices: Device[];
+  /** Disks mirrored over NBD between the same hosts. */
+  disks: DiskCopy[];
   postcopy: {
     startNs: number;
     endNs: number;

@@ -6,13 +6,15 @@
 import type { AnomalyLog } from '../anomaly.js';
 import { TableBuilder } from '../columns.js';
 import { type ClaimStream, type StreamConsumer, UDP_STREAM_BASE } from '../decode/stream.js';
-import { EVENT_ROWS, STREAM_SEARCHES } from '../limits.js';
+import { EVENT_ROWS, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
 import { DECODERS, StreamDriver } from './decoder.js';
+import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
 import { mainChannel } from './main-channel.js';
 import { MigrationState } from './migration.js';
 import { multifd } from './multifd.js';
+import { nbdClient, nbdServer } from './nbd.js';
 import { preempt } from './preempt.js';
-import type { MigrationSink, PageKind, RecordPlace, StreamContext, StreamDecoder } from './records.js';
+import type { MigrationSink, StreamContext, StreamDecoder } from './records.js';
 import {
   type Channel,
   type ChannelKind,
@@ -23,6 +25,7 @@ import {
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
+import { DiskSink, MultifdSink, SealedSink, SideChannelSink } from './sinks.js';
 import { tls } from './tls.js';
 
 /** Who talks to whom; the client opened the connection. */
@@ -58,7 +61,8 @@ interface Stream {
   readonly decoder: StreamDecoder;
   readonly driver: StreamDriver;
   readonly identity: ConnectionIdentity;
-  readonly entry: Entry;
+  /** null for disks, which belong to no migration until the end. */
+  readonly entry: Entry | null;
   /** What a multifd channel said of itself; null for other streams. */
   readonly multifd: MultifdSink | null;
 }
@@ -78,6 +82,8 @@ export class MigrationStreams {
   readonly #connections: ConnectionDirectory;
   readonly #options: MigrationOptions;
   readonly #entries: Entry[] = [];
+  /** Disks being copied, whoever they belong to. */
+  readonly #disks: { readonly identity: ConnectionIdentity; readonly sink: DiskSink }[] = [];
   /** Streams being read, by direction. */
   readonly #streams = new Map<number, Stream>();
 
@@ -133,15 +139,29 @@ export class MigrationStreams {
     };
     let undecided = false;
     let search: StreamDecoder | null = null;
+    if (fromStart && end - start >= 12 && isLibvirtMessage(buffer, start))
+      return new LibvirtTunnel(direction, this.#tunnelled);
+    if (fromStart && end - start < 12 && buffer[start] === 0) undecided = true;
     for (const decoder of DECODERS) {
       const probe = decoder.probe(buffer, start, end, context);
-      if (probe === 'yes') return this.#open(decoder, context, identity, key, owner, tNs, false);
+      if (probe === 'yes') {
+        return decoder === nbdServer || decoder === nbdClient
+          ? this.#openDisk(decoder, context, identity, tNs)
+          : this.#open(decoder, context, identity, key, owner, tNs, false);
+      }
       if (probe === 'more') undecided = true;
       if (probe === 'search') search ??= decoder;
     }
     if (undecided) return undefined;
     if (!search || this.#isBesideMigration(identity) || this.#searches() >= STREAM_SEARCHES) return null;
     return this.#open(search, context, identity, key, undefined, tNs, true);
+  };
+
+  /** As `claim`, for a stream that libvirt carries inside its own connection. */
+  readonly #tunnelled: ClaimStream = (direction, ...first) => {
+    const consumer = this.claim(direction, ...first);
+    if (consumer) this.#streams.get(direction)?.entry?.state.feature('tunnelled-by-libvirt');
+    return consumer;
   };
 
   /** Ends everything; call after the transports have ended their streams. */
@@ -152,13 +172,30 @@ export class MigrationStreams {
     const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
     for (const entry of this.#entries) {
       if (!isProven(entry)) continue;
-      migrations.push(resultOf(entry, byId));
+      const migration = resultOf(entry, byId);
+      migrations.push(migration);
       channels.push(...channelsOf(entry));
       const table = entry.state.history.regions();
       const names = Object.keys(PAGE_REGION_UNITS) as (keyof typeof PAGE_REGION_UNITS)[];
       for (let row = 0; row < table.rows; row++) regions.add(...names.map((name) => table.get(row, name)));
     }
+    this.#giveDisks(migrations, channels);
     return { migrations, channels, pageRegions: regions.finish() };
+  }
+
+  /** A mirror runs between the same hosts, starts before the memory moves, and ends with it. */
+  #giveDisks(migrations: readonly Migration[], channels: Channel[]): void {
+    this.#disks.forEach(({ identity, sink }, index) => {
+      const disk = sink.finish();
+      const owner = migrations.find(
+        (migration) =>
+          migration.source === identity.client.address &&
+          migration.destination === identity.server.address &&
+          migration.endNs >= disk.startNs,
+      );
+      owner?.disks.push(disk);
+      channels.push({ connection: disk.connection, kind: 'nbd', index, migration: owner?.id ?? null });
+    });
   }
 
   #open(
@@ -189,6 +226,15 @@ export class MigrationStreams {
     const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
     entry.streams.push(stream);
     this.#streams.set(direction, stream);
+    return driver;
+  }
+
+  #openDisk(decoder: StreamDecoder, context: StreamContext, identity: ConnectionIdentity, tNs: number): StreamConsumer {
+    const { direction } = context;
+    const sink = new DiskSink(direction >>> 1, Math.min(tNs, identity.startNs));
+    const driver = new StreamDriver(decoder, sink, context, this.#log, false);
+    this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
+    if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
     return driver;
   }
 
@@ -238,103 +284,10 @@ export class MigrationStreams {
   }
 }
 
-/** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
-class SideChannelSink implements MigrationSink {
-  readonly state: MigrationState;
-
-  constructor(state: MigrationState) {
-    this.state = state;
-  }
-
-  page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
-    this.state.sidePage(tNs, block, address, kind, bytes);
-  }
-
-  block(name: string): number {
-    return this.state.block(name);
-  }
-
-  // The main channel states these.
-  configuration(): void {}
-  pageSize(): void {}
-  blocks(): void {}
-  flush(): void {}
-  sectionStart(): void {}
-  sectionEnd(): void {}
-  command(): void {}
-  endMark(): void {}
-  description(): void {}
-  reply(): void {}
-  hello(_channel: number, _uuid: string): void {}
-  deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
-  sealed(_offset: number, _tNs: number, _length: number): void {}
-  feature(name: string): void {
-    this.state.feature(name);
-  }
-  memory(): void {}
-  sighting(): void {}
-  glimpse(): void {}
-  blind(_offset: number, _resumed: number): void {}
-  streamEnd(): void {}
-}
-
 /** What feeds `state` from a stream that `decoder` reads. */
 function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number): MigrationSink {
   if (state instanceof SealedMigration) return new SealedSink(state, direction);
   return decoder === preempt ? new SideChannelSink(state) : state;
-}
-
-/** One direction of a TLS connection. The client is the source. */
-class SealedSink extends SideChannelSink {
-  readonly #migration: SealedMigration;
-  readonly #direction: number;
-
-  constructor(state: SealedMigration, direction: number) {
-    super(state);
-    this.#migration = state;
-    this.#direction = direction;
-  }
-
-  override sealed(_offset: number, tNs: number, length: number): void {
-    if (this.#direction & 1) this.#migration.reverseRecord(tNs, length);
-    else this.#migration.record(this.#direction, tNs, length);
-  }
-}
-
-/** One multifd channel: its pages and SYNCs go to a lane of their own. */
-class MultifdSink extends SideChannelSink {
-  readonly #lane: number;
-  /** Number the channel gave itself; null until it did. */
-  channel: number | null = null;
-
-  constructor(state: MigrationState) {
-    super(state);
-    this.#lane = state.joinMultifd();
-  }
-
-  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
-    this.state.multifdPage(this.#lane, tNs, block, address, kind, bytes);
-  }
-
-  override flush(): void {
-    this.state.multifdSync(this.#lane);
-  }
-
-  override hello(channel: number): void {
-    this.channel = channel;
-  }
-
-  override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
-    this.state.deviceState(place, name, instance, bytes);
-  }
-
-  override blind(offset: number, resumed: number): void {
-    this.state.multifdBlind(resumed - offset);
-  }
-
-  override streamEnd(): void {
-    this.state.multifdEnd(this.#lane);
-  }
 }
 
 const ANONYMOUS: ConnectionIdentity = {
@@ -404,6 +357,7 @@ function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>):
       deviceState: deviceStateBytes,
       returnPath: lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
     },
+    disks: [],
     ...rest,
   };
 }

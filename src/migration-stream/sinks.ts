@@ -1,0 +1,155 @@
+// Sinks: what the streams beside the main channel feed, each in its own way.
+//
+// A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
+import type { MigrationState } from './migration.js';
+import { type MigrationSink, type PageKind, type RecordPlace, UNKNOWN_BLOCK } from './records.js';
+import type { DiskCopy } from './results.js';
+import type { SealedMigration } from './sealed.js';
+
+/** Hears everything and keeps nothing. */
+class SilentSink implements MigrationSink {
+  configuration(): void {}
+  pageSize(): void {}
+  blocks(): void {}
+  block(_name: string): number {
+    return UNKNOWN_BLOCK;
+  }
+  page(_offset: number, _tNs: number, _block: number, _address: number, _kind: PageKind, _bytes: number): void {}
+  flush(): void {}
+  sectionStart(): void {}
+  sectionEnd(): void {}
+  command(): void {}
+  endMark(): void {}
+  description(): void {}
+  reply(): void {}
+  hello(_channel: number, _uuid: string): void {}
+  deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
+  sealed(_offset: number, _tNs: number, _length: number): void {}
+  diskExport(_name: string): void {}
+  diskRequest(_tNs: number, _kind: 'write' | 'zero' | 'read' | 'other', _length: number): void {}
+  feature(_name: string): void {}
+  memory(): void {}
+  sighting(): void {}
+  glimpse(): void {}
+  blind(_offset: number, _resumed: number): void {}
+  streamEnd(): void {}
+}
+
+/** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
+export class SideChannelSink extends SilentSink {
+  readonly state: MigrationState;
+
+  constructor(state: MigrationState) {
+    super();
+    this.state = state;
+  }
+
+  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.state.sidePage(tNs, block, address, kind, bytes);
+  }
+
+  override block(name: string): number {
+    return this.state.block(name);
+  }
+
+  override feature(name: string): void {
+    this.state.feature(name);
+  }
+}
+
+/** One direction of a TLS connection. The client is the source. */
+export class SealedSink extends SideChannelSink {
+  readonly #migration: SealedMigration;
+  readonly #direction: number;
+
+  constructor(state: SealedMigration, direction: number) {
+    super(state);
+    this.#migration = state;
+    this.#direction = direction;
+  }
+
+  override sealed(_offset: number, tNs: number, length: number): void {
+    if (this.#direction & 1) this.#migration.reverseRecord(tNs, length);
+    else this.#migration.record(this.#direction, tNs, length);
+  }
+}
+
+/** One multifd channel: its pages and SYNCs go to a lane of their own. */
+export class MultifdSink extends SideChannelSink {
+  readonly #lane: number;
+  /** Number the channel gave itself; null until it did. */
+  channel: number | null = null;
+
+  constructor(state: MigrationState) {
+    super(state);
+    this.#lane = state.joinMultifd();
+  }
+
+  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.state.multifdPage(this.#lane, tNs, block, address, kind, bytes);
+  }
+
+  override flush(): void {
+    this.state.multifdSync(this.#lane);
+  }
+
+  override hello(channel: number): void {
+    this.channel = channel;
+  }
+
+  override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
+    this.state.deviceState(place, name, instance, bytes);
+  }
+
+  override blind(offset: number, resumed: number): void {
+    this.state.multifdBlind(resumed - offset);
+  }
+
+  override streamEnd(): void {
+    this.state.multifdEnd(this.#lane);
+  }
+}
+
+/** An NBD client's requests. */
+export class DiskSink extends SilentSink {
+  readonly #connection: number;
+  #name = '';
+  #written = 0;
+  #zeroed = 0;
+  #read = 0;
+  #requests = 0;
+  #startNs: number;
+  #endNs: number;
+
+  constructor(connection: number, startNs: number) {
+    super();
+    this.#connection = connection;
+    this.#startNs = startNs;
+    this.#endNs = startNs;
+  }
+
+  override diskExport(name: string): void {
+    this.#name = name;
+  }
+
+  override diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', length: number): void {
+    this.#requests++;
+    this.#endNs = tNs;
+    if (kind === 'write') this.#written += length;
+    else if (kind === 'zero') this.#zeroed += length;
+    else if (kind === 'read') this.#read += length;
+  }
+
+  finish(): DiskCopy {
+    return {
+      connection: this.#connection,
+      name: this.#name,
+      writtenBytes: this.#written,
+      zeroedBytes: this.#zeroed,
+      readBytes: this.#read,
+      requests: this.#requests,
+      startNs: this.#startNs,
+      endNs: this.#endNs,
+    };
+  }
+}
