@@ -152,6 +152,12 @@ export const interfaceGone = (name: string): InputError =>
     'All that was captured before counts: the report covers it.',
   );
 
+export const interfaceWentDown = (name: string, engine: string): InputError =>
+  new InputError(
+    `Interface ${name} went down, and ${engine} cannot wait for it; the capture ended there.`,
+    `All that was captured before counts: the report covers it. Bring it up again: sudo ip link set ${name} up`,
+  );
+
 export const engineDied = (engine: string, how: string): InputError =>
   new InputError(
     `${engine} ended without being asked (${how}).`,

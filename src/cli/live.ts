@@ -38,6 +38,7 @@ interface Options extends OutputOptions, AnalysisOptions {
 const AFTER_END_MS = 1000;
 /** A migration without any data for so long is over for --until-done, whatever became of it. */
 const SILENCE_MS = 15_000;
+const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const NO_ROTATION: Rotation = { bytes: null, ns: null };
 
 const EXAMPLES = `
@@ -88,18 +89,23 @@ async function live(options: Options, io: CliIo): Promise<void> {
   const analysis = new Analysis(log, options);
 
   const session = new Session(source, recording, analysis, options, io);
-  await session.run();
-
-  const results = analysis.finish(source.info);
-  for (const failure of [source.failure, recording?.failure]) {
-    if (!failure) continue;
-    io.stderr.write(`migscope: ${failure.message}\n  ${failure.hint}\n`);
-    io.exitCode = 1;
+  const interrupt = (): void => session.interrupt();
+  for (const signal of END_SIGNALS) process.on(signal, interrupt);
+  try {
+    await session.run();
+    const results = analysis.finish(source.info);
+    for (const failure of [source.failure, recording?.failure]) {
+      if (!failure) continue;
+      io.stderr.write(`migscope: ${failure.message}\n  ${failure.hint}\n`);
+      io.exitCode = 1;
+    }
+    if (results.frames === 0) throw nothingCaptured(device);
+    const report = toReport(results, options);
+    await deliver(report, options, io);
+    if (options.strict && report.anomalies.some((anomaly) => anomaly.severity !== 'note')) io.exitCode = 3;
+  } finally {
+    for (const signal of END_SIGNALS) process.off(signal, interrupt);
   }
-  if (results.frames === 0) throw nothingCaptured(device);
-  const report = toReport(results, options);
-  await deliver(report, options, io);
-  if (options.strict && report.anomalies.some((anomaly) => anomaly.severity !== 'note')) io.exitCode = 3;
 }
 
 /** One capture from the first frame to the last: reads, shows, records, and knows when to end. */
@@ -112,6 +118,7 @@ class Session {
   readonly #meter: LiveMeter;
   readonly #watch: EndWatch;
   #ending = false;
+  #interrupted = false;
 
   constructor(source: LiveSource, recording: Recording | null, analysis: Analysis, options: Options, io: CliIo) {
     this.#source = source;
@@ -131,9 +138,6 @@ class Session {
 
   async run(): Promise<void> {
     const { duration, interval } = this.#options;
-    const onSignal = (): void => this.#interrupt();
-    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-    for (const signal of signals) process.on(signal, onSignal);
     const tick = setInterval(() => this.#tick(), interval);
     const deadline = duration === undefined ? null : setTimeout(() => this.#end(), duration);
     try {
@@ -148,7 +152,6 @@ class Session {
       await this.#recording?.close();
       this.#tick();
       this.#screen?.end();
-      for (const signal of signals) process.off(signal, onSignal);
     }
   }
 
@@ -167,8 +170,9 @@ class Session {
   }
 
   /** The first signal ends in order; the second at once, with the terminal given back and what was flushed kept. */
-  #interrupt(): void {
-    if (!this.#ending) {
+  interrupt(): void {
+    if (!this.#interrupted) {
+      this.#interrupted = true;
       this.#end();
       return;
     }

@@ -160,6 +160,21 @@ describeRoot('live capture', () => {
       expect([code, stderr]).toEqual([1, expect.stringContaining('Interface vx is gone; the capture ended there.')]);
     });
 
+    test('whose interface goes down says so, and does not lose what came before', async () => {
+      hosts.addLink('vx');
+      const json = join(folder, 'down.json');
+      const running = hosts.migscope('live', '-i', 'vx', '--engine', engine, '--interval', '100ms', '--json', json);
+      await running.says(ready);
+      hosts.start('a', 'ping', '-c1', '-w1', '-I', 'vx', '10.1.1.1');
+      await running.says(/seen [1-9]/);
+      hosts.setLink('vx', 'down');
+      await running.says(/interface vx is down: sudo ip link set vx up|Interface vx went down/i);
+      running.process.kill('SIGINT'); // cap has ended already, the others wait for the link to come back
+      await running.ended;
+      hosts.removeLink('vx');
+      expect(readReport(json).capture.frames).toBeGreaterThan(0);
+    });
+
     test('is told of a bad filter and an unknown interface', async () => {
       const filter = await hosts.migscope('live', '-i', 'va', '--engine', engine, '--filter', 'tcp prot 3').ended;
       expect([filter.code, filter.stderr]).toEqual([

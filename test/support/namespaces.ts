@@ -112,6 +112,10 @@ export class TwoHosts {
     this.#ip('-n', this.a, 'link', 'del', name);
   }
 
+  setLink(name: string, state: 'up' | 'down'): void {
+    this.#ip('-n', this.a, 'link', 'set', name, state);
+  }
+
   remove(): void {
     for (const host of [this.a, this.b]) spawnSync('ip', ['netns', 'del', host]);
   }

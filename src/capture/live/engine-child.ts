@@ -19,12 +19,14 @@ import {
   type InputError,
   interfaceDown,
   interfaceGone,
+  interfaceWentDown,
   type UsageError,
   unknownInterface,
 } from '../../errors.js';
 import { ENGINE_TEXT_CHARACTERS } from '../../limits.js';
+import { reasonOf } from '../byte-input.js';
 import type { CaptureRequest, Engine } from './engines.js';
-import { interfaceExists, interfaceNames } from './interfaces.js';
+import { interfaceExists, interfaceNames, isUp } from './interfaces.js';
 
 /** How long an engine may take to open the interface, ms. Opening a 128 MiB ring takes well under one second. */
 const START_MS = 15_000;
@@ -54,6 +56,12 @@ export class EngineChild {
     this.#request = request;
     this.#process = child;
     this.capture = child.stdout!;
+    // A signal that may not be sent, or an end that finds the engine gone: kept for the message, never thrown.
+    for (const emitter of [child, child.stdin]) {
+      emitter?.on('error', (error) => {
+        this.#text += `${reasonOf(error)}\n`;
+      });
+    }
     this.#exit = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         this.#running = false;
@@ -76,12 +84,12 @@ export class EngineChild {
       env: { ...process.env, LC_ALL: 'C' }, // messages as this file knows them
       detached: true, // Ctrl-C on the terminal is for us: we end the engine in order
     });
-    const spawned = await Promise.race([
-      once(child, 'spawn').then(() => null),
-      once(child, 'error').then(([error]) => error as NodeJS.ErrnoException),
-    ]);
-    if (spawned?.code === 'EACCES') throw engineNotExecutable(engine.name, file);
-    if (spawned) throw engineFailed(engine.name, spawned.message);
+    try {
+      await once(child, 'spawn');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') throw engineNotExecutable(engine.name, file);
+      throw engineFailed(engine.name, reasonOf(error));
+    }
     const started = new EngineChild(engine, request, child);
     favour(child.pid!);
     if (!(await started.#becomesReady())) throw started.#startFailure(file);
@@ -116,6 +124,7 @@ export class EngineChild {
     const { code, signal } = await this.#exit;
     if (this.#stopped) return null;
     if (!interfaceExists(this.#request.interface)) return interfaceGone(this.#request.interface);
+    if (isUp(this.#request.interface) === false) return interfaceWentDown(this.#request.interface, this.engine.name);
     return engineDied(this.engine.name, signal ?? (code === 0 ? 'exit code 0' : this.#lastWords()));
   }
 
@@ -160,7 +169,8 @@ export class EngineChild {
     if (/is not up|interface is down|network is down/i.test(text)) return interfaceDown(device);
     if (filter !== null && /filter|syntax error|expression/i.test(text))
       return badFilter(filter, filterComplaint(text));
-    if (this.engine.name === 'cap' && /cannot be loaded/.test(text)) return capMissing(this.#lastWords());
+    if (this.engine.name === 'cap' && /cannot be loaded/.test(text))
+      return capMissing(this.#lastWords().replace(/^cap cannot be loaded: /, ''));
     return engineFailed(this.engine.name, this.#lastWords());
   }
 
@@ -184,7 +194,7 @@ export function filterComplaint(text: string): string {
 /** A busy host must not starve the capture. Needs a privilege; without it the engine keeps the ordinary priority. */
 function favour(pid: number): void {
   try {
-    setPriority(pid, constants.priority.PRIORITY_HIGH);
+    setPriority(pid, constants.priority.PRIORITY_ABOVE_NORMAL);
   } catch {
     return; // not permitted to: the kernel's ring absorbs what it can
   }

@@ -10,6 +10,7 @@ import type { Writable } from 'node:stream';
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import { type InputError, recordingFailed, recordingName } from '../../errors.js';
 import { FRAME_BYTES } from '../../limits.js';
+import { reasonOf } from '../byte-input.js';
 import type { CaptureInfo, PacketBatch } from '../packet-batch.js';
 
 const BUFFER_BYTES = 1 << 20;
@@ -167,7 +168,7 @@ export class Recording {
 
   #fail(error: unknown): void {
     const path = recordingPath(this.#path, this.#rotation, this.files);
-    this.failure = recordingFailed(path, error instanceof Error ? error.message : String(error), this.frames);
+    this.failure = recordingFailed(path, reasonOf(error), this.frames);
     this.#file?.abandon();
     this.#file = null;
   }
