@@ -91,6 +91,7 @@ function envelope(runs: Comparison['runs'], longestNs: number): Scene['data'][st
   const all = Array.from({ length: bins }, (_, bin) => bin);
   return {
     t: all.map((bin) => at(bin) / 1e9),
+    t2: all.map((bin) => at(bin + 1) / 1e9),
     goodput: all.map((bin) => best(bin, (run) => run.timeline.goodput) * 8),
     lost: all.map((bin) => best(bin, (run) => run.timeline.retransmittedBytes)),
   };

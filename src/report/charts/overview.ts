@@ -1,6 +1,6 @@
 // The whole run in a strip: goodput and where losses were. The viewer lays the movable window over it.
 import type { Chart } from './chart.js';
-import { frame, timeAxis, usual } from './frame.js';
+import { binSecondsOf, frame, stepped, timeAxis, usual } from './frame.js';
 import { colour } from './palette.js';
 
 export const overview: Chart = {
@@ -11,24 +11,25 @@ export const overview: Chart = {
   axis: 'time',
   absent: '',
   legend: [],
-  spec: ({ data, window }) => ({
+  spec: (scene) => ({
     unit: '',
     height: 34,
     left: 56,
     vegaLite: {
-      ...frame(34, window),
+      ...frame(34, scene.window, { binSeconds: binSecondsOf(scene) }),
       layer: [
         {
           data: { name: 'timeline' },
+          transform: stepped({ rates: ['goodput'] }),
           mark: { type: 'area', interpolate: 'step-after', color: colour('goodputFill') },
           encoding: {
-            x: timeAxis('t'),
+            x: timeAxis('b'),
             y: {
               field: 'goodput',
               type: 'quantitative',
               stack: null,
               axis: null,
-              scale: { domain: [0, usual(data['timeline']?.['goodput']) * 1.5 || 1], clamp: true, nice: false },
+              scale: { domain: [0, usual(scene.data['timeline']?.['goodput']) * 1.5 || 1], clamp: true, nice: false },
             },
           },
         },
