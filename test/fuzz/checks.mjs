@@ -1,0 +1,136 @@
+// What every report must be, whatever the capture was.
+
+/** Throws with the path of the first thing that cannot be. */
+export function checkReport(report) {
+  checkNumbers(report, 'report');
+  for (const key of ['connections', 'migrations', 'flows', 'findings', 'anomalies']) {
+    if (!Array.isArray(report[key])) throw new Error(`${key} is no list`);
+  }
+  for (const [i, connection] of report.connections.entries()) checkConnection(connection, i);
+  for (const [i, migration] of report.migrations.entries()) checkMigration(migration, i, report);
+  report.findings.forEach((finding, i) => {
+    inside(finding.confidence, 0, 1, `findings[${i}].confidence`);
+    for (const [start, end] of finding.interval) ordered(start, end, `findings[${i}] ${finding.rule} interval`);
+    if (finding.cost) inside(finding.cost.ns, 0, Infinity, `findings[${i}] ${finding.rule} cost`);
+  });
+  for (const [name, table] of Object.entries(report.tables)) {
+    for (const [column, { values }] of Object.entries(table.columns)) {
+      if (values.length !== table.rows)
+        throw new Error(`tables.${name}.${column}: ${values.length} of ${table.rows} rows`);
+    }
+  }
+}
+
+/** JSON turns NaN and Infinity into null silently: there must be none. */
+function checkNumbers(value, path) {
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) throw new Error(`${path} is ${value}`);
+  } else if (typeof value === 'string') {
+    if (value.length > 100_000) throw new Error(`${path} has ${value.length} characters`);
+  } else if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) checkNumbers(value[i], `${path}[${i}]`);
+  } else if (value !== null && typeof value === 'object') {
+    for (const key of Object.keys(value)) checkNumbers(value[key], `${path}.${key}`);
+  } else if (typeof value === 'bigint' || typeof value === 'function') {
+    throw new Error(`${path} is a ${typeof value}`);
+  }
+}
+
+function inside(value, low, high, path) {
+  if (value === null || value === undefined) return;
+  if (!(value >= low && value <= high)) throw new Error(`${path} is ${value}, expected ${low} … ${high}`);
+}
+
+function ordered(start, end, path) {
+  if (!(start <= end)) throw new Error(`${path} runs from ${start} to ${end}`);
+}
+
+function checkConnection(connection, i) {
+  ordered(connection.startNs, connection.endNs, `connections[${i}]`);
+  inside(connection.handshakeRttNs, 0, Infinity, `connections[${i}].handshakeRttNs`);
+  connection.directions.forEach((direction, side) => {
+    const path = `connections[${i}].directions[${side}]`;
+    for (const [key, value] of Object.entries(direction)) {
+      // Time stamps may lie before the first frame's: clocks step back.
+      if (typeof value === 'number' && !/DataNs$/.test(key)) inside(value, 0, Infinity, `${path}.${key}`);
+    }
+    inside(direction.uniqueBytes, 0, direction.payloadBytes, `${path}.uniqueBytes`);
+    inside(direction.dataFrames, 0, direction.frames, `${path}.dataFrames`);
+    for (const key of ['rttNs', 'window', 'inFlight', 'pipe']) checkQuantiles(direction[key], `${path}.${key}`);
+    if (direction.limitedBy) checkShares(direction.limitedBy, `${path}.limitedBy`);
+    if (direction.rhythm) inside(direction.rhythm.stretchAckShare, 0, 1, `${path}.rhythm.stretchAckShare`);
+  });
+}
+
+function checkShares(shares, path) {
+  const values = Object.values(shares);
+  for (const share of values) inside(share, 0, 1.000001, path);
+  const sum = values.reduce((total, share) => total + share, 0);
+  if (Math.abs(sum - 1) > 1e-6) throw new Error(`${path} sums to ${sum}`);
+}
+
+function checkQuantiles(quantiles, path) {
+  if (!quantiles) return;
+  const { min, p50, p95, p99, max } = quantiles;
+  for (const [a, b] of [
+    [min, p50],
+    [p50, p95],
+    [p95, p99],
+    [p99, max],
+  ]) {
+    if (!(a <= b)) throw new Error(`${path} is not ordered: ${JSON.stringify(quantiles)}`);
+  }
+}
+
+function checkMigration(migration, i, report) {
+  const path = `migrations[${i}]`;
+  ordered(migration.startNs, migration.endNs, path);
+  for (const part of ['pages', 'bytes', 'returnPath', 'stream']) {
+    for (const [key, value] of Object.entries(migration[part])) {
+      if (typeof value === 'number') inside(value, 0, Infinity, `${path}.${part}.${key}`);
+    }
+  }
+  migration.rounds.forEach((round, r) => {
+    const at = `${path}.rounds[${r}]`;
+    const before = migration.rounds[r - 1];
+    ordered(round.startNs, round.endNs, at);
+    // Multifd channels need not be in step: rounds may overlap there.
+    if (before && migration.bytes.multifd === 0) {
+      ordered(before.startNs, round.startNs, `the starts of ${path}.rounds[${r - 1}] and the next`);
+      ordered(before.endNs, round.endNs, `the ends of ${path}.rounds[${r - 1}] and the next`);
+    }
+    inside(round.confidence, 0, 1, `${at}.confidence`);
+    inside(round.bytes, 0, Infinity, `${at}.bytes`);
+    for (const [key, value] of Object.entries(round.pages)) inside(value, 0, Infinity, `${at}.pages.${key}`);
+  });
+  for (const phase of migration.phases) ordered(phase.startNs, phase.endNs, `${path} phase ${phase.kind}`);
+  if (migration.downtime) {
+    const { earliestStartNs, latestStartNs, endNs, estimateNs } = migration.downtime;
+    ordered(earliestStartNs, latestStartNs, `${path}.downtime start`);
+    ordered(latestStartNs, endNs, `${path}.downtime`);
+    inside(estimateNs, 0, Infinity, `${path}.downtime.estimateNs`);
+  }
+  for (const id of migration.connections) {
+    if (!report.connections.some((connection) => connection.id === id)) {
+      const flow = report.flows.some((each) => each.streams?.includes(2 * id) || each.streams?.includes(id * 2 + 1));
+      if (!flow) throw new Error(`${path} names connection ${id}, which is not in the report`);
+    }
+  }
+}
+
+/** No control characters, nor the marks that reorder text: a name must not drive the terminal. */
+export function checkText(text) {
+  const found = /(?!\n)[\p{Cc}\u202a-\u202e\u2066-\u2069]/u.exec(text);
+  if (!found) return;
+  const near = JSON.stringify(text.slice(found.index - 40, found.index + 40));
+  throw new Error(`the summary holds U+${found[0].charCodeAt(0).toString(16)} near ${near}`);
+}
+
+/** No name became markup. */
+export function checkHtml(page) {
+  if (!page.startsWith('<!')) throw new Error('no page');
+  for (const mark of ['<img src=x', '<svg/onload', '</script><img', '\u001b']) {
+    const at = page.indexOf(mark);
+    if (at >= 0) throw new Error(`the page holds ${JSON.stringify(page.slice(at - 60, at + 60))}`);
+  }
+}
