@@ -305,7 +305,9 @@ export function recordingSink(records: string[]): MigrationSink {
     description: ({ devices, length }) => say(`description ${length} ${devices?.length}`),
     reply: ({ name, value, request }) =>
       say(`reply ${name} ${request ? `${request.block}+${request.start}/${request.length}` : value}`),
-    hello: () => say('hello'),
+    hello: (channel) => say(`hello ${channel}`),
+    diskExport: (name) => say(`disk ${name}`),
+    diskRequest: (_tNs, kind, length) => say(`disk ${kind} ${length}`),
     deviceState: (_place, name, _instance, length) => say(`device state ${name} ${length}`),
     feature: (name) => say(`feature ${name}`),
     sealed: (offset, _tNs, length) => say(`sealed @${offset} ${length}`),
