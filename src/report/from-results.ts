@@ -43,8 +43,11 @@ function vantageOf({ tcp, migration }: Results): Vantage {
   return best?.vantage ?? 'unknown';
 }
 
-/** ns since 1970 → '2026-01-31T12:00:00.123456789Z'. */
-export function rfc3339(epochNs: bigint): string {
+const YEAR_10000_NS = 253_402_300_800_000_000_000n;
+
+/** ns since 1970 → '2026-01-31T12:00:00.123456789Z'; null from the year 10000 on, which RFC 3339 §5.6 cannot write. */
+export function rfc3339(epochNs: bigint): string | null {
+  if (epochNs >= YEAR_10000_NS) return null;
   const seconds = epochNs / 1_000_000_000n;
   const fraction = (epochNs % 1_000_000_000n).toString().padStart(9, '0');
   return new Date(Number(seconds) * 1000).toISOString().replace(/\.\d+Z$/, `.${fraction}Z`);
