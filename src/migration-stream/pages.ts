@@ -32,6 +32,7 @@ export class PageHistory {
   sentAgain = 0;
   /** Page records without history, see the top of this file. */
   untracked = 0;
+  readonly #limit: number;
   readonly #chunks: Chunk[] = [];
   /** Per block: chunk number in the block → index in `#chunks`. */
   readonly #byBlock = new Map<number, Map<number, number>>();
@@ -43,6 +44,11 @@ export class PageHistory {
   #regionBits = MIN_REGION_BITS;
   #heat = new Uint32Array(1024);
   readonly #regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
+
+  /** @param limit  pages with exact history */
+  constructor(limit = PAGE_HISTORY_PAGES) {
+    this.#limit = limit;
+  }
 
   /** Tells how much memory the guest has, so that the heat map has a useful number of regions. Before the first page. */
   size(totalBytes: number): void {
@@ -106,7 +112,7 @@ export class PageHistory {
     }
     const known = chunks.get(chunkInBlock);
     if (known !== undefined) return known;
-    if ((this.#chunks.length + 1) * CHUNK_PAGES > PAGE_HISTORY_PAGES) return -1;
+    if ((this.#chunks.length + 1) * CHUNK_PAGES > this.#limit) return -1;
     const index = this.#chunks.length;
     this.#chunks.push({
       block,

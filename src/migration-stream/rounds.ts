@@ -154,11 +154,10 @@ export class Rounds {
   page(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     if (!this.#inSection) this.section(tNs, 'part');
     const page = this.#history.number(block, address);
-    if (!this.#decided && this.#syncs) {
-      if (page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp) this.#boundary('page-repeat');
-      else if (!this.#unordered && block >= 0) this.#follow(block * BLOCK_STRIDE + address);
-    } else if (!this.#unordered && block >= 0) {
-      this.#position = block * BLOCK_STRIDE + address;
+    if (this.#syncs) {
+      const isRepeat = page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
+      if (isRepeat && !this.#decided) this.#boundary('page-repeat');
+      if (!this.#unordered && block >= 0) this.#follow(block * BLOCK_STRIDE + address);
     }
     if (page === NO_PAGE) {
       this.#history.untracked++;
@@ -217,9 +216,9 @@ export class Rounds {
       if (this.#startPosition < 0) this.#startPosition = position;
     } else if (position < this.#position - REORDER_BYTES) {
       this.#sectionCameAround = true;
-      if (this.#cameAround) this.#boundary('scan-lap');
-      else this.#cameAround = true;
-    } else if (this.#cameAround && position > this.#startPosition + REORDER_BYTES) {
+      if (this.#cameAround && !this.#decided) this.#boundary('scan-lap');
+      this.#cameAround = true;
+    } else if (this.#cameAround && !this.#decided && position > this.#startPosition + REORDER_BYTES) {
       this.#boundary('scan-lap');
     }
     this.#position = position;

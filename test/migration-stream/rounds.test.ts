@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest';
+import { SECTION_PAGES } from '../../src/limits.js';
+import { PageHistory } from '../../src/migration-stream/pages.js';
+import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
+import type { Round } from '../../src/migration-stream/results.js';
+import { Rounds } from '../../src/migration-stream/rounds.js';
+import { PAGE, range } from '../support/migration-stream.js';
+
+type Step = readonly number[] | 'end' | 'blind' | 'post-copy';
+
+/** Sections of page numbers of one block, one section a second; 'end' makes the next one the final section. */
+function roundsOf(steps: readonly Step[], pageCount = 100_000): Round[] {
+  const history = new PageHistory();
+  history.size(pageCount * PAGE);
+  const rounds = new Rounds(history, 0);
+  let tNs = 0;
+  let kind: 'part' | 'end' = 'part';
+  for (const step of steps) {
+    if (step === 'end') kind = 'end';
+    else if (step === 'blind') rounds.blind();
+    else if (step === 'post-copy') rounds.mark(tNs, 'post-copy');
+    else {
+      rounds.section(tNs, kind);
+      for (const page of step) rounds.page(tNs + 1e6, 0, page * PAGE, PAGE_NORMAL, PAGE + 8);
+      rounds.endSection(tNs + 2e6);
+      kind = 'part';
+      tNs += 1e9;
+    }
+  }
+  return rounds.finish();
+}
+
+const shape = (rounds: readonly Round[]): string[] =>
+  rounds.map(({ boundary, startNs, pages }) => `${boundary} ${startNs / 1e9}s ${pages.normal}`);
+
+describe('boundaries', () => {
+  test('a page sent again opens a round at the start of its section', () => {
+    const rounds = roundsOf([range(0, 50), range(50, 100), [90, 95, 3, 4], [5], 'end', [7]]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 100', 'page-repeat 2s 5', 'section-end 4s 1']);
+  });
+
+  test('the pages of that section before the repeat belong to the new round', () => {
+    const rounds = roundsOf([range(0, 50), [60, 61, 3], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 50', 'page-repeat 1s 3', 'section-end 2s 0']);
+  });
+
+  test('coming around the end of memory is no boundary by itself', () => {
+    // The round began at page 5000: the scan goes on to the end, around, and up to there.
+    const rounds = roundsOf([
+      range(0, 5000),
+      [4990, ...range(5000, 9000)],
+      range(0, 100),
+      range(2000, 2100),
+      'end',
+      [],
+    ]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 5000', 'page-repeat 1s 4201', 'section-end 4s 0']);
+  });
+
+  test('pages beyond where the round began, after coming around, belong to another, repeated or not', () => {
+    const rounds = roundsOf([range(0, 9000), [8990], [100], [12_000], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 2', 'scan-lap 3s 1', 'section-end 4s 0']);
+  });
+
+  test('coming around a second time takes another sync', () => {
+    const rounds = roundsOf([range(0, 9000), [5000, 8000], [100], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 2', 'scan-lap 2s 1', 'section-end 3s 0']);
+  });
+
+  test('compression threads reorder by some pages: no boundary', () => {
+    const rounds = roundsOf([[0, 3, 1, 2, 7, 5, 6, 4], [9, 8, 11, 10], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 12', 'section-end 2s 0']);
+  });
+
+  test('a page twice within one section is no sync: none can happen there', () => {
+    const rounds = roundsOf([[0, 1, 2, 2, 3], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 5', 'section-end 1s 0']);
+  });
+
+  test('after the switch to post-copy there are no more syncs', () => {
+    const rounds = roundsOf([range(0, 10), 'post-copy', [4, 4, 3], [3]]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 10', 'post-copy 1s 4']);
+  });
+
+  test('a stretch that could not be read lowers the confidence', () => {
+    const [first, second] = roundsOf([range(0, 10), 'blind', range(20, 30), [25], 'end', []]);
+    expect(first!.confidence).toBe(0.5);
+    expect(second!.confidence).toBeGreaterThan(0.9);
+  });
+});
+
+describe('figures', () => {
+  test('dirty rate of a round: pages of the next over its duration', () => {
+    const [first, second, last] = roundsOf([range(0, 50), range(0, 20), 'end', [3]]);
+    expect(first!.dirtyPagesPerSecond).toBe(20);
+    expect(second!.dirtyPagesPerSecond).toBe(1);
+    expect(last!.dirtyPagesPerSecond).toBeNull();
+  });
+
+  test('bytes and goodput are those of its page records', () => {
+    const [first] = roundsOf([range(0, 50), range(0, 20), 'end', []]);
+    expect(first!.bytes).toBe(50 * (PAGE + 8));
+    expect(first!.goodput).toBe(50 * (PAGE + 8));
+  });
+
+  test('a section of more pages than may wait is settled in parts', () => {
+    const history = new PageHistory();
+    const rounds = new Rounds(history, 0);
+    rounds.section(0, 'part');
+    for (let page = 0; page < SECTION_PAGES + 10; page++) rounds.page(1, 0, page * PAGE, PAGE_NORMAL, 8);
+    expect(shape(rounds.finish())).toEqual([`first-pass 0s ${SECTION_PAGES + 10}`]);
+    expect(history.distinct).toBe(SECTION_PAGES + 10);
+  });
+});
