@@ -45,9 +45,12 @@ function vantageOf({ tcp, migration }: Results): Vantage {
 
 const YEAR_10000_NS = 253_402_300_800_000_000_000n;
 
-/** ns since 1970 → '2026-01-31T12:00:00.123456789Z'; null from the year 10000 on, which RFC 3339 §5.6 cannot write. */
+/**
+ * ns since 1970 → '2026-01-31T12:00:00.123456789Z'. null from the year 10000 on, which RFC 3339 §5.6 cannot write, and
+ * before 1970, which no capture was and a pcapng time offset may pretend.
+ */
 export function rfc3339(epochNs: bigint): string | null {
-  if (epochNs >= YEAR_10000_NS) return null;
+  if (epochNs < 0n || epochNs >= YEAR_10000_NS) return null;
   const seconds = epochNs / 1_000_000_000n;
   const fraction = (epochNs % 1_000_000_000n).toString().padStart(9, '0');
   return new Date(Number(seconds) * 1000).toISOString().replace(/\.\d+Z$/, `.${fraction}Z`);
