@@ -17,8 +17,9 @@ export const encryptedRounds: Model<InferredRounds> = {
       const cell = timeline.columns[name]?.values[row];
       return typeof cell === 'number' ? cell : 0;
     };
+    const rows = timeline.columns['direction']?.values.length ?? 0;
     const bytesOf = new Map<number, number>();
-    for (let row = 0; row < timeline.rows; row++) {
+    for (let row = 0; row < rows; row++) {
       const direction = value('direction', row);
       if (!migration.connections.includes(direction >> 1)) continue;
       bytesOf.set(direction, (bytesOf.get(direction) ?? 0) + value('uniqueBytes', row));
@@ -27,7 +28,7 @@ export const encryptedRounds: Model<InferredRounds> = {
     if (!largest) return null;
     const steps: { startNs: number; bytes: number }[] = [];
     let stepNs = 0;
-    for (let row = 0; row < timeline.rows; row++) {
+    for (let row = 0; row < rows; row++) {
       if (value('direction', row) !== largest[0]) continue;
       stepNs = Math.max(stepNs, value('durationNs', row));
       steps.push({ startNs: value('startNs', row), bytes: value('uniqueBytes', row) });

@@ -83,7 +83,7 @@ function resentRegions(report: ReportData, transfer: Transfer): Region[] {
     const value = column(table, name)[row];
     return typeof value === 'number' ? value : 0;
   };
-  for (let row = 0; row < (table?.rows ?? 0); row++) {
+  for (let row = 0; row < column(table, 'copies').length; row++) {
     if (cell('migration', row) !== transfer.migration?.id || cell('round', row) <= 1) continue;
     const block = cell('block', row);
     const startPage = cell('startPage', row);

@@ -28,17 +28,18 @@ export function signalsOf(report: ReportData, ...kinds: readonly string[]): Sign
     const cell = column(table, name)[row];
     return typeof cell === 'number' && Number.isFinite(cell) ? cell : null;
   };
-  return Array.from({ length: table?.rows ?? 0 }, (_, row) => ({
-    kind: text('kind', row) ?? '',
-    frame: number('frame', row) ?? 0,
-    tNs: number('tNs', row) ?? 0,
-    from: text('from', row),
-    about: text('about', row),
-    mac: text('mac', row),
-    port: number('port', row),
-    mtu: number('mtu', row),
-    name: text('name', row),
-  }))
+  return column(table, 'kind')
+    .map((_, row) => ({
+      kind: text('kind', row) ?? '',
+      frame: number('frame', row) ?? 0,
+      tNs: number('tNs', row) ?? 0,
+      from: text('from', row),
+      about: text('about', row),
+      mac: text('mac', row),
+      port: number('port', row),
+      mtu: number('mtu', row),
+      name: text('name', row),
+    }))
     .filter((signal) => kinds.includes(signal.kind))
     .sort((a, b) => a.tNs - b.tNs);
 }

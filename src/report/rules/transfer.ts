@@ -198,7 +198,7 @@ export class Transfer {
   /** Sum over flows of payload bytes in equal steps of `stepNs` across `within`; null without a timeline fine enough. */
   byteSteps(stepNs: number, within: Interval): number[] | null {
     const count = Math.floor((within[1] - within[0]) / stepNs);
-    if (count < 1) return null;
+    if (!(count >= 1)) return null;
     const steps = new Array<number>(Math.min(count, 100_000)).fill(0);
     let seen = false;
     for (const flow of this.flows) {
