@@ -69,12 +69,7 @@ export function decodeFrames(batch: PacketBatch, rows: SegmentRows, log?: Anomal
   for (let row = 0; row < count; row++) {
     const link = interfaces[iface[row]!];
     const first = start[row]!;
-    if (
-      link !== undefined &&
-      link.linkType === LINKTYPE_ETHERNET &&
-      plainTcp(view, first, first + captured[row]!, rows, row)
-    )
-      continue;
+    if (link?.linkType === LINKTYPE_ETHERNET && plainTcp(view, first, first + captured[row]!, rows, row)) continue;
     ipVersion[row] = 0;
     protocol[row] = 0;
     ports[row] = 0;
