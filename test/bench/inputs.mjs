@@ -258,6 +258,17 @@ function multifdPacket(number, firstPage) {
   return b;
 }
 
+/** The packet that ends a round on a lane: no pages, MULTIFD_FLAG_SYNC. */
+function multifdSync(number) {
+  const b = Buffer.alloc(1344);
+  b.writeUInt32BE(0x11223344, 0);
+  b.writeUInt32BE(1, 4);
+  b.writeUInt32BE(1, 8);
+  b.writeUInt32BE(128, 12);
+  b.writeBigUInt64BE(BigInt(number), 24);
+  return b;
+}
+
 function plain(path, bytes, mss, options = {}) {
   const capture = new Capture(path, options.snap);
   const clock = new Clock(options.rate ?? 1.2e9);
@@ -279,14 +290,19 @@ function multifd(path, bytes, mss, channels) {
     lane.send(multifdHello(id));
     return lane;
   });
+  // As QEMU 10.0 does it: after each pass every lane sends a SYNC packet and the main channel a flush mark; the first pass
+  // is whole, the others cover an eighth.
   let number = 0;
-  let page = 0;
-  for (let sent = 0; sent < bytes; number++) {
-    const packet = multifdPacket(number, page);
-    page = (page + 128) % (ramBytes / PAGE);
-    lanes[number % channels].send(packet);
-    sent += packet.length;
-    if (number % 64 === 63) main.send(Buffer.concat([sectionOpen(2), sectionClose()]));
+  for (let sent = 0, pass = 0; sent < bytes; pass++) {
+    const end = pass === 0 ? ramBytes / PAGE : ramBytes / PAGE / 8;
+    for (let page = 0; page < end && sent < bytes; page += 128, number++) {
+      const packet = multifdPacket(number, page);
+      lanes[number % channels].send(packet);
+      sent += packet.length;
+      if (number % 64 === 63) main.send(Buffer.concat([sectionOpen(2), sectionClose()]));
+    }
+    for (const lane of lanes) lane.send(multifdSync(number++));
+    main.send(Buffer.concat([sectionOpen(2), be64(0x200), sectionClose()]));
   }
   main.send(trailer());
   for (const lane of [...lanes, main]) lane.end();
