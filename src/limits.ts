@@ -97,3 +97,5 @@ export const CAP_QUEUE_BYTES = 128 << 20;
 export const ENGINE_TEXT_CHARACTERS = 4096;
 /** Pages of multifd channels that wait for a slower channel. Beyond: the channels are taken to be in step again. */
 export const MULTIFD_WAITING_PAGES = 1 << 20;
+/** TCP frames of one capture remembered for pairing it with another (40 bytes each). Beyond: counted, not paired. */
+export const PAIRED_FRAMES = 1 << 22;
