@@ -73,32 +73,18 @@ export function timelineOf(
   carriers: readonly Carrier[],
   limit: number,
 ): Readonly<Record<TimelineColumn, readonly (number | null)[]>> | null {
-  const json = report.tables['timeline'];
-  if (!json || json.rows === 0) return null;
-  const wanted = new Set(carriers.map((carrier) => carrier.direction));
-  const rows = unitTable(json).table.filter(byRow((d: { direction: number }) => wanted.has(d.direction)));
-  if (rows.numRows() === 0) return null;
-  const span = rows
-    .groupby('direction')
-    .rollup({ width: op.max('durationNs'), first: op.min('startNs'), last: op.max('startNs') })
-    .ungroup()
-    .rollup({ width: op.max('width'), first: op.min('first'), last: op.max('last') })
-    .object() as { width: number; first: number; last: number };
-  const base = Math.max(1, span.width);
-  const width = base * Math.max(1, Math.ceil((span.last - span.first) / base / limit));
-  const bin = byRow((d: { startNs: number }) => Math.floor(d.startNs / width) * width);
+  const binned = binnedTimeline(report, carriers, limit);
+  if (!binned) return null;
+  const { rows, width } = binned;
   const sums = Object.fromEntries([...SUMS, ...LIMIT_SUMS].map((name) => [name, op.sum(name)]));
-  const perDirection = rows
-    .derive({ bin })
-    .groupby('direction', 'bin')
-    .rollup({
-      ...sums,
-      inFlightMaxBytes: op.max('inFlightMaxBytes'),
-      windowMinBytes: op.min('windowMinBytes'),
-      windowMaxBytes: op.max('windowMaxBytes'),
-      rttMinNs: op.min('rttMinNs'),
-      rttMaxNs: op.max('rttMaxNs'),
-    });
+  const perDirection = rows.groupby('direction', 'bin').rollup({
+    ...sums,
+    inFlightMaxBytes: op.max('inFlightMaxBytes'),
+    windowMinBytes: op.min('windowMinBytes'),
+    windowMaxBytes: op.max('windowMaxBytes'),
+    rttMinNs: op.min('rttMinNs'),
+    rttMaxNs: op.max('rttMaxNs'),
+  });
   const together = perDirection
     .groupby('bin')
     .rollup({
@@ -128,6 +114,44 @@ export function timelineOf(
     rttMinNs: column('rttMinNs'),
     rttMaxNs: column('rttMaxNs'),
   };
+}
+
+/** New bytes of each direction in at most `limit` equally wide bins; rows without any are left out. */
+export function bytesByDirection(
+  report: ReportData,
+  carriers: readonly Carrier[],
+  limit: number,
+): { readonly direction: number; readonly startNs: number; readonly durationNs: number; readonly bytes: number }[] {
+  const binned = binnedTimeline(report, carriers, limit);
+  if (!binned) return [];
+  const rows = binned.rows
+    .groupby('direction', 'bin')
+    .rollup({ bytes: op.sum('uniqueBytes') })
+    .orderby('direction', 'bin')
+    .objects() as { direction: number; bin: number; bytes: number }[];
+  return rows
+    .filter((row) => row.bytes > 0)
+    .map(({ direction, bin, bytes }) => ({ direction, startNs: bin, durationNs: binned.width, bytes }));
+}
+
+/** Timeline rows of some directions with the start of their common bin in column `bin`; null when there are none. */
+function binnedTimeline(
+  report: ReportData,
+  carriers: readonly Carrier[],
+  limit: number,
+): { readonly rows: ColumnTable; readonly width: number } | null {
+  const json = report.tables['timeline'];
+  if (!json || json.rows === 0) return null;
+  const wanted = new Set(carriers.map((carrier) => carrier.direction));
+  const rows = unitTable(json).table.filter(byRow((d: { direction: number }) => wanted.has(d.direction)));
+  if (rows.numRows() === 0) return null;
+  const span = rows
+    .rollup({ width: op.max('durationNs'), first: op.min('startNs'), last: op.max('startNs') })
+    .object() as { width: number; first: number; last: number };
+  const base = Math.max(1, span.width);
+  const width = base * Math.max(1, Math.ceil((span.last - span.first) / base / limit));
+  const bin = byRow((d: { startNs: number }) => Math.floor(d.startNs / width) * width);
+  return { rows: rows.derive({ bin }), width };
 }
 
 /**

@@ -7,7 +7,7 @@ import type { Round } from '../../migration-stream/results.js';
 import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, plain, plural } from '../format.js';
 import type { SwitchoverResult } from '../models/switchover.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
-import { timelineOf } from '../tables.js';
+import { bytesByDirection, timelineOf } from '../tables.js';
 import { type Carrier, carrier, carriersOf, LIMIT_WORDS } from '../verdict.js';
 
 const TIMELINE_ROWS = 2000;
@@ -304,18 +304,15 @@ function channelsData(report: ReportData, carriers: readonly Carrier[]): Dataset
     rate: [] as number[],
     tip: [] as string[],
   };
-  for (const one of shown) {
-    const bins = timelineOf(report, [one], CHANNEL_BINS);
-    const label = channelLabel(one);
-    bins?.startNs.forEach((startNs, row) => {
-      const rate = rounded(((bins.uniqueBytes[row] ?? 0) * 8e9) / bins.durationNs[row]!, 4);
-      if (rate === 0) return;
-      data.channel.push(label);
-      data.t.push(s(startNs!));
-      data.t2.push(s(startNs! + bins.durationNs[row]!));
-      data.rate.push(rate);
-      data.tip.push(`${label}: ${bitRate(rate / 8)} at ${moment(startNs!)}`);
-    });
+  const labels = new Map(shown.map((one) => [one.direction, channelLabel(one)]));
+  for (const { direction, startNs, durationNs, bytes: amount } of bytesByDirection(report, shown, CHANNEL_BINS)) {
+    const label = labels.get(direction)!;
+    const rate = rounded((amount * 8e9) / durationNs, 4);
+    data.channel.push(label);
+    data.t.push(s(startNs));
+    data.t2.push(s(startNs + durationNs));
+    data.rate.push(rate);
+    data.tip.push(`${label}: ${bitRate(rate / 8)} at ${moment(startNs)}`);
   }
   return new Set(data.channel).size > 1 ? data : null;
 }
