@@ -6,6 +6,7 @@ import { interfaceExists, isUp } from '../capture/live/interfaces.js';
 import { Recording, type Rotation, recordingPath } from '../capture/live/recording.js';
 import { ENGINE_NAMES, type EngineName, type LiveSource, openLive } from '../capture/live.js';
 import { nothingCaptured, twoOutputsToStdout } from '../errors.js';
+import { duration } from '../report/format.js';
 import { deliver, toReport } from './deliver.js';
 import type { CliIo } from './io.js';
 import { type CaptureState, LiveMeter } from './live-view.js';
@@ -39,6 +40,8 @@ const AFTER_END_MS = 1000;
 /** A migration without any data for so long is over for --until-done, whatever became of it. */
 const SILENCE_MS = 15_000;
 const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** Beyond the second that an engine may hold a frame, and one between two ticks. */
+const BEHIND_MS = 3000;
 const NO_ROTATION: Rotation = { bytes: null, ns: null };
 
 const EXAMPLES = `
@@ -119,6 +122,7 @@ class Session {
   readonly #watch: EndWatch;
   #ending = false;
   #interrupted = false;
+  #lastFrames = 0;
 
   constructor(source: LiveSource, recording: Recording | null, analysis: Analysis, options: Options, io: CliIo) {
     this.#source = source;
@@ -137,9 +141,10 @@ class Session {
   }
 
   async run(): Promise<void> {
-    const { duration, interval } = this.#options;
+    const { duration: limit, interval } = this.#options;
     const tick = setInterval(() => this.#tick(), interval);
-    const deadline = duration === undefined ? null : setTimeout(() => this.#end(), duration);
+    const deadline = limit === undefined ? null : setTimeout(() => this.#end(), limit);
+    this.#source.count();
     try {
       for await (const batch of this.#source.batches()) {
         this.#analysis.push(batch);
@@ -158,7 +163,8 @@ class Session {
   #tick(): void {
     const snapshot = this.#analysis.snapshot();
     const nowMs = performance.now();
-    this.#screen?.show(this.#meter.view(snapshot, this.#captureState(), nowMs));
+    this.#screen?.show(this.#meter.view(snapshot, this.#captureState(snapshot), nowMs));
+    this.#lastFrames = snapshot.frames;
     this.#source.count();
     void this.#recording?.flush();
     if (this.#options.untilDone && this.#watch.isOver(snapshot, nowMs)) this.#end();
@@ -181,12 +187,18 @@ class Session {
     process.exit(130);
   }
 
-  #captureState(): CaptureState {
+  #captureState(snapshot: Snapshot): CaptureState {
     const { interface: name, snaplen: snapLength = null } = this.#options;
     const { engine, lost } = this.#source;
     const alerts: string[] = [];
     if (!interfaceExists(name)) alerts.push(`interface ${name} is gone`);
     else if (isUp(name) === false) alerts.push(`interface ${name} is down: sudo ip link set ${name} up`);
+    // Frames that come late have waited in the kernel's ring: it is filling, and will overflow when that goes on.
+    const { epochNs } = this.#source.info;
+    const behindMs = epochNs === null ? 0 : Date.now() - (Number(epochNs / 1_000_000n) + snapshot.nowNs / 1e6);
+    if (snapshot.frames > this.#lastFrames && behindMs > BEHIND_MS) {
+      alerts.push(`the analysis is ${duration(behindMs * 1e6)} behind the wire: frames will be lost when that grows`);
+    }
     const recording = this.#recording;
     if (recording?.failure) alerts.push(recording.failure.message);
     return {
