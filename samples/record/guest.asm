@@ -55,7 +55,6 @@ fill:
     mov al, 0xfe                ; only IRQ 0
     out 0x21, al
 
-    mov edi, DIRTY_START
 wait_tick:
     sti
     hlt
@@ -67,13 +66,13 @@ wait_tick:
     mov cr0, eax
     mov cx, PAGES_PER_TICK
     jcxz wait_tick
-dirty:
-    inc dword [es:edi]
-    add edi, 4096
-    cmp edi, DIRTY_END
-    jb next
-    mov edi, DIRTY_START
-next:
+dirty:                          ; a page chosen at random, so that successive rounds overlap: a linear congruence's upper part,
+    imul ebp, ebp, 1664525      ; scaled to the number of pages
+    add ebp, 1013904223
+    mov eax, (DIRTY_END - DIRTY_START) / 4096
+    mul ebp
+    shl edx, 12
+    inc dword [es:edx + DIRTY_START]
     loop dirty
     jmp wait_tick
 
