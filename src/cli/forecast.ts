@@ -5,7 +5,7 @@
 // migration_iteration_run). So with a send rate of s pages a second and d pages dirtied a second, rounds of n, n·d/s,
 // n·(d/s)² … pages follow, and the end is known as far as s and d are. Both vary: the range is the outcome for the better
 // and the worse of what was seen lately. Dirtying is only known once a round has followed another.
-import type { MigrationSnapshot } from '../migration-stream/results.js';
+import type { MigrationSnapshot, Round } from '../migration-stream/results.js';
 
 export interface Range {
   readonly low: number;
@@ -20,6 +20,8 @@ export interface Forecast {
   readonly roundNs: Range | null;
   /** Pages dirtied a second, each counted once a round; null before the second round. */
   readonly dirtyPages: Range | null;
+  /** What the round going on has shown so far of `dirtyPages`; null in the first. */
+  readonly dirtyAtLeast: number | null;
   /** Pages sent a second at the present bandwidth. */
   readonly sentPages: Range | null;
   /** ns until pre-copy has ended; Infinity where it never would; null when dirtying is not known yet. */
@@ -46,9 +48,18 @@ export function forecast(
   downtimeLimitNs: number,
 ): Forecast {
   const { round } = migration;
-  const unknown = { pagesLeft: null, roundNs: null, dirtyPages: null, sentPages: null, endNs: null };
-  if (round === null || migration.outcome !== null || migration.phase === 'postcopy') return unknown;
-  const dirtyPages = recentDirtying(migration);
+  const nothing = {
+    pagesLeft: null,
+    roundNs: null,
+    dirtyPages: null,
+    dirtyAtLeast: null,
+    sentPages: null,
+    endNs: null,
+  };
+  if (round === null || migration.outcome !== null || migration.phase === 'postcopy') return nothing;
+  const dirtyAtLeast = dirtiedAtLeast(migration);
+  const dirtyPages = recentDirtying(migration, dirtyAtLeast ?? 0);
+  const unknown = { ...nothing, dirtyAtLeast };
   const pagesLeft = leftInRound(migration, dirtyPages);
   const bytesPerPage = pageCost(migration);
   if (goodput === null || !(goodput.likely > 0) || bytesPerPage === null) return { ...unknown, pagesLeft, dirtyPages };
@@ -67,6 +78,7 @@ export function forecast(
     pagesLeft,
     roundNs,
     dirtyPages,
+    dirtyAtLeast,
     sentPages,
     endNs: {
       low: end(pagesLeft.low, sentPages.high, dirtyPages.low),
@@ -98,21 +110,28 @@ function secondsToEnd(
   return Infinity;
 }
 
-/** Pages of a round over the duration of the round before, for the newest few. */
-function recentDirtying(migration: MigrationSnapshot): Range | null {
+/** Pages of a round over the duration of the round before, for the newest few; `atLeast` of the newest is known already. */
+function recentDirtying(migration: MigrationSnapshot, atLeast: number): Range | null {
   const rates: number[] = [];
   migration.rounds.forEach((round, at) => {
     const before = migration.rounds[at - 1];
-    if (before?.index !== round.index - 1) return;
-    const seconds = (before.endNs - before.startNs) / 1e9;
-    const { normal, zero, xbzrle, compressed } = round.pages;
-    if (seconds > 0) rates.push((normal + zero + xbzrle + compressed) / seconds);
+    const seconds = before?.index === round.index - 1 ? lengthSeconds(before) : 0;
+    if (seconds > 0) rates.push(pagesOf(round) / seconds);
   });
   const recent = rates.slice(-RECENT_ROUNDS);
   const likely = recent.at(-1);
   if (likely === undefined) return null;
+  if (atLeast > likely) return { low: atLeast, likely: atLeast, high: Math.max(atLeast * (1 + SPREAD), ...recent) };
   if (recent.length === 1) return spread(likely);
   return { low: Math.min(...recent), likely, high: Math.max(...recent) };
+}
+
+/** Every page of the round going on was dirtied during the round before. */
+function dirtiedAtLeast({ round, rounds }: MigrationSnapshot): number | null {
+  const before = rounds.at(-1);
+  if (round === null || before?.index !== round.index - 1) return null;
+  const seconds = lengthSeconds(before);
+  return seconds > 0 ? round.pages / seconds : null;
 }
 
 function leftInRound(migration: MigrationSnapshot, dirtyPages: Range | null): Range | null {
@@ -126,7 +145,7 @@ function leftInRound(migration: MigrationSnapshot, dirtyPages: Range | null): Ra
   // Two views of how many pages the round will have: what was dirtied in the round before, and how far into memory the
   // pages sent so far reach. The second gets better with every page.
   const before = rounds.at(-1);
-  const seconds = before === undefined ? 0 : (before.endNs - before.startNs) / 1e9;
+  const seconds = before === undefined ? 0 : lengthSeconds(before);
   const byDirtying = dirtyPages && seconds > 0 ? mapRange(dirtyPages, (rate) => rate * seconds) : null;
   const { swept } = round;
   const bySweep = swept !== null && swept >= SWEPT_ENOUGH ? round.pages / swept : null;
@@ -145,13 +164,14 @@ function pageCost(migration: MigrationSnapshot): number | null {
   const { round, rounds, pageSize } = migration;
   if (round !== null && round.pages > 0 && round.bytes > 0) return round.bytes / round.pages;
   const before = rounds.at(-1);
-  if (before !== undefined && before.bytes > 0) {
-    const { normal, zero, xbzrle, compressed } = before.pages;
-    const pages = normal + zero + xbzrle + compressed;
-    if (pages > 0) return before.bytes / pages;
-  }
+  if (before !== undefined && before.bytes > 0 && pagesOf(before) > 0) return before.bytes / pagesOf(before);
   return pageSize;
 }
+
+const lengthSeconds = (round: Round): number => (round.endNs - round.startNs) / 1e9;
+
+/** All kinds together; those that cannot be told apart do not count. */
+const pagesOf = ({ pages }: Round): number => pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed;
 
 const spread = (value: number): Range => ({ low: value * (1 - SPREAD), likely: value, high: value * (1 + SPREAD) });
 

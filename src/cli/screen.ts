@@ -186,7 +186,12 @@ function pressure({ forecast }: LiveView): string | null {
 
 function dirtyText(view: LiveView): string {
   const { forecast, migration } = view;
-  if (!forecast?.dirtyPages || !migration) return 'known once the second round has ended';
+  if (!forecast?.dirtyPages || !migration) {
+    const soFar = forecast?.dirtyAtLeast;
+    return soFar
+      ? `at least ${count(soFar)} pages/s; known at the end of this round`
+      : 'known once the second round has ended';
+  }
   const rate = `${about(forecast.dirtyPages)} pages/s`;
   const volume = migration.pageSize ? ` = ${bitRate(forecast.dirtyPages.likely * migration.pageSize)}` : '';
   const share = pressure(view);

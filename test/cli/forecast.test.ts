@@ -68,6 +68,7 @@ describe('forecast', () => {
       pagesLeft: exactly(60_000),
       roundNs: exactly(6 * SECOND),
       dirtyPages: null,
+      dirtyAtLeast: null,
       sentPages: exactly(10_000),
       endNs: null,
     });
@@ -114,6 +115,15 @@ describe('forecast', () => {
     expect([dirtyPages, endNs]).toEqual([null, null]);
   });
 
+  test('the round going on shows at least what was dirtied in the one before, and that is not undercut', () => {
+    const second = forecast(migration(rounds([100_000, 10]), { pages: 5000, swept: null }), 11e9, null, DOWNTIME);
+    expect([second.dirtyAtLeast, second.dirtyPages, second.pagesLeft]).toEqual([500, null, null]);
+    const state = migration(rounds([100_000, 10], [20_000, 2]), { pages: 6000, swept: null });
+    const { dirtyAtLeast, dirtyPages, pagesLeft } = forecast(state, 13e9, pagesPerSecond(10_000), DOWNTIME);
+    expect([dirtyAtLeast, dirtyPages]).toEqual([3000, { low: 3000, likely: 3000, high: 3900 }]);
+    expect(pagesLeft).toEqual({ low: 0, likely: 0, high: 1800 });
+  });
+
   test.each([
     ['no round has begun', migration([], null)],
     ['it is over', migration(rounds([100_000, 10]), { pages: 1, swept: 0 }, { outcome: 'completed' })],
@@ -123,6 +133,7 @@ describe('forecast', () => {
       pagesLeft: null,
       roundNs: null,
       dirtyPages: null,
+      dirtyAtLeast: null,
       sentPages: null,
       endNs: null,
     });

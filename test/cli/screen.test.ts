@@ -62,6 +62,7 @@ const view: LiveView = {
     pagesLeft: { low: 40_000, likely: 46_000, high: 52_000 },
     roundNs: { low: 1.4e9, likely: 1.6e9, high: 1.9e9 },
     dirtyPages: { low: 8_000, likely: 9_000, high: 11_000 },
+    dirtyAtLeast: 7_000,
     sentPages: { low: 25_000, likely: 28_000, high: 29_000 },
     endNs: { low: 2.1e9, likely: 2.6e9, high: 4.2e9 },
   },
@@ -149,6 +150,13 @@ describe('the picture', () => {
     );
     expect(lines[4]).toBe('migration  none recognised yet');
     expect(lines.at(-1)).toMatch(/^to 10\.0\.0\.8:22 +940 Mbit\/s/);
+  });
+
+  test('says what the second round has shown of dirtying so far', () => {
+    const soFar = { ...view.forecast!, dirtyPages: null, endNs: null };
+    const lines = picture({ ...view, forecast: soFar }, 80, 24);
+    expect(lines).toContain('dirtying   at least 7,000 pages/s; known at the end of this round');
+    expect(lines).toContain('converges  this round ends in 1.60 s (1.40 s … 1.90 s); the rest is known later');
   });
 
   test('forecasts nothing once it is over', () => {
