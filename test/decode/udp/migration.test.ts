@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Analysis } from '../../../src/analyze.js';
 import { batchOf, ethernet, frame, ipv4, tcp, udp } from '../../support/frames.js';
 import { smallMigration } from '../../support/migration-stream.js';
+import { recorded } from '../../support/recorded.js';
 import * as rdma from '../../support/udp-transports/roce.js';
 import * as udt from '../../support/udp-transports/udt.js';
 
@@ -70,5 +71,35 @@ describe('the same migration', () => {
   test('as stream messages over RDMA', () => {
     const messages = pieces.map((piece, i) => over(4791, rdma.packet(rdma.SEND_ONLY, 7, i, [], rdma.qemuFile(piece))));
     expect(migration([messages[0]!, ...disturbed(messages.slice(1))])).toEqual(expected);
+  });
+});
+
+// What QEMU, the link and the sender said about this run is in recordings/README.md.
+describe('QEMU 7.2 over UDT on a lossy path', () => {
+  const analysis = new Analysis();
+  analysis.push(recorded(new URL('recordings/qemu-over-udt.pcap.gz', import.meta.url)));
+  const { migration, udp: carried } = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' });
+
+  test('as many pages as QEMU counted', () => {
+    const [only, ...others] = migration.migrations;
+    const count = (kind: 'normal' | 'zero') => only!.rounds.reduce((sum, round) => sum + round.pages[kind], 0);
+    expect(others).toEqual([]);
+    expect([only!.outcome, count('normal'), count('zero')]).toEqual(['completed', 942, 1553]);
+  });
+
+  test('as many packets lost as the link dropped, and as many sent again as the sender counted', () => {
+    expect(carried.flows).toMatchObject([
+      {
+        transport: 'udt',
+        directions: [{ lostPackets: 95, reorderedPackets: 0, retransmittedPackets: 95 }, {}],
+        facts: { unseenPackets: 0, malformedDatagrams: 0 },
+      },
+    ]);
+    // 24 ms of path; the link runs at 25 Mbit/s.
+    const { rttMinNs, capacityBps } = carried.flows[0]!.facts as Record<string, number>;
+    expect(rttMinNs).toBeGreaterThan(24e6);
+    expect(rttMinNs).toBeLessThan(25e6);
+    expect(capacityBps).toBeGreaterThan(23e6);
+    expect(capacityBps).toBeLessThan(27e6);
   });
 });
