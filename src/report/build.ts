@@ -45,11 +45,11 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     };
   });
   const tables: Record<string, JsonTable> = {
-    timeline: shrinkTimeline(input.tcp.timeline),
+    timeline: shrinkTimeline(input.tcp.timeline, 'direction'),
     tcpEvents: shrinkEvents(input.tcp.events),
     tcpEpisodes: keepLongest(input.tcp.episodes, EPISODE_ROWS),
     pageRegions: shrinkRegions(input.migration.pageRegions),
-    udpTimeline: spread(input.udp.timeline, OTHER_ROWS),
+    udpTimeline: shrinkTimeline(input.udp.timeline, 'flow'),
     ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
   for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table, OTHER_ROWS);
@@ -122,9 +122,9 @@ function weightiest<T>(items: readonly T[], limit: number, weight: (item: T) => 
   return items.filter((item) => weight(item) >= threshold).slice(0, limit);
 }
 
-/** Neighbouring bins of one direction merge, by powers of two, until the direction is within its share of the budget. */
-function shrinkTimeline(table: ColumnData): JsonTable {
-  const direction = numbers(table, 'direction');
+/** Neighbouring bins of one direction or flow merge, by powers of two, until each is within its share of the budget. */
+function shrinkTimeline(table: ColumnData, owner: 'direction' | 'flow'): JsonTable {
+  const direction = numbers(table, owner);
   const startNs = numbers(table, 'startNs');
   const durationNs = numbers(table, 'durationNs');
   const rowsOf = new Map<number, number>();
@@ -152,7 +152,7 @@ function shrinkTimeline(table: ColumnData): JsonTable {
         const width = widthNs.get(direction[row]!)!;
         return `${direction[row]} ${Math.floor(startNs[row]! / width)}`;
       },
-      (name) => (name === 'direction' ? 'first' : name === 'startNs' ? 'min' : extremeOf(name)),
+      (name) => (name === owner ? 'first' : name === 'startNs' ? 'min' : extremeOf(name)),
     ),
   );
 }

@@ -70,6 +70,7 @@ function sceneOf({ runs }: Comparison): Scene {
   return {
     id: 'runs',
     title: 'Runs',
+    kind: 'comparison',
     migration: null,
     carriers: [],
     window: [0, s(longest)],

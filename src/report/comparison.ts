@@ -5,7 +5,16 @@
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
 import { bitRate, bytes, count, digits, duration, percent, plain } from './format.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
-import { type Carrier, carrier, carriersOf, LIMIT_WORDS, signedPercent, trafficOf } from './verdict.js';
+import {
+  type Carrier,
+  carrier,
+  carriersOf,
+  LIMIT_WORDS,
+  migrationTraffic,
+  signedPercent,
+  type Traffic,
+  trafficOf,
+} from './verdict.js';
 
 /** Relative change that is not taken for noise between two single runs. */
 const NOISE_SHARE = 0.1;
@@ -81,7 +90,7 @@ interface Measured {
   readonly carriers: readonly Carrier[];
   readonly startNs: number;
   readonly endNs: number;
-  readonly traffic: ReturnType<typeof trafficOf>;
+  readonly traffic: Traffic;
   readonly finished: boolean;
 }
 
@@ -171,7 +180,7 @@ const FIGURES: readonly FigureKind[] = [
     better: 'lower',
     floor: 0.0005,
     grows: false,
-    value: ({ traffic }) => (traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
+    value: ({ traffic }) => traffic.retransmittedShare,
   },
   {
     id: 'timeouts',
@@ -249,7 +258,7 @@ function measure(report: ReportData): Measured {
     carriers,
     startNs,
     endNs,
-    traffic: trafficOf(carriers, endNs - startNs),
+    traffic: migration ? migrationTraffic(report, migration) : trafficOf(carriers, endNs - startNs),
     finished: migration ? migration.outcome === 'completed' : heaviest !== null && heaviest.endedBy !== 'capture-end',
   };
 }

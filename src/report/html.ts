@@ -3,12 +3,12 @@
 import type { Config } from 'vega-lite';
 import type { Chart } from './charts/chart.js';
 import { CHARTS } from './charts/index.js';
-import { connectionScene, migrationScene, type Scene } from './charts/scene.js';
+import { connectionScene, flowScene, migrationScene, type Scene } from './charts/scene.js';
 import { THEME } from './charts/theme.js';
 import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, plural } from './format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
-import type { Connection, Migration, ReportData } from './report.js';
+import type { Migration, ReportData } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import { captureSection } from './sections/capture.js';
 import { connectionsSection } from './sections/connections.js';
@@ -19,12 +19,12 @@ import { methodSection } from './sections/method.js';
 import { modelsSection } from './sections/models.js';
 import { switchSection } from './sections/switchover.js';
 import { timeSection } from './sections/time.js';
-import { captureNotes, carriersOf, findingsOf, keyFigures, trafficOf, verdictOf } from './verdict.js';
+import { captureNotes, findingsOf, flowsOf, keyFigures, migrationTraffic, trafficOf, verdictOf } from './verdict.js';
 
 /** Migrations that get charts; further ones are listed. */
 const SCENES = 5;
-/** Connections that get charts in a capture without migration. */
-const CONNECTION_SCENES = 3;
+/** Connections and flows that get charts in a capture without migration. */
+const PATH_SCENES = 3;
 /** Rows of the rounds tables, over all migrations. */
 const ROUND_ROWS = 500;
 
@@ -40,12 +40,11 @@ export async function renderHtml(report: ReportData): Promise<string> {
   }
   if (shown.length === 0) {
     articles.push(noMigrationArticle(report));
-    const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, CONNECTION_SCENES);
-    for (const connection of largest) {
-      const drawn = await draw(connectionScene(report, connection, 1 / largest.length));
+    for (const scene of largestScenes(report)) {
+      const drawn = await draw(scene);
       if (drawn.figures.size === 0) continue;
       scenes.push(drawn.page);
-      articles.push(connectionArticle(connection, drawn));
+      articles.push(pathArticle(drawn));
     }
   }
   const names = report.capture.inputs.map((input) => fileName(input.name)).join(', ');
@@ -64,8 +63,24 @@ ${methodSection(report)}
   return renderPage(`migscope: ${names}`, body, scenes);
 }
 
-const weight = (connection: Connection): number =>
-  connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
+/** The heaviest connections and flows of a capture without migration. */
+function largestScenes(report: ReportData): Scene[] {
+  const detail = 1 / PATH_SCENES;
+  const paths = [
+    ...report.connections.map((connection) => ({
+      bytes: connection.directions[0].payloadBytes + connection.directions[1].payloadBytes,
+      scene: () => connectionScene(report, connection, detail),
+    })),
+    ...report.flows.map((flow) => ({
+      bytes: flow.directions[0].payloadBytes + flow.directions[1].payloadBytes,
+      scene: () => flowScene(report, flow, detail),
+    })),
+  ];
+  return paths
+    .sort((a, b) => b.bytes - a.bytes)
+    .slice(0, PATH_SCENES)
+    .map(({ scene }) => scene());
+}
 
 /** Compiles the charts a scene has data for. */
 export async function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Promise<Drawn> {
@@ -105,11 +120,11 @@ function heightOf({ height, padding }: { height?: unknown; padding?: unknown }):
 
 function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, roundRows: number): Html {
   const verdict = verdictOf(migration);
-  const carriers = carriersOf(report, migration);
-  const traffic = trafficOf(carriers, migration.endNs - migration.startNs);
+  const traffic = migrationTraffic(report, migration);
+  const transport = flowsOf(report, migration)[0]?.transport ?? 'plain TCP';
   const facts = [
     migration.stream.machineType,
-    migration.encryption === 'none' ? 'plain TCP' : migration.encryption === 'tls' ? 'TLS' : 'TLS, decrypted',
+    migration.encryption === 'none' ? transport : migration.encryption === 'tls' ? 'TLS' : 'TLS, decrypted',
     ...migration.stream.features.filter((feature) => feature !== 'tls'),
     plural(migration.connections.length, 'connection'),
   ].filter((fact) => fact !== null);
@@ -143,24 +158,27 @@ function noMigrationArticle(report: ReportData): Html {
   const findings = findingsOf(report, null).filter((finding) => !notes.includes(finding));
   return html`<article class="scene"><div class="verdict"><span class="chip warn">no migration</span><h1>${headline}</h1></div>
 ${findings.length > 0 ? findingsSection(findings, null, ruledOut(report, report.findings), 'findings') : ''}
-${n > 0 ? html`<p class="path">The largest connections, as TCP shows them:</p>` : ''}</article>`;
+${n + report.flows.length > 0 ? html`<p class="path">The largest connections and flows, as their packets show them:</p>` : ''}</article>`;
 }
 
-function connectionArticle(connection: Connection, drawn: Drawn): Html {
-  const spanNs = connection.endNs - connection.startNs;
-  const traffic = trafficOf(drawn.scene.carriers, spanNs);
+function pathArticle(drawn: Drawn): Html {
+  const { scene } = drawn;
+  const [carrier] = scene.carriers;
+  const head = html`<p class="path">${scene.kind}</p><div class="verdict"><h1>${scene.title}</h1></div>`;
+  if (!carrier) return html`<article class="scene" id="${scene.id}">${head}${timeSection(drawn)}</article>`;
+  const spanNs = carrier.connection.endNs - carrier.connection.startNs;
+  const traffic = trafficOf([carrier], spanNs);
   const figures = [
     { label: 'Data', value: bytes(traffic.uniqueBytes), note: `in ${duration(spanNs)}` },
     { label: 'Goodput', value: bitRate(traffic.goodput), note: '' },
     { label: 'Round-trip time', value: duration(traffic.rttP50Ns), note: `best ${duration(traffic.rttMinNs)}` },
     {
       label: 'Retransmitted',
-      value: percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
-      note: plural(traffic.retransmittedSegments, 'segment'),
+      value: percent(traffic.retransmittedShare),
+      note: plural(traffic.retransmittedSegments ?? 0, 'segment'),
     },
   ];
-  return html`<article class="scene" id="${drawn.scene.id}"><p class="path">Connection ${connection.id}</p>
-<div class="verdict"><h1>${drawn.scene.title}</h1></div>${figuresList(figures)}
+  return html`<article class="scene" id="${scene.id}">${head}${figuresList(figures)}
 ${traffic.limits.length > 0 ? html`<section><h2>What held the sender back</h2>${shareBar(traffic.limits)}</section>` : ''}
 ${timeSection(drawn)}</article>`;
 }

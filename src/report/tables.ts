@@ -3,6 +3,7 @@
 // Every column keeps its unit; the files come with a schema that says it. Text cells pass plain(), and none can start
 // like a spreadsheet formula.
 import { escape as byRow, type ColumnTable, desc, table as makeTable, op } from 'arquero';
+import type { UdpFlow } from '../decode/udp/results.js';
 import { plain } from './format.js';
 import type { JsonTable, ReportData } from './report.js';
 import type { Carrier } from './verdict.js';
@@ -113,6 +114,63 @@ export function timelineOf(
     windowMaxBytes: standing(perDirection, 'windowMaxBytes'),
     rttMinNs: column('rttMinNs'),
     rttMaxNs: column('rttMaxNs'),
+  };
+}
+
+/**
+ * The timeline of flows of other transports together, the heavier way, in the columns of `timelineOf`. Bytes are those on
+ * the wire: whether they are new is not visible, so new and all are the same here, and windows and limits are unknown.
+ */
+export function flowTimelineOf(
+  report: ReportData,
+  flows: readonly UdpFlow[],
+  limit: number,
+): Readonly<Record<TimelineColumn, readonly (number | null)[]>> | null {
+  const json = report.tables['udpTimeline'];
+  if (!json || json.rows === 0) return null;
+  const heavier = new Map(
+    flows.map((flow) => {
+      const [client, server] = flow.directions;
+      return [flow.id, client.wireBytes >= server.wireBytes ? 'clientWireBytes' : 'serverWireBytes'] as const;
+    }),
+  );
+  const all = unitTable(json).table.filter(byRow((d: { flow: number }) => heavier.has(d.flow)));
+  if (all.numRows() === 0) return null;
+  const span = all
+    .rollup({ width: op.max('durationNs'), first: op.min('startNs'), last: op.max('startNs') })
+    .object() as { width: number; first: number; last: number };
+  const width = span.width * Math.max(1, Math.ceil((span.last - span.first) / span.width / limit));
+  type Row = { flow: number; startNs: number; clientWireBytes: number; serverWireBytes: number };
+  const rows = all
+    .derive({
+      bin: byRow((d: Row) => Math.floor(d.startNs / width) * width),
+      wireBytes: byRow((d: Row) => d[heavier.get(d.flow)!]),
+    })
+    .groupby('bin')
+    .rollup({
+      wireBytes: op.sum('wireBytes'),
+      retransmitted: op.sum('retransmittedPackets'),
+      rttMin: op.min('rttMinNs'),
+      rttMax: op.max('rttMinNs'),
+    })
+    .orderby('bin')
+    .objects() as { bin: number; wireBytes: number; retransmitted: number; rttMin?: number; rttMax?: number }[];
+  const none = rows.map(() => null);
+  const zero = rows.map(() => 0);
+  return {
+    startNs: rows.map((row) => row.bin),
+    durationNs: rows.map(() => width),
+    payloadBytes: rows.map((row) => row.wireBytes),
+    uniqueBytes: rows.map((row) => row.wireBytes),
+    ackedBytes: zero,
+    retransmittedBytes: zero,
+    retransmittedSegments: rows.map((row) => row.retransmitted ?? 0),
+    inFlightMaxBytes: none,
+    windowMinBytes: none,
+    windowMaxBytes: none,
+    rttMinNs: rows.map((row) => row.rttMin ?? null),
+    rttMaxNs: rows.map((row) => row.rttMax ?? null),
+    ...(Object.fromEntries(LIMIT_SUMS.map((name) => [name, zero])) as Record<(typeof LIMIT_SUMS)[number], number[]>),
   };
 }
 

@@ -24,8 +24,10 @@ import {
   carriersOf,
   convergenceOf,
   findingsOf,
+  flowsOf,
   isCause,
   LIMIT_WORDS,
+  migrationTraffic,
   qualityOf,
   type Tone,
   type Traffic,
@@ -172,7 +174,7 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
     page.line('How long the guest was paused cannot be told from this capture.', '  ');
   }
   const convergence = convergenceOf(migration);
-  if (convergence) page.line(`${convergence.text[0]!.toUpperCase()}${convergence.text.slice(1)}.`, '  ');
+  if (convergence) page.line(sentence(`${convergence.text}.`), '  ');
   if (migration.postcopy) {
     const { requests, requestLatencyNs, pages } = migration.postcopy;
     const latency = requestLatencyNs
@@ -183,18 +185,17 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   page.blank();
   writeSpeed(page, report, migration);
   writeRounds(page, migration);
-  const spanNs = migration.endNs - migration.startNs;
-  const traffic = trafficOf(carriersOf(report, migration), spanNs);
+  const traffic = migrationTraffic(report, migration);
   writeFindings(page, 'What stood in the way', findingsOf(report, migration.id), traffic);
 }
 
 function writeSpeed(page: TextPage, report: ReportData, migration: Migration): void {
   const { pages, stream } = migration;
-  const carriers = carriersOf(report, migration);
-  const traffic = trafficOf(carriers, migration.endNs - migration.startNs);
+  const traffic = migrationTraffic(report, migration);
+  const flows = flowsOf(report, migration);
   page.heading('How fast');
   page.line(
-    `${bitRate(traffic.goodput)} of new data on average (${byteRate(traffic.goodput)}); ${bytes(migration.bytes.total)} over ${plural(carriers.length, 'connection')}.`,
+    `${bitRate(traffic.goodput)} of new data on average (${byteRate(traffic.goodput)}); ${bytes(migration.bytes.total)} over ${flows.length > 0 ? flows.map((flow) => flow.transport).join(', ') : plural(carriersOf(report, migration).length, 'connection')}.`,
     '  ',
   );
   const ram = migration.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
@@ -216,10 +217,14 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
       '  ',
     );
   }
-  page.line(
-    `Round trip ${duration(traffic.rttP50Ns)} (best ${duration(traffic.rttMinNs)}); retransmitted ${plural(traffic.retransmittedSegments, 'segment')}, ${percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null)} of the data.`,
-    '  ',
-  );
+  const roundTrip =
+    traffic.rttP50Ns === null ? '' : `Round trip ${duration(traffic.rttP50Ns)} (best ${duration(traffic.rttMinNs)}); `;
+  const share = traffic.retransmittedShare === null ? '' : `, ${percent(traffic.retransmittedShare)} of the data`;
+  const resent =
+    traffic.retransmittedSegments === null
+      ? 'retransmissions cannot be seen in this transport'
+      : `retransmitted ${plural(traffic.retransmittedSegments, 'segment')}${share}`;
+  page.line(sentence(`${roundTrip}${resent}.`), '  ');
   if (stream.features.length > 0 || stream.machineType) {
     const facts = [stream.machineType, ...stream.features]
       .filter((fact) => fact !== null)
@@ -228,6 +233,8 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
   }
   page.blank();
 }
+
+const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}`;
 
 function writeRounds(page: TextPage, migration: Migration): void {
   const { rounds } = migration;
@@ -354,7 +361,7 @@ function connectionCells(connection: Connection): string[] {
     duration(spanNs),
     bitRate(traffic.goodput),
     duration(traffic.rttP50Ns),
-    percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
+    percent(traffic.retransmittedShare),
     top ? `${LIMIT_WORDS[top[0]]} ${percent(top[1])}` : '–',
   ];
 }

@@ -1,6 +1,7 @@
 // What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
 // terminal, the page and the comparison share, so that all three say the same.
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
+import type { UdpFlow } from '../decode/udp/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 
@@ -59,13 +60,18 @@ export function carrier(connection: Connection, source: string | null): Carrier 
   return { connection, side, direction: 2 * connection.id + side };
 }
 
-/** Totals over carriers; rates are over `spanNs`. */
+/** The flows of other transports that carry a migration's streams. */
+export function flowsOf(report: ReportData, migration: Migration): UdpFlow[] {
+  const wanted = new Set(migration.connections);
+  return report.flows.filter((flow) => flow.streams.some((direction) => wanted.has(direction >>> 1)));
+}
+
+/** Totals over carriers; rates are over `spanNs`. What a transport does not show is null. */
 export interface Traffic {
-  readonly payloadBytes: number;
   readonly uniqueBytes: number;
-  readonly retransmittedBytes: number;
-  readonly retransmittedSegments: number;
-  readonly unseenBytes: number;
+  readonly retransmittedSegments: number | null;
+  readonly retransmittedBytes: number | null;
+  readonly retransmittedShare: number | null;
   readonly goodput: number | null;
   readonly rttMinNs: number | null;
   readonly rttP50Ns: number | null;
@@ -84,17 +90,36 @@ export function trafficOf(carriers: readonly Carrier[], spanNs: number): Traffic
     (best, d) => (d.rttNs && (!best || d.uniqueBytes > best.uniqueBytes) ? d : best),
     null,
   );
+  const retransmittedBytes = sum((d) => d.retransmittedBytes);
   return {
-    payloadBytes: sum((d) => d.payloadBytes),
     uniqueBytes,
-    retransmittedBytes: sum((d) => d.retransmittedBytes),
     retransmittedSegments: sum((d) => d.retransmittedSegments),
-    unseenBytes: sum((d) => d.unseenBytes),
+    retransmittedBytes,
+    retransmittedShare: uniqueBytes > 0 ? retransmittedBytes / uniqueBytes : null,
     goodput: spanNs > 0 ? uniqueBytes / (spanNs / 1e9) : null,
     rttMinNs: largest?.rttNs?.min ?? null,
     rttP50Ns: largest?.rttNs?.p50 ?? null,
     rttP95Ns: largest?.rttNs?.p95 ?? null,
     limits: limitShares(carriers),
+  };
+}
+
+/** The traffic of a migration; over a transport other than TCP only what its stream and its flows tell. */
+export function migrationTraffic(report: ReportData, migration: Migration): Traffic {
+  const spanNs = migration.endNs - migration.startNs;
+  const carriers = carriersOf(report, migration);
+  if (carriers.length > 0) return trafficOf(carriers, spanNs);
+  const counts = flowsOf(report, migration).flatMap((flow) => flow.directions.map((one) => one.retransmittedPackets));
+  return {
+    uniqueBytes: migration.bytes.total,
+    retransmittedSegments: counts.reduce<number | null>((sum, n) => (n === null ? sum : (sum ?? 0) + n), null),
+    retransmittedBytes: null,
+    retransmittedShare: null,
+    goodput: spanNs > 0 ? migration.bytes.total / (spanNs / 1e9) : null,
+    rttMinNs: null,
+    rttP50Ns: null,
+    rttP95Ns: null,
+    limits: [],
   };
 }
 
@@ -174,7 +199,7 @@ export function convergenceOf(migration: Migration): Convergence | null {
 /** The headline figures of a migration, most important first. */
 export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   const spanNs = migration.endNs - migration.startNs;
-  const traffic = trafficOf(carriersOf(report, migration), spanNs);
+  const traffic = migrationTraffic(report, migration);
   const { downtime, pages } = migration;
   const allPages = pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed;
   const figures: Figure[] = [
@@ -206,11 +231,11 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
     },
     {
       label: 'Retransmitted',
-      value: percent(traffic.uniqueBytes > 0 ? traffic.retransmittedBytes / traffic.uniqueBytes : null),
-      note:
-        traffic.retransmittedSegments === 0
-          ? 'nothing was sent twice'
-          : `${plural(traffic.retransmittedSegments, 'segment')}, ${bytes(traffic.retransmittedBytes)}`,
+      value:
+        traffic.retransmittedShare === null
+          ? count(traffic.retransmittedSegments)
+          : percent(traffic.retransmittedShare),
+      note: retransmittedNote(traffic),
     },
     {
       label: 'Round-trip time',
@@ -228,6 +253,13 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       : { label: 'Held back by', value: '–', note: 'cannot be told from this capture' },
   );
   return figures;
+}
+
+function retransmittedNote({ retransmittedSegments, retransmittedBytes }: Traffic): string {
+  if (retransmittedSegments === null) return 'not visible in this transport';
+  if (retransmittedSegments === 0) return 'nothing was sent twice';
+  if (retransmittedBytes === null) return 'packets';
+  return `${plural(retransmittedSegments, 'segment')}, ${bytes(retransmittedBytes)}`;
 }
 
 /** True for what cost something; the rest is good to know. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { renderHtml } from '../../src/report/html.js';
 import { html, jsonForScript } from '../../src/report/markup.js';
+import type { ReportData } from '../../src/report/report.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 
 const policyOf = (page: string): string =>
@@ -10,6 +11,30 @@ const scriptsOf = (page: string): string[] => [...page.matchAll(/<script>([\s\S]
 const dataOf = (page: string): { scenes: { id: string; charts: { id: string; spec: unknown }[]; data: object }[] } =>
   JSON.parse(/<script type="application\/json" id="page-data">([\s\S]*?)<\/script>/.exec(page)![1]!);
 const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+const udpFlow = (id: number, wireBytes: number): ReportData['flows'][0] => {
+  const direction = {
+    frames: 50,
+    wireBytes,
+    payloadBytes: wireBytes,
+    lostPackets: null,
+    reorderedPackets: null,
+    retransmittedPackets: null,
+  };
+  return {
+    id,
+    transport: 'quic',
+    encapsulation: [],
+    client: { address: '10.0.0.1', port: 4000 + id },
+    server: { address: '10.0.0.2', port: 443 },
+    firstFrame: 1,
+    startNs: 0,
+    endNs: 50e6,
+    directions: [direction, { ...direction, wireBytes: 100, payloadBytes: 100 }],
+    streams: [],
+    facts: { version: 1 },
+  };
+};
 
 describe('markup', () => {
   test('text is escaped, markup is kept, lists are joined, nothing vanishes as "null"', () => {
@@ -90,6 +115,34 @@ describe('page', () => {
     const page = await renderHtml(reportWithoutMigration());
     expect(page).toContain('No QEMU migration stream could be recognised');
     expect(dataOf(page).scenes.map((scene) => scene.id)).toEqual(['c0']);
+  });
+
+  test('a capture of UDP flows shows the rate of the heaviest on the wire', async () => {
+    const report = reportWithoutMigration();
+    report.connections = [];
+    report.flows = [udpFlow(0, 1200), udpFlow(1, 5e6)];
+    const bins = Array.from({ length: 50 }, (_, bin) => bin);
+    const column = (unit: string, value: (bin: number) => number | null) => ({ unit, values: bins.map(value) });
+    report.tables['udpTimeline'] = {
+      rows: bins.length,
+      columns: {
+        flow: column('flow id', () => 1),
+        startNs: column('ns', (bin) => bin * 1e6),
+        durationNs: column('ns', () => 1e6),
+        clientWireBytes: column('bytes', () => 100_000),
+        serverWireBytes: column('bytes', () => 100),
+        lostPackets: column('count', () => null),
+        retransmittedPackets: column('count', () => null),
+        rttMinNs: column('ns', (bin) => (bin === 7 ? 3e6 : null)),
+      },
+    };
+    const page = await renderHtml(report);
+    const [scene] = dataOf(page).scenes;
+    expect(scene!.id).toBe('f1');
+    expect(scene!.charts.map((chart) => chart.id)).toEqual(['overview', 'rate', 'rtt']);
+    const { goodput, rttMax } = (scene!.data as { timeline: Record<string, (number | null)[]> }).timeline;
+    expect(goodput!.slice(0, 50)).toEqual(bins.map(() => 8e8));
+    expect(rttMax!.filter((value) => value !== null)).toEqual([0.003]);
   });
 
   test('hostile names stay text wherever they stand', async () => {

@@ -1,5 +1,5 @@
 // Throughput and goodput over time, with round boundaries and retransmissions marked.
-import type { Chart } from './chart.js';
+import type { Chart, LegendItem } from './chart.js';
 import {
   axisUnit,
   binSecondsOf,
@@ -13,6 +13,11 @@ import {
   valueAxis,
 } from './frame.js';
 import { colour } from './palette.js';
+
+const WIRE_LEGEND: readonly LegendItem[] = [
+  { label: 'on the wire', colour: 'goodput', mark: 'area', reads: { column: 'goodput', unit: 'bit/s' } },
+  { label: 'peak of a bin', colour: 'peak', mark: 'area' },
+];
 
 export const rate: Chart = {
   id: 'rate',
@@ -36,6 +41,8 @@ export const rate: Chart = {
     const x = timeAxis('b');
     return {
       unit: unit.unit,
+      // Without carriers the scene is a flow of another transport: what is new among its bytes is not visible.
+      ...(scene.carriers.length === 0 ? { legend: WIRE_LEGEND } : {}),
       fit: ['throughput'],
       height: 190,
       left: 56,

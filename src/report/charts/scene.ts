@@ -3,12 +3,13 @@
 // A scene is a migration, or in a capture without one a bulk connection. Datasets are columns; the page carries each
 // once. Row budgets keep every view below 20,000 points and the page small.
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../decode/tcp/results.js';
+import type { UdpFlow } from '../../decode/udp/results.js';
 import type { Round } from '../../migration-stream/results.js';
 import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, plain, plural } from '../format.js';
 import type { SwitchoverResult } from '../models/switchover.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
-import { bytesByDirection, timelineOf } from '../tables.js';
-import { type Carrier, carrier, carriersOf, LIMIT_WORDS } from '../verdict.js';
+import { bytesByDirection, flowTimelineOf, timelineOf } from '../tables.js';
+import { type Carrier, carrier, carriersOf, flowsOf, LIMIT_WORDS } from '../verdict.js';
 
 const TIMELINE_ROWS = 2000;
 const LIMIT_BINS = 500;
@@ -25,6 +26,8 @@ export type Dataset = Readonly<Record<string, readonly Value[]>>;
 export interface Scene {
   readonly id: string;
   readonly title: string;
+  /** What it shows, in words: 'migration', 'TCP connection 3', 'quic flow 0'. */
+  readonly kind: string;
   readonly migration: Migration | null;
   readonly carriers: readonly Carrier[];
   /** s since the first frame. */
@@ -38,11 +41,14 @@ export function migrationScene(report: ReportData, migration: Migration, detail 
   return {
     id: `m${migration.id}`,
     title: `${plain(migration.source, 60)} → ${endpoint({ address: migration.destination, port: migration.port })}`,
+    kind: 'migration',
     migration,
     carriers,
     window: windowOf(migration.startNs, migration.endNs),
     data: present({
-      ...transferData(report, carriers, detail),
+      ...(carriers.length > 0
+        ? transferData(report, carriers, detail)
+        : { timeline: timelineData(flowTimelineOf(report, flowsOf(report, migration), TIMELINE_ROWS)) }),
       rounds: roundsData(migration, rounds),
       kinds: kindsData(rounds),
       remaining: remainingData(migration, rounds),
@@ -61,10 +67,25 @@ export function connectionScene(report: ReportData, connection: Connection, deta
   return {
     id: `c${connection.id}`,
     title: `${endpoint(from)} → ${endpoint(to)}`,
+    kind: `TCP connection ${connection.id}`,
     migration: null,
     carriers: [heavier],
     window: windowOf(connection.startNs, connection.endNs),
     data: present(transferData(report, [heavier], detail)),
+  };
+}
+
+export function flowScene(report: ReportData, flow: UdpFlow, detail = 1): Scene {
+  const [client, server] = flow.directions;
+  const [from, to] = client.wireBytes >= server.wireBytes ? [flow.client, flow.server] : [flow.server, flow.client];
+  return {
+    id: `f${flow.id}`,
+    title: `${endpoint(from)} → ${endpoint(to)}`,
+    kind: `${plain(flow.transport, 30)} flow ${flow.id}`,
+    migration: null,
+    carriers: [],
+    window: windowOf(flow.startNs, flow.endNs),
+    data: present({ timeline: timelineData(flowTimelineOf(report, [flow], Math.round(TIMELINE_ROWS * detail))) }),
   };
 }
 
@@ -91,7 +112,7 @@ function transferData(
   detail: number,
 ): Record<string, Dataset | null> {
   return {
-    timeline: timelineData(report, carriers, Math.round(TIMELINE_ROWS * detail)),
+    timeline: timelineData(timelineOf(report, carriers, Math.round(TIMELINE_ROWS * detail))),
     limits: limitsData(report, carriers),
     events: eventsData(report, carriers, Math.round(EVENTS * detail)),
     episodes: episodesData(report, carriers, Math.round(EVENTS * detail)),
@@ -102,8 +123,7 @@ function transferData(
 /**
  * One row a bin. Bins without traffic are not in the result; a row of zeros after each gap keeps lines from bridging it.
  */
-function timelineData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
-  const bins = timelineOf(report, carriers, limit);
+function timelineData(bins: ReturnType<typeof timelineOf>): Dataset | null {
   if (!bins) return null;
   const columns: Record<string, Value[]> = {
     t: [],

@@ -19,6 +19,7 @@ export const sequence: Chart = {
     { label: 'retransmitted', colour: 'loss', mark: 'tick' },
   ],
   spec({ data, window, carriers }) {
+    if (carriers.length === 0) return null; // only TCP has sequence numbers to show
     const unit = axisUnit(largest(data['timeline']?.['sent']), 'B');
     // The edge of the window may lie far above the data: it is drawn where it fits and does not stretch the axis.
     const visible = [{ filter: 'datum.t >= t0 - (t1 - t0) && datum.t <= t1 + (t1 - t0)' }];
