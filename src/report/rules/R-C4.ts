@@ -21,7 +21,8 @@ export default defineRule({
   about: {
     meaning:
       'Memory travels inside a management connection, copied and encrypted by a daemon on one core. Field figures: libvirt tunnelled about 2 Gbit/s on 10 Gbit/s; a WebSocket tunnel 1 MB/s where direct transfer made 300.',
-    evidence: 'A bulk connection to a management port, and no direct migration connection.',
+    evidence:
+      'The migration stream inside libvirt’s messages, or a bulk connection to a management port and no migration beside it.',
     confusedWith: 'An image copied over SSH at the same time.',
     advice: [
       'Use the native transport: virsh migrate without --tunnelled (with --tls if needed), Nova live_migration_tunnelled = false, Proxmox migration: insecure on a trusted network.',
@@ -31,23 +32,26 @@ export default defineRule({
     transfers.flatMap((transfer) => {
       const { connection, forward } = transfer.mainFlow;
       const through = TUNNEL_PORTS[connection.server.port];
-      if (transfer.migration !== null || through === undefined || forward.uniqueBytes < limits.minBytes) return [];
+      const tunnelled = transfer.migration?.stream.features.includes('tunnelled-by-libvirt') ?? false;
+      const suspected = transfer.migration === null && through !== undefined && forward.uniqueBytes >= limits.minBytes;
+      if (!tunnelled && !suspected) return [];
+      const channel = through ?? 'a management connection';
       const shares = transfer.limitedBy();
       const waiting = shares ? shares['sender-application'] + shares.idle + shares['receiver-window'] : null;
       return [
         {
           severity: 'minor',
-          confidence: waiting !== null && waiting > 0.5 ? 0.7 : 0.5,
+          confidence: tunnelled ? 0.95 : waiting !== null && waiting > 0.5 ? 0.7 : 0.5,
           interval: [[transfer.startNs, transfer.endNs]],
           packets: [connection.firstFrame],
           metrics: { port: connection.server.port, goodput: transfer.goodput, endHostShare: waiting },
           text:
-            `The only bulk transfer runs through ${through} (port ${connection.server.port}) at ${bitRate(transfer.goodput)}` +
+            `${tunnelled ? 'The migration' : 'The only bulk transfer'} runs through ${channel} (port ${connection.server.port}) at ${bitRate(transfer.goodput)}` +
             (waiting === null ? '.' : `; for ${percent(waiting)} of the time the network waited for the end hosts.`),
           advice: [
             'Let QEMU talk to QEMU directly: virsh migrate without --tunnelled, Nova live_migration_tunnelled=false; add --tls for secrecy.',
           ],
-          alternatives: ['It may be a file copy rather than a migration: the content is encrypted.'],
+          alternatives: tunnelled ? [] : ['It may be a file copy rather than a migration: the content is encrypted.'],
           transfer,
         },
       ];

@@ -1,16 +1,15 @@
 // Storage that moves beside memory: NBD connections between the hosts of a migration.
 import type { Connection, Migration, ReportData } from '../report.js';
 
-/** libvirt's and QEMU's usual NBD ports. */
+/** The usual NBD port, for mirrors whose negotiation is not in the capture. */
 const NBD_PORT = 10_809;
 
 export function nbdConnections(report: ReportData, migration: Migration): Connection[] {
   const hosts = [migration.source, migration.destination];
   return report.connections.filter(
     ({ channel, client, server }) =>
-      (channel.kind === 'nbd' || server.port === NBD_PORT) &&
-      hosts.includes(client.address) &&
-      hosts.includes(server.address),
+      (channel.kind === 'nbd' && channel.migration === migration.id) ||
+      (server.port === NBD_PORT && hosts.includes(client.address) && hosts.includes(server.address)),
   );
 }
 

@@ -231,7 +231,7 @@ export function transfersOf(report: ReportData): Transfer[] {
   const migrations = largestMigrations(report).flatMap((migration) => {
     const flows = migration.connections
       .map((id) => byId.get(id))
-      .filter((connection): connection is Connection => connection !== undefined)
+      .filter((connection): connection is Connection => connection !== undefined && connection.channel.kind !== 'nbd')
       .map((connection) => flowOf(connection, migration.source));
     return flows.length > 0 ? [new Transfer(migration, flows, report.tables)] : [];
   });

@@ -76,7 +76,7 @@ describe('storage beside memory', () => {
         connection({
           id: 1,
           startNs,
-          channel: { kind: 'nbd', index: null, migration: null },
+          channel: { kind: 'nbd', index: null, migration: 0 },
           server: { address: '10.0.0.2', port: 10_809 },
           directions: [direction({ uniqueBytes }), direction({ uniqueBytes: 1000 })],
         }),

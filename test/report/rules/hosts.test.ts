@@ -76,6 +76,15 @@ describe('tunnelled migration', () => {
     severity: 'minor',
     metrics: { port: 22 },
   });
+  speaks(
+    'R-C4',
+    'libvirt carries the stream in its own messages',
+    withForward(
+      {},
+      { connection: { server: { port: 16_509 } }, migration: { stream: { features: ['tunnelled-by-libvirt'] } } },
+    ),
+    { confidence: 0.95 },
+  );
   silent('R-C4', 'a gigabyte to some other port', through(3260));
   silent(
     'R-C4',
