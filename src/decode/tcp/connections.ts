@@ -79,6 +79,9 @@ export class Connection {
 
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
 const KEY_WORDS = 10;
+const SIDE_0 = 2;
+const SIDE_1 = 6;
+const SYN_ACK = FLAG_SYN | FLAG_ACK;
 const EMPTY = -1;
 /** Source: RFC 7323 §2.3. */
 const WINDOW_SCALE_MAX = 14;
@@ -111,6 +114,10 @@ export class Connections {
   #latest = EMPTY;
   /** Key words of the row at hand, in the order source, destination. */
   readonly #key = new Uint32Array(KEY_WORDS);
+  /** Side of its connection that sent the row at hand. */
+  #side: 0 | 1 = 0;
+  /** 1 for slots that a later connection on the same addresses has taken out of the table. */
+  #superseded = new Uint8Array(16);
 
   constructor(log: AnomalyLog, options: ConnectionsOptions = {}) {
     this.#log = log;
@@ -173,7 +180,7 @@ export class Connections {
       }
       const id = this.#find(batch, rows, row);
       const connection = this.#slots[id]!;
-      const side = this.#side(id);
+      const side = this.#side;
       direction[row] = 2 * id + side;
       this.#touch(id);
       connection.frames++;
@@ -201,22 +208,17 @@ export class Connections {
     }
   }
 
-  /** Which side sent the row whose key is at hand. */
-  #side(id: number): 0 | 1 {
-    const at = id * KEY_WORDS;
-    const keys = this.#keys;
-    const key = this.#key;
-    if (keys[at + 1] !== key[1]) return 1;
-    for (let word = 2; word < KEY_WORDS; word++) if (keys[at + word] !== key[word]) return 1;
-    return 0;
-  }
-
-  /** The row's connection, made when there is none or a new one starts on known addresses. */
+  /** The row's connection, made when there is none or a new one starts on known addresses. Sets `#side`. */
   #find(batch: PacketBatch, rows: SegmentRows, row: number): number {
     this.#readKey(batch, rows, row);
     const latest = this.#latest;
-    let id = latest !== EMPTY && this.#matches(latest) && this.#isCurrent(latest) ? latest : this.#lookUp();
-    if (id === EMPTY || this.#startsAnew(id, rows, row, batch.tNs[row]!)) id = this.#add(batch, rows, row, id);
+    let id = latest !== EMPTY && this.#matches(latest) && this.#superseded[latest] === 0 ? latest : this.#lookUp();
+    if (
+      id === EMPTY ||
+      ((rows.flags[row]! & SYN_ACK) === FLAG_SYN && this.#startsAnew(id, rows, row, batch.tNs[row]!))
+    ) {
+      id = this.#add(batch, rows, row, id);
+    }
     return id;
   }
 
@@ -236,31 +238,33 @@ export class Connections {
     }
   }
 
-  /** True when slot `id` has the key at hand, either way round. */
+  /** True when slot `id` has the key at hand, either way round; then `#side` is the side that sent the row. */
   #matches(id: number): boolean {
     const at = id * KEY_WORDS;
     const keys = this.#keys;
     const key = this.#key;
     if (keys[at] !== key[0]) return false;
     const ports = keys[at + 1]!;
-    if (ports === key[1] && keys[at + 2] === key[2] && keys[at + 6] === key[6]) {
-      let same = true;
-      for (let word = 3; word < KEY_WORDS && same; word++) same = keys[at + word] === key[word];
-      if (same) return true;
+    // Four words of an IPv4 address are one address and three zeros.
+    const words = (key[0]! & 15) === 4 ? 1 : 4;
+    if (ports === key[1] && this.#sameAddresses(at + SIDE_0, at + SIDE_1, words)) {
+      this.#side = 0;
+      return true;
     }
-    if (swapped(ports) !== key[1]) return false;
-    for (let word = 0; word < 4; word++) {
-      if (keys[at + 2 + word] !== key[6 + word] || keys[at + 6 + word] !== key[2 + word]) return false;
-    }
+    if (swapped(ports) !== key[1] || !this.#sameAddresses(at + SIDE_1, at + SIDE_0, words)) return false;
+    this.#side = 1;
     return true;
   }
 
-  /** A slot that the table still points to: the latest connection on its addresses. */
-  #isCurrent(id: number): boolean {
-    return this.#superseded[id] !== 1;
+  /** True when the key at hand goes from the address at `from` to the one at `to`. */
+  #sameAddresses(from: number, to: number, words: number): boolean {
+    const keys = this.#keys;
+    const key = this.#key;
+    for (let word = 0; word < words; word++) {
+      if (keys[from + word] !== key[SIDE_0 + word] || keys[to + word] !== key[SIDE_1 + word]) return false;
+    }
+    return true;
   }
-
-  #superseded = new Uint8Array(16);
 
   #lookUp(): number {
     const table = this.#table;
@@ -286,19 +290,17 @@ export class Connections {
   }
 
   /**
-   * True when this row is the SYN of a later connection on the same addresses.
+   * True when this row, a SYN, begins a later connection on the same addresses.
    *
    * A SYN with the known initial number is a retransmission. With another it must either follow the end of the old
    * connection (or long silence), or lie where the old one could not have sent; otherwise a stray SYN would cut a live
    * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only).
    */
   #startsAnew(id: number, rows: SegmentRows, row: number, tNs: number): boolean {
-    const flags = rows.flags[row]!;
-    if ((flags & (FLAG_SYN | FLAG_ACK)) !== FLAG_SYN) return false;
     const connection = this.#slots[id]!;
-    const sender = connection.directions[this.#side(id)]!;
+    const sender = connection.directions[this.#side];
     if (sender.started && sender.synSent && seqDistance(sender.initialSeq, rows.seq[row]!) === 0) return false;
-    if (!sender.started) return connection.closed || connection.directions[1 - this.#side(id)]!.dataFrames > 0;
+    if (!sender.started) return connection.closed || connection.directions[1 - this.#side]!.dataFrames > 0;
     if (connection.closed || tNs - connection.endNs > REUSE_IDLE_NS) return true;
     return Math.abs(seqDistance(sender.nextSeq, rows.seq[row]!)) > WINDOW_MAX_BYTES;
   }
@@ -324,8 +326,8 @@ export class Connections {
     const key = this.#key;
     const at = id * KEY_WORDS;
     keys.set(key, at);
-    const synAck = FLAG_SYN | FLAG_ACK;
-    if ((rows.flags[row]! & synAck) === synAck) {
+    this.#side = (rows.flags[row]! & SYN_ACK) === SYN_ACK ? 1 : 0;
+    if (this.#side === 1) {
       keys[at + 1] = swapped(key[1]!);
       for (let word = 0; word < 4; word++) {
         keys[at + 2 + word] = key[6 + word]!;

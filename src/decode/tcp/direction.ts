@@ -89,6 +89,8 @@ export class Direction {
   echoLoopMinNs = Number.NaN;
   echoLoopNs = Number.NaN;
   echoLoopVarNs = 0;
+  /** The capture point is so near to this side that its view and ours are the same. */
+  isAtSender = true;
   /** Entries from this offset on give valid samples: nothing below was missing or sent again after them. */
   cleanFrom = Number.NEGATIVE_INFINITY;
 
@@ -153,12 +155,6 @@ export class Direction {
     return Math.max(this.echoLoopNs + (this.ackLoopMinNs || 0), this.ackLoopNs + (this.echoLoopMinNs || 0));
   }
 
-  /** The capture point is so near to this side that its view and ours are the same. */
-  get isAtSender(): boolean {
-    const total = this.roundTripMinNs;
-    return !(total > ECHO_WORTHWHILE_NS) || this.echoLoopMinNs < AT_SENDER_SHARE * total;
-  }
-
   /** Linux: smoothed round trip plus four deviations, these at least 200 ms (tcp_set_rto, TCP_RTO_MIN). */
   get timeoutNs(): number {
     const roundTrip = this.roundTripNs;
@@ -178,7 +174,10 @@ export class Direction {
 
   /** A sample of the loop to the peer. Source of the weights: RFC 6298 §2. */
   sampleAckLoop(sampleNs: number): void {
-    if (!(sampleNs >= this.ackLoopMinNs)) this.ackLoopMinNs = sampleNs;
+    if (!(sampleNs >= this.ackLoopMinNs)) {
+      this.ackLoopMinNs = sampleNs;
+      this.#placeCapture();
+    }
     if (Number.isNaN(this.ackLoopNs)) {
       this.ackLoopNs = sampleNs;
       this.ackLoopVarNs = sampleNs / 2;
@@ -188,9 +187,21 @@ export class Direction {
     this.ackLoopNs += (sampleNs - this.ackLoopNs) / 8;
   }
 
+  /** A time that the loop to this side takes at most. */
+  boundEchoLoop(sampleNs: number): void {
+    if (sampleNs >= this.echoLoopMinNs) return;
+    this.echoLoopMinNs = sampleNs;
+    this.#placeCapture();
+  }
+
+  #placeCapture(): void {
+    const total = this.roundTripMinNs;
+    this.isAtSender = !(total > ECHO_WORTHWHILE_NS) || this.echoLoopMinNs < AT_SENDER_SHARE * total;
+  }
+
   /** A sample of the loop to this side. */
   sampleEchoLoop(sampleNs: number): void {
-    if (!(sampleNs >= this.echoLoopMinNs)) this.echoLoopMinNs = sampleNs;
+    this.boundEchoLoop(sampleNs);
     if (Number.isNaN(this.echoLoopNs)) {
       this.echoLoopNs = sampleNs;
       this.echoLoopVarNs = sampleNs / 2;

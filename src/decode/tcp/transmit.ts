@@ -244,7 +244,7 @@ function describeView(rows: SegmentRows, row: number, tNs: number, sender: Direc
   const sampleNs = tNs - known.tickNs;
   const steadyNs = Math.max(STEADY_NS, STEADY_LOOPS * sender.echoLoopMinNs || 0);
   const gapNs = tNs - sender.latestSentNs;
-  if (!(sampleNs >= sender.echoLoopMinNs)) sender.echoLoopMinNs = sampleNs;
+  sender.boundEchoLoop(sampleNs);
   // A sender in recovery, or one that had nothing to send, answers late.
   if (gapNs > steadyNs || sender.recoveryPoint > Number.NEGATIVE_INFINITY) return;
   sender.sampleEchoLoop(sampleNs);

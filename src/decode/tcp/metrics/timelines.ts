@@ -52,17 +52,28 @@ export class DirectionTimeline {
     readonly originNs: number,
   ) {}
 
+  /** The latest bin asked for, and the time it covers. */
+  #bin = 0;
+  #fromNs = Number.POSITIVE_INFINITY;
+  #toNs = Number.NEGATIVE_INFINITY;
+
   /** Bin of `tNs`; read `bins.series` after this. */
   bin(tNs: number): number {
-    return this.bins.bin(tNs - this.originNs);
+    if (tNs >= this.#fromNs && tNs < this.#toNs) return this.#bin;
+    const { bins, originNs } = this;
+    this.#bin = bins.bin(tNs - originNs);
+    this.#fromNs = originNs + this.#bin * bins.binNs;
+    this.#toNs = this.#fromNs + bins.binNs;
+    return this.#bin;
   }
 
   /** Spreads the time [fromNs, toNs) over the bins of `series`. */
   spread(series: number, fromNs: number, toNs: number): void {
     if (!(toNs > fromNs)) return;
     const { bins, originNs } = this;
-    const last = bins.bin(toNs - originNs);
-    let at = bins.bin(fromNs - originNs);
+    // The later one first: it may merge bins.
+    const last = this.bin(toNs);
+    let at = this.bin(fromNs);
     const values = bins.series[series]!;
     const { binNs } = bins;
     let from = Math.max(0, fromNs - originNs);
