@@ -20,6 +20,7 @@ import {
   PAGE_COMPRESSED,
   PAGE_NORMAL,
   PAGE_XBZRLE,
+  PAGE_ZERO,
   type PageKind,
   type RamBlock,
   type RecordPlace,
@@ -409,8 +410,9 @@ export class MigrationState implements MigrationSink {
     this.#ramStart = { offset: this.#latestOffset, tNs: this.#latestNs };
   }
 
-  sighting(offset: number, tNs: number, block: number, address: number, _kind: PageKind): void {
-    this.sightings.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
+  sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void {
+    // Zero pages are dense where small blocks lie, and which block they belong to cannot be seen: they would mislead.
+    if (kind !== PAGE_ZERO) this.sightings.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
   }
 
   glimpse(offset: number, tNs: number, text: boolean): void {
@@ -420,8 +422,10 @@ export class MigrationState implements MigrationSink {
   blind(offset: number, resumed: number, tNs: number): void {
     this.#undecodedBytes += resumed - offset;
     if (offset === 0) this.rounds.joined();
+    const lastNs = Math.max(this.#latestNs, this.#startNs);
+    if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.
-    if (this.#marks.length === 0) this.#mark(this.#latestNs, 'first-pass');
+    if (this.#marks.length === 0) this.#mark(lastNs, 'first-pass');
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
     this.#latestNs = Math.max(this.#latestNs, tNs);
     this.rounds.blind();

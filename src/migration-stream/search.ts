@@ -24,7 +24,7 @@ const STEP_BYTES = 32;
 /** Room for names and section headers beside the pages of a chain. */
 const HEADERS_BYTES = 1024;
 /** Text shorter than this says nothing. */
-const DESCRIPTION_PIECE_BYTES = 32;
+const DESCRIPTION_PIECE_BYTES = 16;
 
 /**
  * Moves to the next place that is proven and leaves the cursor there; single headers on the way are reported as
@@ -107,13 +107,13 @@ function judge(
   return 'ram';
 }
 
-/** Whether the bytes can be a piece of the description: printable, with the punctuation of its JSON. */
+/** Whether the bytes can be a piece of the description: printable, with a quotation mark. */
 function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean {
-  let colons = 0;
+  let quotes = 0;
   for (let i = start; i < end; i++) {
     const byte = buffer[i]!;
     if (byte < 0x20 || byte > 0x7e) return false;
-    if (byte === 0x3a && buffer[i - 1] === 0x22) colons++;
+    if (byte === 0x22) quotes++;
   }
-  return end - start >= DESCRIPTION_PIECE_BYTES && colons > 0;
+  return end - start >= DESCRIPTION_PIECE_BYTES && quotes > 0;
 }

@@ -105,23 +105,27 @@ export class Sightings {
   }
 }
 
-/** Drops sightings that fit neither as a step forward nor as the beginning of another way around memory. */
+/**
+ * Drops sightings that fit neither as a step forward nor as the beginning of another way around memory. One that lies
+ * astray makes itself or the next look like a way around: when the stretch goes on smoothly without it, it was no header.
+ */
 function plausible(sightings: readonly Sighting[], stream: SightedStream): Sighting[] {
-  const chain: Sighting[] = [];
+  const { pageSize, totalPages } = stream;
+  const chain: Sighting[] = [{ ...stream.start, page: 0 }];
   for (const [i, sighting] of sightings.entries()) {
-    if (stream.totalPages !== null && sighting.page >= stream.totalPages) continue;
-    const last = chain.at(-1) ?? { ...stream.start, page: 0 };
-    if (isStep(last, sighting, stream.pageSize)) {
-      chain.push(sighting);
-      continue;
-    }
-    // A step back is believed when what comes next goes on from there, or when nothing comes.
+    if (totalPages !== null && sighting.page >= totalPages) continue;
+    const last = chain.at(-1)!;
+    const before = chain.at(-2);
     const next = sightings[i + 1];
-    if (cameAround(last, sighting, stream.pageSize) && (!next || isStep(sighting, next, stream.pageSize))) {
+    if (isStep(last, sighting, pageSize)) {
+      chain.push(sighting);
+    } else if (before && isStep(before, sighting, pageSize)) {
+      chain.splice(-1, 1, sighting);
+    } else if (!next || (isStep(sighting, next, pageSize) && !isStep(last, next, pageSize))) {
       chain.push(sighting);
     }
   }
-  return chain;
+  return chain.slice(1);
 }
 
 /** Whether the scan can have gone straight from one to the other. */
