@@ -9,7 +9,9 @@ import { decodeFrames } from './decode/frame.js';
 import { createRows } from './decode/rows.js';
 import { Signals } from './decode/signals.js';
 import { Connections } from './decode/tcp/connections.js';
+import { FrameLog } from './decode/tcp/frame-log.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
+import type { PairedCapture } from './decode/tcp/pairing.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
 import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
 import { UdpFlows } from './decode/udp/flows.js';
@@ -22,6 +24,8 @@ export interface AnalysisOptions {
   readonly port?: number;
   /** Take this connection as the migration. */
   readonly connection?: number;
+  /** Keep every TCP frame's identity (bounded), so that the capture of the other host can be set beside it. */
+  readonly keepFrames?: boolean;
 }
 
 /** Everything that is known when the capture has ended. */
@@ -69,6 +73,7 @@ export class Analysis {
   readonly #streams: MigrationStreams;
   readonly #reassembler: Reassembler;
   readonly #udp: UdpFlows;
+  readonly #frameLog: FrameLog | null;
   #frames = 0;
   #wireBytes = 0;
   #latestNs = 0;
@@ -80,6 +85,7 @@ export class Analysis {
     this.#streams = new MigrationStreams(log, this.#connections, options);
     this.#reassembler = new Reassembler(this.#streams.claim, log);
     this.#udp = new UdpFlows(log, this.#streams.claim);
+    this.#frameLog = options.keepFrames ? new FrameLog() : null;
   }
 
   /** Takes one batch; nothing of it is kept. */
@@ -88,6 +94,7 @@ export class Analysis {
     decodeFrames(batch, rows, this.log);
     this.#connections.annotate(batch, rows);
     this.#metrics.push(batch, rows);
+    this.#frameLog?.push(batch, rows);
     this.#udp.push(batch, rows);
     this.#signals.push(batch, rows);
     this.#reassembler.push(batch, rows);
@@ -105,6 +112,11 @@ export class Analysis {
     this.#frames += count;
     this.#wireBytes += bytes;
     this.#latestNs = latest;
+  }
+
+  /** What is needed to set this capture beside the one of the other host; null without `keepFrames`. */
+  pairable(capture: CaptureInfo): PairedCapture | null {
+    return this.#frameLog && { log: this.#frameLog, connections: this.#connections, epochNs: capture.epochNs };
   }
 
   /** What is known right now; for a live view. */

@@ -196,3 +196,9 @@ export const pipeAmongFiles = (path: string): UsageError =>
     `${path} is a pipe and cannot be read together with other inputs.`,
     'To order several inputs by time each is opened twice; save the pipe to a file first.',
   );
+
+export const bothEndsOrFiles = (): UsageError =>
+  new UsageError(
+    'Expected capture files, or --source together with --destination.',
+    'migscope analyze FILE…, or migscope analyze --source SRC.pcap --destination DST.pcap.',
+  );

@@ -3,14 +3,17 @@ import type { Command } from 'commander';
 import { Analysis, type Results } from '../analyze.js';
 import { AnomalyLog } from '../anomaly.js';
 import { openFiles, openStream } from '../capture/source.js';
-import { noFrames, twoOutputsToStdout } from '../errors.js';
+import { pair } from '../decode/tcp/pairing.js';
+import { bothEndsOrFiles, noFrames, twoOutputsToStdout } from '../errors.js';
+import { addBothEnds } from '../report/both-ends.js';
+import type { ReportData } from '../report/report.js';
 import { deliver, toReport } from './deliver.js';
 import type { CliIo } from './io.js';
 import { type AnalysisOptions, addAnalysisOptions, addOutputOptions, type OutputOptions } from './options.js';
 import { checkTargets } from './output.js';
 import { ProgressBar } from './progress.js';
 
-type Options = OutputOptions & AnalysisOptions;
+type Options = OutputOptions & AnalysisOptions & { readonly source?: string; readonly destination?: string };
 
 const EXAMPLES = `
 FILE is pcap or pcapng, plain or inside gzip or zstd; - is standard input. Several files (rotated, or of several
@@ -21,6 +24,7 @@ Examples:
   migscope analyze migration.pcapng.gz --html report.html --json report.json
   tcpdump -r all.pcap -w - host 10.0.0.2 | migscope analyze - --json -
   migscope analyze --port 49152 started-late.pcap
+  migscope analyze --source src.pcap --destination dst.pcap
   migscope analyze big.pcap --what-if bandwidth=25Gbit,downtime=300ms`;
 
 export function registerAnalyze(program: Command, io: CliIo): void {
@@ -28,7 +32,9 @@ export function registerAnalyze(program: Command, io: CliIo): void {
     .command('analyze')
     .summary('analyse capture files')
     .description('Finds the migrations in packet captures and says what happened, how fast, and what stood in the way.')
-    .argument('<file...>', 'capture files, or - for standard input');
+    .argument('[file...]', 'capture files, or - for standard input')
+    .option('--source <file>', 'capture taken on the source host, with --destination: exact losses, one-way delays')
+    .option('--destination <file>', 'capture taken on the destination host at the same time');
   addAnalysisOptions(addOutputOptions(command)).addHelpText('after', EXAMPLES);
   command.action((files: string[], options: Options) => analyze(files, options, io));
 }
@@ -36,9 +42,26 @@ export function registerAnalyze(program: Command, io: CliIo): void {
 async function analyze(files: readonly string[], options: Options, io: CliIo): Promise<void> {
   if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();
   checkTargets([options.json, options.html], options.force ?? false);
-  const report = toReport(await analyzeFiles(files, options, io), options);
+  const { source, destination } = options;
+  if (files.length > 0 ? source !== undefined || destination !== undefined : !source || !destination) {
+    throw bothEndsOrFiles();
+  }
+  const report =
+    source && destination
+      ? await analyzeBothEnds(source, destination, options, io)
+      : toReport(await analyzeFiles(files, options, io), options);
   await deliver(report, options, io);
   if (options.strict && report.anomalies.some((anomaly) => anomaly.severity !== 'note')) io.exitCode = 3;
+}
+
+/** The report of the source's capture, with what the destination's adds to it. */
+async function analyzeBothEnds(source: string, destination: string, options: Options, io: CliIo): Promise<ReportData> {
+  const both = [];
+  for (const file of [source, destination]) both.push(await readCapture([file], { ...options, keepFrames: true }, io));
+  const [first, second] = both.map(({ analysis, results }) => analysis.pairable(results.capture)!);
+  return toReport(both[0]!.results, options, (report) =>
+    addBothEnds(report, pair(first!, second!), { source, destination }),
+  );
 }
 
 /** Reads `files` to the end with a progress bar. Throws InputError when they are no captures or hold no frames. */
@@ -47,6 +70,14 @@ export async function analyzeFiles(
   options: AnalysisOptions & { readonly quiet?: boolean },
   io: CliIo,
 ): Promise<Results> {
+  return (await readCapture(files, options, io)).results;
+}
+
+async function readCapture(
+  files: readonly string[],
+  options: AnalysisOptions & { readonly quiet?: boolean; readonly keepFrames?: boolean },
+  io: CliIo,
+): Promise<{ readonly analysis: Analysis; readonly results: Results }> {
   const log = new AnomalyLog();
   const source = await (files.length === 1 && files[0] === '-'
     ? openStream('-', io.stdin, log)
@@ -65,5 +96,5 @@ export async function analyzeFiles(
   }
   const results = analysis.finish(source.info);
   if (results.frames === 0) throw noFrames(files);
-  return results;
+  return { analysis, results };
 }

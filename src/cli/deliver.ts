@@ -11,9 +11,14 @@ import type { AnalysisOptions, OutputOptions } from './options.js';
 import { makeFolder, print, writeResult, writeWhole } from './output.js';
 import { VERSION } from './version.js';
 
-/** The whole result with models and findings, redacted when asked. */
-export function toReport(results: Results, options: AnalysisOptions & OutputOptions): ReportData {
+/** The whole result with models and findings, redacted when asked. `complete` may add to it before it is judged. */
+export function toReport(
+  results: Results,
+  options: AnalysisOptions & OutputOptions,
+  complete: (report: ReportData) => void = () => {},
+): ReportData {
   const report = reportFrom(results, VERSION);
+  complete(report);
   return judge(report, options);
 }
 

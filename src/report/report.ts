@@ -4,6 +4,7 @@
 // changes meaning only with a new schemaVersion. Times ending in Ns are ns since the capture's first frame, rates bytes
 // per second, shares 0 … 1. What cannot be known is null.
 import type { Anomaly } from '../anomaly.js';
+import type { ClockComparison, PairedConnection } from '../decode/tcp/pairing.js';
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import type { ChannelKind, Migration as StreamMigration } from '../migration-stream/results.js';
@@ -53,6 +54,15 @@ export interface JsonTable {
   >;
 }
 
+/** What the captures of both hosts of one run say together; see PairedDirection for the fields of a direction. */
+export interface BothEnds {
+  readonly source: string;
+  readonly destination: string;
+  /** null where no frames matched both ways. */
+  readonly clock: ClockComparison | null;
+  readonly connections: readonly PairedConnection[];
+}
+
 export interface ReportData {
   schema: 'migscope.report';
   schemaVersion: 1;
@@ -85,6 +95,8 @@ export interface ReportData {
   findings: Finding[];
   /** What the rules looked for and can exclude, e.g. 'no retransmission in 24123 segments'. */
   ruledOut?: { readonly rule: string; readonly title: string; readonly text: string }[];
+  /** Only when both ends were captured; connection ids count in the source's capture first. `losses` is a table. */
+  bothEnds?: BothEnds;
   /** Tables at report resolution: timeline, tcpEvents, tcpEpisodes, pageRegions, signals … */
   tables: Record<string, JsonTable>;
 }

@@ -2,7 +2,9 @@
 //
 // Pure text of its input. Everything that came from the wire or a file name passes plain(), so a hostile name can neither
 // move the cursor nor hide text. Escape sequences appear only when colour is asked for.
+
 import { styleText } from 'node:util';
+import { bothEndsText } from './both-ends.js';
 import {
   bitRate,
   byteRate,
@@ -67,8 +69,17 @@ export function renderText(report: ReportData, options: TextOptions): string {
   if (report.migrations.length === 0) writeConnections(page, report);
   const rest = findingsOf(report, null).filter((finding) => !captureNotes(report).includes(finding));
   writeFindings(page, report.migrations.length > 0 ? 'Beside the migration' : 'What stood in the way', rest);
+  writeBothEnds(page, report);
   writeQuality(page, report);
   return page.text();
+}
+
+function writeBothEnds(page: TextPage, report: ReportData): void {
+  const sentences = bothEndsText(report);
+  if (sentences.length === 0) return;
+  page.heading('Between the hosts');
+  for (const sentence of sentences) page.line(sentence, '  ');
+  page.blank();
 }
 
 /**
