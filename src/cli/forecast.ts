@@ -34,6 +34,8 @@ const RECENT_ROUNDS = 3;
 const ROUNDS_AHEAD = 100;
 /** Below this share of memory walked over, extrapolating the round from it means nothing. */
 const SWEPT_ENOUGH = 0.05;
+/** Stream bytes of a zero page: header and fill byte (QEMU migration/ram.c, save_zero_page). */
+const ZERO_PAGE_BYTES = 9;
 /** Taken for the spread of a figure known from one sample only. */
 const SPREAD = 0.3;
 
@@ -65,10 +67,13 @@ export function forecast(
   if (goodput === null || !(goodput.likely > 0) || bytesPerPage === null) return { ...unknown, pagesLeft, dirtyPages };
   const sentPages = mapRange(goodput, (rate) => rate / bytesPerPage);
   if (pagesLeft === null) return { ...unknown, dirtyPages, sentPages };
+  // In the first pass nobody knows what kind the rest is: all of it zero pages, or none.
+  const cheapest = round.index === 1 ? Math.min(ZERO_PAGE_BYTES, bytesPerPage) : bytesPerPage;
+  const dearest = round.index === 1 ? Math.max(migration.pageSize ?? 0, bytesPerPage) : bytesPerPage;
   const roundNs = {
-    low: secondsToNs(pagesLeft.low / sentPages.high),
-    likely: secondsToNs(pagesLeft.likely / sentPages.likely),
-    high: secondsToNs(pagesLeft.high / sentPages.low),
+    low: secondsToNs((pagesLeft.low * cheapest) / goodput.high),
+    likely: secondsToNs((pagesLeft.likely * bytesPerPage) / goodput.likely),
+    high: secondsToNs((pagesLeft.high * dearest) / goodput.low),
   };
   if (dirtyPages === null) return { ...unknown, pagesLeft, sentPages, roundNs };
   const pastSeconds = Math.max(0, nowNs - round.startNs) / 1e9;

@@ -66,7 +66,8 @@ describe('forecast', () => {
     const state = migration([], { pages: 40_000, swept: 0.4 });
     expect(forecast(state, 4 * SECOND, pagesPerSecond(10_000), DOWNTIME)).toEqual({
       pagesLeft: exactly(60_000),
-      roundNs: exactly(6 * SECOND),
+      // From all zero pages (9 bytes each) to all like the ones so far, which were whole.
+      roundNs: { low: (60_000 * 9 * SECOND) / (10_000 * 4104), likely: 6 * SECOND, high: 6 * SECOND },
       dirtyPages: null,
       dirtyAtLeast: null,
       sentPages: exactly(10_000),
