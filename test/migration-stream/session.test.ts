@@ -1,0 +1,261 @@
+import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { FLAG_ACK, FLAG_FIN, FLAG_RST } from '../../src/decode/rows.js';
+import { Reassembler } from '../../src/decode/tcp/reassembly.js';
+import { RESYNC_SEARCH_BYTES } from '../../src/limits.js';
+import type { MigrationResults } from '../../src/migration-stream/results.js';
+import { type ConnectionEnding, type MigrationOptions, MigrationStreams } from '../../src/migration-stream/session.js';
+import {
+  ascii,
+  be16,
+  be32,
+  be64,
+  bytes,
+  PAGE,
+  range,
+  smallMigration,
+  str8,
+  stream,
+} from '../support/migration-stream.js';
+import { type Frame, feed, fin, syn } from '../support/reassembly.js';
+
+interface Peer {
+  readonly from?: string;
+  readonly to?: string;
+  readonly port?: number;
+}
+
+/** Frames of several connections, one after the other; connection i has directions 2i and 2i + 1. */
+function analyse(
+  frames: readonly Frame[],
+  peers: readonly Peer[] = [{}],
+  options: MigrationOptions = {},
+  endings: readonly ConnectionEnding[] = [],
+): MigrationResults & { codes: string[] } {
+  const log = new AnomalyLog();
+  const directory = {
+    identity: (connection: number) => {
+      const { from = '10.0.0.1', to = '10.0.0.2', port = 49_152 } = peers[connection] ?? {};
+      return { client: { address: from, port: 40_000 + connection }, server: { address: to, port }, startNs: 0 };
+    },
+  };
+  const streams = new MigrationStreams(log, directory, options);
+  const reassembler = new Reassembler(streams.claim, log);
+  feed(reassembler, frames);
+  reassembler.finish();
+  return { ...streams.finish(endings), codes: log.finish().map(({ code }) => code) };
+}
+
+/** Opens a connection and sends bytes from offset 0 on. */
+const sent = (connection: number, payload: Uint8Array): Frame[] => [
+  { ...syn(2 * connection) },
+  { direction: 2 * connection, offset: 0, payload },
+];
+const replied = (connection: number, offset: number, ...messages: Uint8Array[]): Frame => ({
+  direction: 2 * connection + 1,
+  offset,
+  payload: bytes(...messages),
+});
+const closed = (connection: number, length: number, flags = FLAG_FIN | FLAG_ACK): Frame => ({
+  direction: 2 * connection,
+  offset: length,
+  flags,
+});
+const pong = (value: number): Uint8Array => bytes(be16(2), be16(4), be32(value));
+const shut = (error: number): Uint8Array => bytes(be16(1), be16(4), be32(error));
+
+const whole = smallMigration().build();
+/** As far as the middle of the first pass. */
+const begun = whole.slice(0, 12_000);
+
+describe('outcome', () => {
+  const outcomeOf = (frames: readonly Frame[], endings: readonly ConnectionEnding[] = []) =>
+    analyse(frames, [{}], {}, endings).migrations.map(({ outcome }) => outcome);
+
+  test('completed: the end mark was sent', () => {
+    expect(outcomeOf([...sent(0, whole), closed(0, whole.length)])).toEqual(['completed']);
+  });
+
+  test('completed: SHUT without error, although the end mark is not in the capture', () => {
+    expect(outcomeOf([...sent(0, begun), replied(0, 0, pong(1), shut(0))])).toEqual(['completed']);
+  });
+
+  test('cancelled: the source closed in order before the end', () => {
+    expect(outcomeOf([...sent(0, begun), closed(0, begun.length)])).toEqual(['cancelled']);
+  });
+
+  test('cancelled too when the destination answers the close with an error', () => {
+    const frames = [...sent(0, begun), closed(0, begun.length), replied(0, 0, shut(1))];
+    expect(outcomeOf(frames)).toEqual(['cancelled']);
+  });
+
+  test('failed: the destination says so while the source still sends', () => {
+    expect(outcomeOf([...sent(0, begun), replied(0, 0, shut(1)), closed(0, begun.length)])).toEqual(['failed']);
+  });
+
+  test('failed: reset', () => {
+    expect(outcomeOf([...sent(0, begun), closed(0, begun.length, FLAG_RST)])).toEqual(['failed']);
+  });
+
+  test('failed: the destination closed first', () => {
+    const endings: ConnectionEnding[] = [{ id: 0, endNs: 1, endedBy: 'fin', closedFirstBy: 1 }];
+    expect(outcomeOf([...sent(0, begun), closed(0, begun.length)], endings)).toEqual(['failed']);
+  });
+
+  test('incomplete: the capture ended first', () => {
+    expect(outcomeOf(sent(0, begun))).toEqual(['incomplete']);
+  });
+});
+
+describe('which connections form a migration', () => {
+  test('main channel and return path', () => {
+    const { migrations, channels } = analyse([...sent(0, whole), replied(0, 0, pong(1), shut(0)), fin(whole.length)]);
+    expect(migrations).toHaveLength(1);
+    expect(migrations[0]).toMatchObject({
+      source: '10.0.0.1',
+      destination: '10.0.0.2',
+      port: 49_152,
+      connections: [0],
+      returnPath: { pong: 1, shut: 1 },
+      bytes: { main: whole.length, total: whole.length, returnPath: 16 },
+    });
+    expect(channels).toEqual([{ connection: 0, kind: 'main', index: null, migration: 0 }]);
+  });
+
+  test('a cancelled try and its retry are two', () => {
+    const frames = [...sent(0, begun), closed(0, begun.length), ...sent(1, whole), closed(1, whole.length)];
+    expect(analyse(frames).migrations.map(({ outcome, connections }) => ({ outcome, connections }))).toEqual([
+      { outcome: 'cancelled', connections: [0] },
+      { outcome: 'completed', connections: [1] },
+    ]);
+  });
+
+  test('two machines at once, on two ports, byte by byte interleaved', () => {
+    const frames = [syn(0), syn(2)];
+    for (let at = 0; at < whole.length; at += 1448) {
+      for (const direction of [0, 2]) frames.push({ direction, offset: at, payload: whole.slice(at, at + 1448) });
+    }
+    const { migrations } = analyse(frames, [{ port: 49_152 }, { port: 49_153 }]);
+    expect(migrations.map(({ port, outcome, pages }) => ({ port, outcome, pages }))).toEqual([
+      { port: 49_152, outcome: 'completed', pages: migrations[1]!.pages },
+      { port: 49_153, outcome: 'completed', pages: migrations[0]!.pages },
+    ]);
+  });
+
+  test("other traffic is nobody's", () => {
+    expect(analyse(sent(0, Uint8Array.from(ascii('GET / HTTP/1.1\r\n')))).migrations).toEqual([]);
+  });
+
+  describe('post-copy with a preempt channel', () => {
+    const ram = [{ name: 'pc.ram', length: 16 * PAGE }];
+    const before = stream()
+      .header()
+      .command(1)
+      .ramStart(ram)
+      .part((pages) => pages.pages('pc.ram', range(0, 16)))
+      .packaged((inner) => inner.command(4).full(0, 'timer', range(0, 24)).ping(3).command(5))
+      .build();
+    const after = stream()
+      .part((pages) => pages.pages('pc.ram', [1]))
+      .end()
+      .eof()
+      .build();
+    const urgent = bytes(be64(7 * PAGE + 8), str8('pc.ram'), new Uint8Array(PAGE));
+    const request = bytes(be16(3), be16(19), be64(7 * PAGE), be32(PAGE), str8('pc.ram'));
+    const underway = bytes(be16(4), be16(12), be64(PAGE), be32(PAGE));
+
+    test('a nameless connection with a page of a known block answers a request', () => {
+      const { migrations, channels } = analyse([
+        ...sent(0, before),
+        replied(0, 0, pong(3), request),
+        ...sent(1, urgent),
+        { direction: 0, offset: before.length, payload: after },
+        replied(0, 8 + request.length, underway),
+        closed(0, before.length + after.length),
+      ]);
+      expect(channels.map(({ kind, migration }) => ({ kind, migration }))).toEqual([
+        { kind: 'main', migration: 0 },
+        { kind: 'preempt', migration: 0 },
+      ]);
+      const [{ postcopy, bytes: sizes, rounds, outcome }] = migrations as [(typeof migrations)[0]];
+      expect(outcome).toBe('completed');
+      expect(postcopy).toMatchObject({ requests: 2, pages: 2, pagesUnderway: 1, requestLatencyNs: { samples: 1 } });
+      expect(sizes.preempt).toBe(urgent.length);
+      expect(rounds.map(({ boundary, pages }) => `${boundary} ${pages.normal}`)).toEqual([
+        'first-pass 16',
+        'post-copy 2',
+      ]);
+    });
+
+    test("the same bytes without such a migration are nobody's", () => {
+      expect(analyse(sent(0, urgent)).migrations).toEqual([]);
+    });
+
+    test('after a broken connection the next one goes on with the same migration', () => {
+      const again = bytes([8], be16(10), be16(7), str8('pc.ram'), after);
+      const { migrations } = analyse(
+        [...sent(0, before), closed(0, before.length, FLAG_RST), ...sent(1, again), closed(1, again.length)],
+        [{ port: 49_152 }, { port: 50_000 }],
+      );
+      expect(migrations).toHaveLength(1);
+      expect(migrations[0]).toMatchObject({ outcome: 'completed', connections: [0, 1], pages: { normal: 17 } });
+    });
+  });
+});
+
+describe('captures that begin late', () => {
+  test('a stream joined midway becomes a migration once its records prove it', () => {
+    const from = 9000;
+    const { migrations, codes } = analyse([{ direction: 0, offset: 0, payload: whole.slice(from) }]);
+    expect(migrations).toHaveLength(1);
+    expect(migrations[0]).toMatchObject({ outcome: 'completed', stream: { machineType: null } });
+    expect(migrations[0]!.rounds[0]!.boundary).toBe('joined-midway');
+    expect(codes).toContain('stream/mid-stream');
+  });
+
+  test('a stream that is something else is searched for so long and no longer', () => {
+    const megabyte = new Uint8Array(1 << 20).fill(0x41);
+    const log = new AnomalyLog();
+    const streams = new MigrationStreams(log, {
+      identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+    });
+    const consumer = streams.claim(0, megabyte, 0, 100, false, 0, 1)!;
+    let taken = 0;
+    while (consumer.bytes(megabyte, 0, megabyte.length, taken, 0, 1)) taken += megabyte.length;
+    expect(taken).toBe(RESYNC_SEARCH_BYTES);
+    expect(streams.finish().migrations).toEqual([]);
+  });
+});
+
+describe('options', () => {
+  const frames = [...sent(0, whole), ...sent(1, whole)];
+  const peers = [{ port: 49_152 }, { port: 60_000 }];
+
+  test('one port only', () => {
+    expect(analyse(frames, peers, { port: 60_000 }).migrations.map(({ port }) => port)).toEqual([60_000]);
+  });
+
+  test('one connection only', () => {
+    expect(analyse(frames, peers, { connection: 0 }).migrations.map(({ connections }) => connections)).toEqual([[0]]);
+  });
+});
+
+test('the snapshot of a running migration says how far it is', () => {
+  const log = new AnomalyLog();
+  const streams = new MigrationStreams(log, {
+    identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+  });
+  expect(streams.snapshot()).toBeNull();
+  const reassembler = new Reassembler(streams.claim, log);
+  feed(reassembler, sent(0, begun));
+  expect(streams.snapshot()).toMatchObject({
+    source: 'a',
+    destination: 'b',
+    outcome: null,
+    phase: 'precopy',
+    bytes: begun.length,
+    ramPages: 20,
+    round: { index: 1 },
+    channels: [{ kind: 'main' }],
+  });
+});
