@@ -20,8 +20,8 @@ export default defineRule({
       'Normal for freshly booted large guests. Faster with multifd (zero pages are found in its threads since QEMU 9.0) or free-page hints of the balloon.',
     ],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const first = transfer.migration?.rounds[0];
       if (!first) return [];
       const all = first.pages.normal + first.pages.zero + first.pages.xbzrle + first.pages.compressed;

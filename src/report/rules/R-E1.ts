@@ -27,7 +27,7 @@ export default defineRule({
     ],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (!migration || migration.outcome === 'completed') return [];
       const state = convergenceOf(context, migration);

@@ -21,7 +21,7 @@ export default defineRule({
     advice: ['Faster only by more bandwidth, compression, or a smaller guest (ballooning, dropping caches).'],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const state = migration?.outcome === 'completed' ? convergenceOf(context, migration) : null;
       if (!migration || !state || state.sizes.length < 2 || transfer.durationNs === 0) return [];

@@ -25,7 +25,7 @@ export default defineRule({
     ],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const state = transfer.migration ? convergenceOf(context, transfer.migration) : null;
       if (!state || state.rounds.length < 3) return [];
       const stepNs = WINDOW_SECONDS * 1e9;

@@ -24,8 +24,8 @@ export default defineRule({
       'Find the workload by its guest-physical address and pause or slow it. XBZRLE helps when the pages change little; its cache must hold the region.',
     ],
   },
-  run: ({ report, transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ report, migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (!migration) return [];
       const { normal, zero, xbzrle, compressed, resent } = migration.pages;

@@ -19,8 +19,8 @@ export default defineRule({
     confusedWith: 'A migration in which nothing is sent twice.',
     advice: ['Size the cache to the working set (xbzrle-cache-size, a power of two), or switch XBZRLE off.'],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (!migration?.stream.features.includes('xbzrle')) return [];
       const later = migration.rounds.slice(1);

@@ -25,7 +25,7 @@ export default defineRule({
     ],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const state = transfer.migration ? convergenceOf(context, transfer.migration) : null;
       const outcome = state ? autoConverge.run(state.input) : null;
       if (!state || !outcome || outcome.obeyed === null) return [];

@@ -25,7 +25,7 @@ export default defineRule({
     ],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const state =
         migration?.outcome === 'completed' && !migration.postcopy ? convergenceOf(context, migration) : null;

@@ -23,8 +23,8 @@ export default defineRule({
       'Lower the downtime limit (more rounds, smaller remainder) or raise the bandwidth at switchover; post-copy moves no memory while the guest stands still.',
     ],
   },
-  run: ({ transfers, downtimeLimitNs }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations, downtimeLimitNs }, limits) =>
+    migrations.flatMap((transfer) => {
       const split = transfer.migration && downtimeOf(transfer.migration);
       if (!split || split.ramNs < limits.minShare * split.totalNs) return [];
       // With multifd the pages travel on other connections; then only the time is known.

@@ -22,8 +22,8 @@ export default defineRule({
       'VFIO: use a driver with pre-copy support, multifd device state (QEMU 10.0) and switchover-ack. virtio-net: fewer queues.',
     ],
   },
-  run: ({ transfers, downtimeLimitNs }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations, downtimeLimitNs }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const split = migration && downtimeOf(migration);
       if (!migration || !split || split.deviceNs < limits.minShare * split.totalNs) return [];

@@ -22,8 +22,8 @@ export default defineRule({
       'Trace the destination: trace-enable loadvm_* and vmstate_downtime_* (QEMU 8.2 or later) names the device and its time.',
     ],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const split = transfer.migration && downtimeOf(transfer.migration);
       const rttNs = transfer.minRttNs ?? 0;
       if (!split || split.handoverNs - rttNs < limits.minNs || split.handoverNs < limits.minShare * split.totalNs)

@@ -22,8 +22,8 @@ export default defineRule({
       'Expected on a WAN. Avoid extra handshakes where they are not needed: pause-before-switchover and switchover-ack add at least one each.',
     ],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const split = migration && downtimeOf(migration);
       const rttNs = transfer.minRttNs;

@@ -26,8 +26,8 @@ export default defineRule({
       'Check filters on RARP (EtherType 0x8035) and the SDN agent or vhost-user back end, which must announce in QEMU’s place; raise announce-rounds; repeat with QMP announce-self.',
     ],
   },
-  run: ({ report, transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ report, migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.outcome !== 'completed') return [];
       const startNs = migration.downtime?.endNs ?? migration.endNs;

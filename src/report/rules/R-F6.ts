@@ -22,8 +22,8 @@ export default defineRule({
       'EVPN: check MAC/IP route mobility (20–30 s cases are known). A gateway that keeps a stale neighbour heals after about 60 s: flush it. Check port security and OpenFlow updates.',
     ],
   },
-  run: ({ report, transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ report, migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.outcome !== 'completed') return [];
       const startNs = migration.downtime?.endNs ?? migration.endNs;

@@ -21,8 +21,8 @@ export default defineRule({
       'Recovery needs the return path, which post-copy always has; the guest goes on where it stopped.',
     ],
   },
-  run: ({ report, transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ report, migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const postcopy = migration?.postcopy;
       if (!migration || !postcopy || migration.outcome === 'completed') return [];

@@ -24,8 +24,8 @@ export default defineRule({
       'Capability postcopy-preempt (QEMU 7.1 or later) gives requested pages a channel of their own; max-postcopy-bandwidth keeps the background from filling the queue.',
     ],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }, limits) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const postcopy = migration?.postcopy;
       const latency = postcopy?.requestLatencyNs;

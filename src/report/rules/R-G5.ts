@@ -25,7 +25,7 @@ export default defineRule({
     advice: ['virsh migrate --postcopy --postcopy-after-precopy switches after the first pass.'],
   },
   run: (context, limits) =>
-    context.transfers.flatMap((transfer) => {
+    context.migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const postcopy = migration?.postcopy;
       const state = migration && postcopy ? convergenceOf(context, migration) : null;

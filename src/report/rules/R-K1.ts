@@ -18,15 +18,16 @@ export default defineRule({
       'Encrypt: virsh migrate --tls, or an encrypted migration network. Treat the capture like a memory dump; record with -s 128 to leave page contents out.',
     ],
   },
-  run: ({ transfers }) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.encryption !== 'none' || migration.stream.decodedBytes === 0) return [];
       return [
         {
           severity: 'info',
           confidence: 1,
-          packets: [transfer.mainFlow.connection.firstFrame],
+          packets: transfer.flows.map((flow) => flow.connection.firstFrame),
+          interval: [[transfer.startNs, transfer.endNs]],
           metrics: { bytes: migration.bytes.total },
           text: `${bytes(migration.bytes.total)} of guest memory and devices crossed unencrypted. The capture file itself holds guest memory unless it was cut to headers.`,
           advice: [

@@ -15,17 +15,19 @@ export default defineRule({
     confusedWith: 'Public addresses that are only used inside one data centre.',
     advice: ['Move migrations to an isolated network, or encrypt them: virsh migrate --tls, IPsec, WireGuard.'],
   },
-  run: ({ transfers }) =>
-    transfers.flatMap((transfer) => {
+  run: ({ migrations }) =>
+    migrations.flatMap((transfer) => {
       const { migration } = transfer;
       if (migration?.encryption !== 'none' || migration.stream.decodedBytes === 0) return [];
       const open = [migration.source, migration.destination].filter((address) => !isPrivate(address));
-      if (open.length === 0 || transfer.mainFlow.connection.encapsulation.length > 0) return [];
+      const tunnelled = transfer.flows.some((flow) => flow.connection.encapsulation.length > 0);
+      if (open.length === 0 || tunnelled) return [];
       return [
         {
           severity: 'minor',
           confidence: 0.7,
-          packets: [transfer.mainFlow.connection.firstFrame],
+          packets: transfer.flows.map((flow) => flow.connection.firstFrame),
+          interval: [[transfer.startNs, transfer.endNs]],
           metrics: { addresses: open.join(', ') },
           text: `Guest memory crosses in clear text between public addresses (${open.join(', ')}).`,
           advice: ['Isolate the migration network or encrypt: virsh migrate --tls.'],

@@ -7,7 +7,7 @@
 import type { Finding, ReportData, Severity } from '../report.js';
 import { RULES } from './index.js';
 import type { Aspect, Limits, Observation, Rule, RuleContext, RuledOut } from './rule.js';
-import { type Transfer, transfersOf } from './transfer.js';
+import { bulkTransfersOf, migrationsOf, type Transfer } from './transfer.js';
 
 export interface DiagnoseOptions {
   /** The downtime the operator accepts, ns. Default: QEMU's downtime-limit of 300 ms (migration/options.c). */
@@ -50,7 +50,7 @@ export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Fin
 /** What the rules can positively exclude, in the order of the index; rules that spoke are left out. */
 export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
   const context = contextOf(report, options);
-  if (context.transfers.length === 0) return [];
+  if (context.transfers.length === 0 && context.migrations.length === 0) return [];
   const spoke = new Set(findings.map((finding) => finding.rule));
   return (options.rules ?? RULES).flatMap((rule) => {
     const text = spoke.has(rule.id) ? null : (rule.ruledOut?.(context, limitsOf(rule, options)) ?? null);
@@ -59,9 +59,11 @@ export function ruledOut(report: ReportData, findings: readonly Finding[], optio
 }
 
 function contextOf(report: ReportData, options: DiagnoseOptions): RuleContext {
+  const migrations = migrationsOf(report);
   return {
     report,
-    transfers: transfersOf(report),
+    transfers: migrations.length > 0 ? migrations.filter(({ flows }) => flows.length > 0) : bulkTransfersOf(report),
+    migrations,
     downtimeLimitNs: options.downtimeLimitNs ?? DEFAULT_DOWNTIME_LIMIT_NS,
   };
 }

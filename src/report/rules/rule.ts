@@ -57,8 +57,10 @@ export interface Observation {
 
 export interface RuleContext {
   readonly report: ReportData;
-  /** What moved data: each migration, or without any migration each bulk connection by itself. */
+  /** What moved data over TCP: each migration, or without any migration each bulk connection by itself. */
   readonly transfers: readonly Transfer[];
+  /** Every migration, over whatever transport; one without TCP has no flows. */
+  readonly migrations: readonly Transfer[];
   /** The downtime the operator accepts; decides what counts as too long. */
   readonly downtimeLimitNs: number;
 }

@@ -4,6 +4,7 @@
 // migration looks like that). Tables are read once into plain columns per direction; a figure that the result does not
 // hold is null here as well.
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../../decode/tcp/results.js';
+import { assert } from '../../errors.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 
 export type Interval = readonly [number, number];
@@ -87,8 +88,9 @@ export class Transfer {
     return this.flows.map((flow) => flow.connection.id);
   }
 
-  /** New payload bytes in the direction of memory. */
+  /** New payload bytes in the direction of memory; over other transports than TCP, those of the stream. */
   get bytes(): number {
+    if (this.flows.length === 0) return this.migration?.bytes.total ?? 0;
     return this.sum((flow) => flow.forward.uniqueBytes);
   }
 
@@ -107,8 +109,9 @@ export class Transfer {
     return seen.length > 0 ? Math.min(...seen) : null;
   }
 
-  /** The flow that carries most bytes; transfers are never empty. */
+  /** The flow that carries most bytes; only for transfers over TCP. */
   get mainFlow(): Flow {
+    assert(this.flows.length > 0, 'a transfer without flows has no main flow', { migration: this.migration?.id });
     return this.flows.reduce((best, flow) => (flow.forward.uniqueBytes > best.forward.uniqueBytes ? flow : best));
   }
 
@@ -225,24 +228,26 @@ export class Transfer {
   }
 }
 
-/** Migrations first; where there is none, the largest bulk connections, each by itself. */
-export function transfersOf(report: ReportData): Transfer[] {
+/** Every migration as a transfer, the largest MIGRATIONS of them; those over other transports than TCP have no flows. */
+export function migrationsOf(report: ReportData): Transfer[] {
   const byId = new Map(report.connections.map((connection) => [connection.id, connection]));
-  const migrations = largestMigrations(report).flatMap((migration) => {
+  return largestMigrations(report).map((migration) => {
     const flows = migration.connections
       .map((id) => byId.get(id))
       .filter((connection): connection is Connection => connection !== undefined && connection.channel.kind !== 'nbd')
       .map((connection) => flowOf(connection, migration.source));
-    return flows.length > 0 ? [new Transfer(migration, flows, report.tables)] : [];
+    return new Transfer(migration, flows, report.tables);
   });
-  if (migrations.length > 0) return migrations;
-  return report.connections
+}
+
+/** Bulk connections, the largest first, each by itself: what there is to judge in a capture without any migration. */
+export const bulkTransfersOf = (report: ReportData): Transfer[] =>
+  report.connections
     .map((connection) => flowOf(connection, null))
     .filter((flow) => flow.forward.uniqueBytes >= BULK_BYTES)
     .sort((a, b) => b.forward.uniqueBytes - a.forward.uniqueBytes)
     .slice(0, BULK_TRANSFERS)
     .map((flow) => new Transfer(null, [flow], report.tables));
-}
 
 const largestMigrations = ({ migrations }: ReportData): readonly Migration[] =>
   migrations.length <= MIGRATIONS

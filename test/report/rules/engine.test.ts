@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { diagnose, ruledOut } from '../../../src/report/rules/engine.js';
 import { RULES } from '../../../src/report/rules/index.js';
 import { defineRule, type Observation, type Rule } from '../../../src/report/rules/rule.js';
-import { report, S } from './situation.js';
+import { connection, migration, report, S } from './situation.js';
 
 const about = { meaning: 'm', evidence: 'e', confusedWith: 'c', advice: ['a'] };
 
@@ -104,6 +104,18 @@ describe('diagnosis engine', () => {
       { rule: 'silent', title: 'silent', text: 'no loss' },
     ]);
   });
+});
+
+test('a migration over another transport is judged by what its stream tells', () => {
+  const data = report({ connections: [], migrations: [migration({ connections: [] })] });
+  const ids = diagnose(data).map((finding) => finding.rule);
+  expect(ids).toEqual(expect.arrayContaining(['R-F1', 'R-E10', 'R-K1']));
+  expect(diagnose(data).every((finding) => finding.migration === 0 && finding.interval.length > 0)).toBe(true);
+});
+
+test('beside a migration over another transport, bulk TCP is not taken for one', () => {
+  const data = report({ connections: [connection({ id: 7 })], migrations: [migration({ connections: [] })] });
+  expect(diagnose(data).filter((finding) => finding.connections.includes(7))).toEqual([]);
 });
 
 describe('the index of rules', () => {
