@@ -9,7 +9,6 @@ import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, pl
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
 import type { Migration, ReportData } from './report.js';
-import { ruledOut } from './rules/engine.js';
 import { captureSection } from './sections/capture.js';
 import { connectionsSection } from './sections/connections.js';
 import { type Drawn, figureOf, figuresList, shareBar } from './sections/figure.js';
@@ -19,7 +18,16 @@ import { methodSection } from './sections/method.js';
 import { modelsSection } from './sections/models.js';
 import { switchSection } from './sections/switchover.js';
 import { timeSection } from './sections/time.js';
-import { captureNotes, findingsOf, flowsOf, keyFigures, migrationTraffic, trafficOf, verdictOf } from './verdict.js';
+import {
+  captureNotes,
+  excludedIn,
+  findingsOf,
+  flowsOf,
+  keyFigures,
+  migrationTraffic,
+  trafficOf,
+  verdictOf,
+} from './verdict.js';
 
 /** Migrations that get charts; further ones are listed. */
 const SCENES = 5;
@@ -129,7 +137,7 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
     plural(migration.connections.length, 'connection'),
   ].filter((fact) => fact !== null);
   // What was ruled out is asked of all transfers together, so it is only said where there is one.
-  const excluded = report.migrations.length === 1 ? ruledOut(report, report.findings) : [];
+  const excluded = report.migrations.length === 1 ? excludedIn(report) : [];
   return html`<article class="scene" id="${drawn.scene.id}">
 <p class="path">${drawn.scene.title} · ${facts.map((fact) => plain(fact, 60)).join(' · ')}</p>
 <div class="verdict"><span class="chip ${verdict.tone}">${verdict.outcome}</span><h1>${verdict.headline}</h1></div>
@@ -157,7 +165,7 @@ function noMigrationArticle(report: ReportData): Html {
   const notes = captureNotes(report);
   const findings = findingsOf(report, null).filter((finding) => !notes.includes(finding));
   return html`<article class="scene"><div class="verdict"><span class="chip warn">no migration</span><h1>${headline}</h1></div>
-${findings.length > 0 ? findingsSection(findings, null, ruledOut(report, report.findings), 'findings') : ''}
+${findings.length > 0 ? findingsSection(findings, null, excludedIn(report), 'findings') : ''}
 ${n + report.flows.length > 0 ? html`<p class="path">The largest connections and flows, as their packets show them:</p>` : ''}</article>`;
 }
 

@@ -25,6 +25,7 @@ import {
   carrier,
   carriersOf,
   convergenceOf,
+  excludedIn,
   findingsOf,
   flowsOf,
   isCause,
@@ -50,6 +51,7 @@ const MIGRATIONS = 8;
 const CONNECTIONS = 6;
 const ROUNDS = 16;
 const FINDINGS = 5;
+const RULED_OUT = 6;
 /** Characters of one paragraph; longer ones can only come from a damaged or hostile result. */
 const PARAGRAPH = 2000;
 
@@ -197,7 +199,9 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   writeSpeed(page, report, migration);
   writeRounds(page, migration);
   const traffic = migrationTraffic(report, migration);
-  writeFindings(page, 'What stood in the way', findingsOf(report, migration.id), traffic);
+  // What was ruled out is asked of all transfers together, so it is only said where there is one.
+  const excluded = report.migrations.length === 1 ? excludedIn(report) : [];
+  writeFindings(page, 'What stood in the way', findingsOf(report, migration.id), excluded, traffic);
 }
 
 function writeSpeed(page: TextPage, report: ReportData, migration: Migration): void {
@@ -280,7 +284,13 @@ function writeRounds(page: TextPage, migration: Migration): void {
   page.blank();
 }
 
-function writeFindings(page: TextPage, title: string, findings: readonly Finding[], traffic?: Traffic): void {
+function writeFindings(
+  page: TextPage,
+  title: string,
+  findings: readonly Finding[],
+  excluded: ReturnType<typeof excludedIn> = [],
+  traffic?: Traffic,
+): void {
   const limits = traffic?.limits.filter(([, share]) => share >= 0.01).slice(0, 4) ?? [];
   const causes = findings.filter(isCause);
   const notes = findings.filter((finding) => !isCause(finding));
@@ -305,6 +315,11 @@ function writeFindings(page: TextPage, title: string, findings: readonly Finding
   if (limits.length > 0) {
     const shares = limits.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`);
     page.line(`Sending time went to: ${shares.join(', ')}.`, '  ');
+  }
+  if (excluded.length > 0) {
+    const shown = excluded.slice(0, RULED_OUT).map(({ text }) => text);
+    const more = excluded.length > shown.length ? `; and ${excluded.length - shown.length} more` : '';
+    page.line(`Ruled out: ${shown.join('; ')}${more}.`, '  ', 'dim');
   }
   page.blank();
   if (notes.length === 0) return;

@@ -4,6 +4,8 @@ import { LIMITS, type Limit } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
+import { ruledOut } from './rules/engine.js';
+import type { RuledOut } from './rules/rule.js';
 
 /** How a statement should strike the reader. */
 export type Tone = 'good' | 'warn' | 'bad' | 'neutral';
@@ -268,6 +270,10 @@ export const isCause = (finding: Finding): boolean => finding.severity !== 'info
 /** Findings about one migration (or, for null, about none), in the engine's order. */
 export const findingsOf = (report: ReportData, migration: number | null): Finding[] =>
   report.findings.filter((finding) => finding.migration === migration);
+
+/** What the rules could rule out; results written before it was part of them are asked again. */
+export const excludedIn = (report: ReportData): readonly RuledOut[] =>
+  report.ruledOut ?? ruledOut(report, report.findings);
 
 /** What the rules about capture quality (group J) noticed without calling it a cause. */
 export const captureNotes = (report: ReportData): Finding[] =>
