@@ -42,6 +42,8 @@ const SILENCE_MS = 15_000;
 const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Beyond the second that an engine may hold a frame, and one between two ticks. */
 const BEHIND_MS = 3000;
+/** Frames in a tick below which nothing can pile up; the file reader holds back the last frame until another comes. */
+const BUSY_FRAMES = 100;
 const NO_ROTATION: Rotation = { bytes: null, ns: null };
 
 const EXAMPLES = `
@@ -196,7 +198,7 @@ class Session {
     // Frames that come late have waited in the kernel's ring: it is filling, and will overflow when that goes on.
     const { epochNs } = this.#source.info;
     const behindMs = epochNs === null ? 0 : Date.now() - (Number(epochNs / 1_000_000n) + snapshot.nowNs / 1e6);
-    if (snapshot.frames > this.#lastFrames && behindMs > BEHIND_MS) {
+    if (snapshot.frames - this.#lastFrames > BUSY_FRAMES && behindMs > BEHIND_MS) {
       alerts.push(`the analysis is ${duration(behindMs * 1e6)} behind the wire: frames will be lost when that grows`);
     }
     const recording = this.#recording;
