@@ -8,12 +8,15 @@ import type { ColumnData } from './columns.js';
 import { decodeFrames } from './decode/frame.js';
 import { createRows } from './decode/rows.js';
 import { Signals } from './decode/signals.js';
+import { UDP_STREAM_BASE } from './decode/stream.js';
 import { Connections } from './decode/tcp/connections.js';
 import { FrameLog } from './decode/tcp/frame-log.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
+import { Multipath } from './decode/tcp/mptcp.js';
 import type { PairedCapture } from './decode/tcp/pairing.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
 import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
+import { TunnelCopies } from './decode/tunnel-copies.js';
 import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
 import type { ChannelKind, MigrationResults, MigrationSnapshot } from './migration-stream/results.js';
@@ -67,10 +70,12 @@ const BUSIEST_CONNECTIONS = 8;
 export class Analysis {
   readonly log: AnomalyLog;
   readonly #rows = createRows();
+  readonly #copies = new TunnelCopies();
   readonly #connections: Connections;
   readonly #metrics: TcpMetrics;
   readonly #signals = new Signals();
   readonly #streams: MigrationStreams;
+  readonly #multipath: Multipath;
   readonly #reassembler: Reassembler;
   readonly #udp: UdpFlows;
   readonly #frameLog: FrameLog | null;
@@ -82,9 +87,10 @@ export class Analysis {
     this.log = log;
     this.#connections = new Connections(log);
     this.#metrics = new TcpMetrics(this.#connections, log);
-    this.#streams = new MigrationStreams(log, this.#connections, options);
-    this.#reassembler = new Reassembler(this.#streams.claim, log);
-    this.#udp = new UdpFlows(log, this.#streams.claim);
+    this.#streams = new MigrationStreams(log, { identity: (connection) => this.#identity(connection) }, options);
+    this.#multipath = new Multipath(this.#streams.claim);
+    this.#reassembler = new Reassembler(this.#multipath.claim, log);
+    this.#udp = new UdpFlows(log, this.#streams.claim, this.#streams);
     this.#frameLog = options.keepFrames ? new FrameLog() : null;
   }
 
@@ -92,13 +98,21 @@ export class Analysis {
   push(batch: PacketBatch): void {
     const rows = this.#rows;
     decodeFrames(batch, rows, this.log);
+    this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
+    this.#copies.push(batch, rows);
     this.#connections.annotate(batch, rows);
     this.#metrics.push(batch, rows);
     this.#frameLog?.push(batch, rows);
-    this.#udp.push(batch, rows);
     this.#signals.push(batch, rows);
+    this.#multipath.push(batch, rows);
     this.#reassembler.push(batch, rows);
     this.#count(batch);
+  }
+
+  /** Who talks to whom on a TCP connection or on a reliable-UDP stream; ids of the latter lie above all others. */
+  #identity(connection: number): ReturnType<Connections['identity']> | NonNullable<ReturnType<UdpFlows['identity']>> {
+    if (connection < UDP_STREAM_BASE >>> 1) return this.#connections.identity(connection);
+    return this.#udp.identity(2 * connection)!;
   }
 
   #count(batch: PacketBatch): void {
@@ -140,6 +154,7 @@ export class Analysis {
   /** Ends the analysis. `capture` is the source's info, complete by now. */
   finish(capture: CaptureInfo): Results {
     this.#reassembler.finish();
+    this.#multipath.finish();
     const udp = this.#udp.finish();
     const tcp = this.#metrics.finish();
     const migration = this.#streams.finish(tcp.connections);

@@ -95,6 +95,8 @@ export const CAPTURE_RING_BYTES = 128 << 20;
 export const CAP_QUEUE_BYTES = 128 << 20;
 /** Characters kept of what a capture program says on standard error. Beyond: the oldest are forgotten. */
 export const ENGINE_TEXT_CHARACTERS = 4096;
+/** Pages of one RDMA write or zero message. Beyond: the rest is left out and noted; QEMU merges up to a few MiB. */
+export const RDMA_RANGE_PAGES = 1 << 14;
 /** Pages of multifd channels that wait for a slower channel. Beyond: the channels are taken to be in step again. */
 export const MULTIFD_WAITING_PAGES = 1 << 20;
 /** TCP frames of one capture remembered for pairing it with another (40 bytes each). Beyond: counted, not paired. */

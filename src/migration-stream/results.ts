@@ -94,6 +94,8 @@ export interface Migration {
   destination: string;
   port: number;
   connections: number[];
+  /** Streams over reliable UDP; see UdpFlow.streams. */
+  udpStreams: number[];
   outcome: 'completed' | 'cancelled' | 'failed' | 'incomplete';
   encryption: 'none' | 'tls' | 'tls-decrypted';
   stream: {
@@ -107,8 +109,16 @@ export interface Migration {
   startNs: number;
   endNs: number;
   ramBlocks: { name: string; lengthBytes: number }[];
-  /** null: `zero` where zero pages hide in packet headers, `distinct` and `resent` where addresses are not visible. */
-  pages: Omit<PageCounts, 'zero'> & { zero: number | null; distinct: number | null; resent: number | null };
+  /**
+   * `resent` counts copies beyond a page's first, `sentAgain` the distinct pages that had such copies: what the guest
+   * was seen to write to. null: `zero` where zero pages hide in packet headers, the others where addresses are hidden.
+   */
+  pages: Omit<PageCounts, 'zero'> & {
+    zero: number | null;
+    distinct: number | null;
+    resent: number | null;
+    sentAgain: number | null;
+  };
   bytes: {
     total: number;
     main: number;

@@ -6,7 +6,8 @@
 import type { AnomalyLog } from '../anomaly.js';
 import { TableBuilder } from '../columns.js';
 import { type ClaimStream, type StreamConsumer, UDP_STREAM_BASE } from '../decode/stream.js';
-import { EVENT_ROWS, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
+import type { RdmaConsumer } from '../decode/udp/rdma.js';
+import { EVENT_ROWS, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
 import { DECODERS, StreamDriver } from './decoder.js';
 import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
 import { mainChannel } from './main-channel.js';
@@ -14,7 +15,14 @@ import { MigrationState } from './migration.js';
 import { multifd } from './multifd.js';
 import { nbdClient, nbdServer } from './nbd.js';
 import { preempt } from './preempt.js';
-import type { MigrationSink, StreamContext, StreamDecoder } from './records.js';
+import {
+  type MigrationSink,
+  PAGE_NORMAL,
+  PAGE_ZERO,
+  type PageKind,
+  type StreamContext,
+  type StreamDecoder,
+} from './records.js';
 import {
   type Channel,
   type ChannelKind,
@@ -55,6 +63,9 @@ export interface MigrationOptions {
   readonly connection?: number;
 }
 
+/** Page size of RDMA writes where nothing has told it. */
+const LIKELY_PAGE_BYTES = 4096;
+
 /** One stream that a decoder reads. */
 interface Stream {
   readonly direction: number;
@@ -77,7 +88,7 @@ interface Entry {
   readonly startNs: number;
 }
 
-export class MigrationStreams {
+export class MigrationStreams implements RdmaConsumer {
   readonly #log: AnomalyLog;
   readonly #connections: ConnectionDirectory;
   readonly #options: MigrationOptions;
@@ -123,7 +134,7 @@ export class MigrationStreams {
     const connection = direction >>> 1;
     const options = this.#options;
     if (options.connection !== undefined && options.connection !== connection) return null;
-    const identity = direction < UDP_STREAM_BASE ? this.#connections.identity(connection) : ANONYMOUS;
+    const identity = this.#connections.identity(connection);
     const forced =
       options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
     if (options.port !== undefined && !forced) return null;
@@ -138,7 +149,7 @@ export class MigrationStreams {
       pageSize: owner?.state.knownPageSize ?? null,
     };
     let undecided = false;
-    let search: StreamDecoder | null = null;
+    let search: StreamDecoder | null = forced && isForward(direction) ? mainChannel : null;
     if (fromStart && end - start >= 12 && isLibvirtMessage(buffer, start))
       return new LibvirtTunnel(direction, this.#tunnelled);
     if (fromStart && end - start < 12 && buffer[start] === 0) undecided = true;
@@ -156,6 +167,34 @@ export class MigrationStreams {
     if (!search || this.#isBesideMigration(identity) || this.#searches() >= STREAM_SEARCHES) return null;
     return this.#open(search, context, identity, key, undefined, tNs, true);
   };
+
+  // RDMA: pages are written past the stream, see RdmaConsumer.
+
+  blocks(direction: number): void {
+    this.#streams.get(direction)?.entry?.state.feature('rdma');
+  }
+
+  written(direction: number, block: number, offset: number, length: number, tNs: number): void {
+    this.#pagesOf(direction, block, offset, length, tNs, PAGE_NORMAL);
+  }
+
+  zero(direction: number, block: number, offset: number, length: number, tNs: number): void {
+    this.#pagesOf(direction, block, offset, length, tNs, PAGE_ZERO);
+  }
+
+  /** The stream's own section ends with it. */
+  iterationEnd(): void {}
+
+  #pagesOf(direction: number, block: number, offset: number, length: number, tNs: number, kind: PageKind): void {
+    const state = this.#streams.get(direction)?.entry?.state;
+    if (!state) return;
+    const pageBytes = state.knownPageSize ?? LIKELY_PAGE_BYTES;
+    const bytes = kind === PAGE_NORMAL ? pageBytes : 0;
+    const end = offset + Math.min(length, RDMA_RANGE_PAGES * pageBytes);
+    if (end < offset + length)
+      this.#log.note('stream/limit', { direction, tNs, detail: `RDMA range of ${length} bytes` });
+    for (let at = offset; at < end; at += pageBytes) state.sidePage(tNs, block, at, kind, bytes);
+  }
 
   /** As `claim`, for a stream that libvirt carries inside its own connection. */
   readonly #tunnelled: ClaimStream = (direction, ...first) => {
@@ -290,12 +329,6 @@ function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number
   return decoder === preempt ? new SideChannelSink(state) : state;
 }
 
-const ANONYMOUS: ConnectionIdentity = {
-  client: { address: '', port: 0 },
-  server: { address: '', port: 0 },
-  startNs: Number.POSITIVE_INFINITY,
-};
-
 const groupKey = ({ client, server }: Pick<ConnectionIdentity, 'client' | 'server'>): string =>
   `${client.address}>${server.address}:${server.port}`;
 
@@ -307,6 +340,15 @@ const isProven = ({ state, streams }: Entry): boolean =>
 const isUnderway = (entry: Entry): boolean =>
   entry.streams.some(({ decoder, driver }) => decoder === mainChannel && driver.proven && driver.ended === null);
 
+const connectionsOf = (entry: Entry): number[] => [
+  ...new Set(
+    entry.streams.filter(({ direction }) => direction < UDP_STREAM_BASE).map(({ direction }) => direction >>> 1),
+  ),
+];
+
+/** The opener's direction: sources open the connections of a migration. */
+const isForward = (direction: number): boolean => direction % 2 === 0;
+
 const forward = (entry: Entry): Stream[] =>
   entry.streams.filter(
     ({ decoder, driver, direction }) =>
@@ -317,12 +359,14 @@ const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
 
 const channelsOf = (entry: Entry): Channel[] =>
-  forward(entry).map(({ direction, decoder, multifd: channel }) => ({
-    connection: direction >>> 1,
-    kind: decoder.channel,
-    index: channel?.channel ?? null,
-    migration: entry.id,
-  }));
+  forward(entry)
+    .filter(({ direction }) => direction < UDP_STREAM_BASE)
+    .map(({ direction, decoder, multifd: channel }) => ({
+      connection: direction >>> 1,
+      kind: decoder.channel,
+      index: channel?.channel ?? null,
+      migration: entry.id,
+    }));
 
 function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
   const figures = entry.state.finish();
@@ -342,7 +386,8 @@ function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>):
     source: client.address,
     destination: server.address,
     port: server.port,
-    connections: [...new Set(entry.streams.map(({ direction }) => direction >>> 1))],
+    connections: connectionsOf(entry),
+    udpStreams: entry.streams.map(({ direction }) => direction).filter((direction) => direction >= UDP_STREAM_BASE),
     outcome: outcomeOf(entry, streams, endings),
     encryption: encrypted ? 'tls' : 'none',
     stream: { machineType, pageSize, features, decodedBytes: total - undecodedBytes, undecodedBytes },
