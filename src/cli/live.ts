@@ -35,8 +35,8 @@ interface Options extends OutputOptions, AnalysisOptions {
   readonly downtimeLimit: number;
 }
 
-/** How long after its end a migration is listened to: connections close, the destination says goodbye. */
-const AFTER_END_MS = 1000;
+/** How long an ended migration must be quiet: the destination loads its devices before it says goodbye. */
+const QUIET_AFTER_END_MS = 3000;
 /** A migration without any data for so long is over for --until-done, whatever became of it. */
 const SILENCE_MS = 15_000;
 const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -74,7 +74,7 @@ export function registerLive(program: Command, io: CliIo): void {
       parseRotation,
     )
     .option('--duration <time>', 'end after this time, e.g. 90s, 10m', parseTime)
-    .option('--until-done', 'end with the migration: its end mark, or 15 s of silence')
+    .option('--until-done', 'end with the migration: 3 s after its end mark, or after 15 s of silence')
     .option('--interval <time>', 'time between two updates', parseTime, 1000)
     .option('--downtime-limit <time>', 'what the source was told; for the forecast only', parseTime, 300)
     .addOption(new Option('--engine <name>', 'what captures').choices(['auto', ...ENGINE_NAMES]).default('auto'));
@@ -216,9 +216,8 @@ class Session {
   }
 }
 
-/** Says when a migration is over: a while after its end mark, or after a long silence of its connections. */
+/** Says when a migration is over: quiet for a while after its end mark, or for long without one. */
 export class EndWatch {
-  #endedMs: number | null = null;
   #migration = -1;
   #lastDataNs = 0;
   #lastDataMs = 0;
@@ -230,9 +229,7 @@ export class EndWatch {
       this.#lastDataNs = migration.lastDataNs;
       this.#lastDataMs = nowMs;
     }
-    this.#endedMs = migration.outcome === null ? null : (this.#endedMs ?? nowMs);
-    if (this.#endedMs !== null) return nowMs - this.#endedMs >= AFTER_END_MS;
-    return nowMs - this.#lastDataMs >= SILENCE_MS;
+    return nowMs - this.#lastDataMs >= (migration.outcome === null ? SILENCE_MS : QUIET_AFTER_END_MS);
   }
 }
 
