@@ -376,8 +376,11 @@ async function record(options, directory, log) {
 const options = readOptions();
 const directory = mkdtempSync(join(tmpdir(), 'record-'));
 const log = openSync(join(directory, 'qemu.log'), 'w+');
+const interrupted = new Promise((_, reject) => {
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => reject(new Error(`stopped by ${signal}`)));
+});
 try {
-  const truth = await record(options, directory, log);
+  const truth = await Promise.race([record(options, directory, log), interrupted]);
   writeFileSync(join(options.out, `${options.name}.truth.json`), `${JSON.stringify(truth, null, 1)}\n`);
   const retransmitted = truth.kernel.source.TcpRetransSegs ?? 0;
   console.log(JSON.stringify({ final: truth.final, captures: truth.captures, retransmitted }, null, 1));
