@@ -25,6 +25,7 @@ import {
   carrier,
   carriersOf,
   convergenceOf,
+  downtimeRange,
   excludedIn,
   findingsOf,
   flowsOf,
@@ -179,10 +180,7 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   );
   page.line(verdict.headline, '  ');
   if (migration.downtime) {
-    const { earliestStartNs, latestStartNs, endNs, method } = migration.downtime;
-    const [shortest, longest] = [duration(endNs - latestStartNs), duration(endNs - earliestStartNs)];
-    const range = shortest === longest ? `was ${shortest}` : `lies between ${shortest} and ${longest}`;
-    page.line(`The pause ${range} (${method}).`, '  ');
+    page.line(`The pause was ${downtimeRange(migration.downtime)} on the wire (${migration.downtime.method}).`, '  ');
   } else if (migration.outcome === 'completed') {
     page.line('How long the guest was paused cannot be told from this capture.', '  ');
   }

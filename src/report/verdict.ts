@@ -2,6 +2,7 @@
 // terminal, the page and the comparison share, so that all three say the same.
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
+import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 import { ruledOut } from './rules/engine.js';
@@ -198,6 +199,12 @@ export function convergenceOf(migration: Migration): Convergence | null {
   return { text: plateau ? `${text}; the rounds no longer shrink` : text, plateau };
 }
 
+/** "46.1 ms to 49.1 ms", or one figure where both ends agree. */
+export function downtimeRange({ earliestStartNs, latestStartNs, endNs }: Downtime): string {
+  const [shortest, longest] = [duration(endNs - latestStartNs), duration(endNs - earliestStartNs)];
+  return shortest === longest ? shortest : `${shortest} to ${longest}`;
+}
+
 /** The headline figures of a migration, most important first. */
 export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   const spanNs = migration.endNs - migration.startNs;
@@ -210,7 +217,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       ? {
           label: 'Downtime',
           value: duration(downtime.estimateNs),
-          note: `${duration(downtime.endNs - downtime.latestStartNs)} to ${duration(downtime.endNs - downtime.earliestStartNs)}, seen on the wire`,
+          note: `${downtimeRange(downtime)}, seen on the wire`,
         }
       : { label: 'Downtime', value: '–', note: 'the switch-over is not in the capture' },
     {

@@ -19,6 +19,12 @@ ${report.flows.length > 0 ? flowTable(report.flows) : ''}
 ${tunnelTable(report)}</section>`;
 }
 
+/** An endpoint that does not break; IPv6 may. */
+function address(at: Parameters<typeof endpoint>[0]): Cell {
+  const shown = endpoint(at);
+  return cell(shown.length <= 22 ? html`<span class="whole">${shown}</span>` : shown, shown);
+}
+
 function connectionTable(connections: readonly Connection[]): Html {
   const columns = [
     numeric('Id'),
@@ -44,8 +50,8 @@ function connectionTable(connections: readonly Connection[]): Html {
         return [
           cell(String(connection.id), connection.id),
           cell(`${side === 0 ? '' : 'back, '}${channelLabel({ connection, side: 0, direction: 0 })}${tunnel}`),
-          cell(endpoint(from)),
-          cell(endpoint(to)),
+          address(from),
+          address(to),
           cell(bytes(direction.uniqueBytes), direction.uniqueBytes),
           cell(bitRate(direction.goodput), direction.goodput),
           cell(duration(direction.rttNs?.p50 ?? null), direction.rttNs?.p50 ?? null),
@@ -90,8 +96,8 @@ function flowTable(flows: readonly UdpFlow[]): Html {
         .map(([name, value]) => `${words(name)} ${typeof value === 'number' ? quantity(name, value) : value}`);
       return [
         cell(plain(flow.transport, 30)),
-        cell(endpoint(flow.client)),
-        cell(endpoint(flow.server)),
+        address(flow.client),
+        address(flow.server),
         cell(bytes(out.wireBytes), out.wireBytes),
         cell(bytes(back.wireBytes), back.wireBytes),
         cell(count(out.frames + back.frames), out.frames + back.frames),
