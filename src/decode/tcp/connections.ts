@@ -1,8 +1,9 @@
 // Connections: finds the connection of every TCP row, keeps both directions' state and annotates the rows.
 //
 // An open-addressing table maps (addresses, ports, tunnel) to a slot; the slot is the connection's id. A connection that
-// starts anew on known addresses gets a slot of its own. When all slots are taken, the connection that was idle longest
-// gives its slot up; whoever keeps state by id learns of it through `onReplaced`.
+// starts anew on known addresses gets a slot of its own. Beyond the limit the connections that were idle longest give
+// theirs up; whoever keeps state by id learns of it through `onReplaced`. That happens between batches, so that within a
+// batch an id means one connection, and so the limit may be passed by one batch.
 //
 // Side 0 sent the SYN, or received the SYN-ACK, or was seen first. Lookups do not depend on which way a frame goes.
 import type { AnomalyLog } from '../../anomaly.js';
@@ -59,6 +60,8 @@ export class Connection {
   reset = false;
   /** SYN-ACK seen, what follows it not yet. */
   opening = false;
+  /** It gave its slot up, and no other has taken it yet. */
+  evicted = false;
   frames = 0;
 
   constructor(
@@ -107,6 +110,8 @@ export class Connections {
   /** Slot by hash, linear probing; a power of two, at most half full. */
   #table = new Int32Array(64).fill(EMPTY);
   #used = 0;
+  /** Slots given up and not taken again. */
+  readonly #free: number[] = [];
   /** Slots from longest idle (`#oldest`) to the latest: a doubly linked list. */
   #newer = new Int32Array(16);
   #older = new Int32Array(16);
@@ -124,7 +129,7 @@ export class Connections {
     this.#limit = options.limit ?? CONNECTIONS;
   }
 
-  /** Connections known, closed ones included. Ids are 0 … count − 1. */
+  /** One more than the highest id. Closed connections keep theirs; see `Connection.evicted` for those that gave it up. */
   get count(): number {
     return this.#slots.length;
   }
@@ -151,15 +156,21 @@ export class Connections {
     };
   }
 
-  /** Calls `listener` with the id of every connection that gives its id to a new one, before the new one's first row. */
+  /** Calls `listener` with the id of every connection that gives its slot up, before a new one takes it. */
   onReplaced(listener: (id: number) => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** Makes the connections beyond the limit give their slots up. Not while the rows of a batch are still being read. */
+  trim(): void {
+    for (let live = this.#slots.length - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
   }
 
   /** Fills the annotated part of every row. */
   annotate(batch: PacketBatch, rows: SegmentRows): void {
     const { kind, direction } = rows;
     const { count } = batch;
+    this.trim();
     rows.offset.fill(Number.NaN, 0, count);
     rows.ackOffset.fill(Number.NaN, 0, count);
     rows.verdict.fill(VERDICT_NONE, 0, count);
@@ -307,21 +318,11 @@ export class Connections {
 
   /** Makes a connection for the key at hand; `previous` is the one on the same addresses, EMPTY when there is none. */
   #add(batch: PacketBatch, rows: SegmentRows, row: number, previous: number): number {
-    const frame = batch.firstFrame + row;
-    const tNs = batch.tNs[row]!;
     if (previous !== EMPTY) {
       this.#superseded[previous] = 1;
       this.#forget(previous);
     }
-    let id = this.#slots.length;
-    if (id >= this.#limit) {
-      id = this.#oldest;
-      this.#evict(id);
-      this.#log.note('tcp/connections-full', { frame, tNs });
-    } else {
-      this.#reserve(id);
-      this.#append(id);
-    }
+    const id = this.#takeSlot();
     const keys = this.#keys;
     const key = this.#key;
     const at = id * KEY_WORDS;
@@ -336,8 +337,16 @@ export class Connections {
     }
     const labels = rows.tunnels[rows.tunnel[row]!]?.labels ?? [];
     this.#superseded[id] = 0;
-    this.#slots[id] = new Connection(id, labels, frame, tNs);
+    this.#slots[id] = new Connection(id, labels, batch.firstFrame + row, batch.tNs[row]!);
     this.#insert(id);
+    return id;
+  }
+
+  /** A free slot, the latest of all from now on. */
+  #takeSlot(): number {
+    const id = this.#free.pop() ?? this.#slots.length;
+    if (id === this.#slots.length) this.#reserve(id);
+    this.#append(id);
     return id;
   }
 
@@ -390,9 +399,14 @@ export class Connections {
 
   #evict(id: number): void {
     if (this.#superseded[id] === 0) this.#forget(id);
+    this.#superseded[id] = 1;
     this.evicted++;
+    const connection = this.#slots[id]!;
+    connection.evicted = true;
+    this.#log.note('tcp/connections-full', { frame: connection.firstFrame, tNs: connection.endNs });
     for (const listener of this.#listeners) listener(id);
-    this.#touch(id);
+    this.#unlink(id);
+    this.#free.push(id);
   }
 
   #append(id: number): void {
@@ -405,12 +419,17 @@ export class Connections {
 
   #touch(id: number): void {
     if (this.#latest === id) return;
+    this.#unlink(id);
+    this.#append(id);
+  }
+
+  #unlink(id: number): void {
     const older = this.#older[id]!;
     const newer = this.#newer[id]!;
     if (older === EMPTY) this.#oldest = newer;
     else this.#newer[older] = newer;
-    this.#older[newer] = older;
-    this.#append(id);
+    if (newer === EMPTY) this.#latest = older;
+    else this.#older[newer] = older;
   }
 
   #endpoint(id: number, side: 0 | 1): Endpoint {

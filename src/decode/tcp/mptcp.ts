@@ -124,23 +124,27 @@ export class Multipath {
       }
       return;
     }
-    if (rows.flags[row]! & FLAG_SYN || length < 20 || this.#subflows.has(connection)) return;
+    if (rows.flags[row]! & FLAG_SYN || length < 20) return;
+    const subflow = this.#subflows.get(connection) ?? this.#begin(bytes, at, connection);
+    // Version 1: the first data, on the third ACK or after it, is mapped by this option from the first byte on.
+    if (subflow && length >= 22 && rows.payloadLen[row]! > 0) subflow.mappings[0].add(0, 0, view.getUint16(at + 20));
+  }
+
+  #begin(bytes: Uint8Array, at: number, connection: number): Subflow | undefined {
     const version = bytes[at + 2]! & 15;
     const keys = [
       keyOf(bytes, at + 4, version),
       this.#serverKeys.get(connection) ?? keyOf(bytes, at + 12, version),
     ] as const;
     this.#serverKeys.delete(connection);
-    if (this.#sessions.length >= MULTIPATH_CONNECTIONS) return;
+    if (this.#sessions.length >= MULTIPATH_CONNECTIONS) return undefined;
     const session = new Session(connection, keys, this.#claim, this.#budget);
     this.#sessions.push(session);
     this.#byToken.set(keys[0].token, { session, side: 0 });
     this.#byToken.set(keys[1].token, { session, side: 1 });
     const subflow = new Subflow(session, 0, false);
     this.#subflows.set(connection, subflow);
-    // Version 1: data on this segment is mapped by it, from the first byte on.
-    const payloadBytes = rows.payloadLen[row]!;
-    if (length >= 22 && payloadBytes > 0) subflow.mappings[0].add(0, 0, view.getUint16(at + 20));
+    return subflow;
   }
 
   /** A further subflow: its SYN names the receiver by token. */

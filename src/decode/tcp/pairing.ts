@@ -127,6 +127,7 @@ function counterparts(first: Connections, second: Connections): [number, number]
   const names = (connections: Connections): Map<string, number[]> => {
     const byName = new Map<string, number[]>();
     for (let id = 0; id < connections.count; id++) {
+      if (connections.connection(id).evicted) continue;
       const { client, server } = connections.identity(id);
       const ends = [`${client.address} ${client.port}`, `${server.address} ${server.port}`];
       const name = ends.join(' ');

@@ -85,13 +85,16 @@ export class TcpMetrics {
       return first.sentMax + second.sentMax;
     };
     const ids = Array.from({ length: this.#connections.count }, (_, id) => id);
-    return ids.sort((a, b) => carried(b) - carried(a)).slice(0, count);
+    const live = ids.filter((id) => !this.#connections.connection(id).evicted);
+    return live.sort((a, b) => carried(b) - carried(a)).slice(0, count);
   }
 
   finish(): TcpResults {
+    this.#connections.trim();
     const connections: TcpConnection[] = [];
     for (let id = 0; id < this.#connections.count; id++) {
       const connection = this.#connections.connection(id);
+      if (connection.evicted) continue;
       for (const direction of connection.directions) this.#noteGaps(connection, direction);
       const directions: [TcpDirection, TcpDirection] = [emptyDirection(), emptyDirection()];
       for (const metric of this.#metrics) metric.fill(connection, directions);

@@ -1,0 +1,358 @@
+import { describe, expect, test } from 'vitest';
+import {
+  NO_DIRECTION,
+  TRIGGER_CONTROL,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_CONTROL,
+  VERDICT_KEEP_ALIVE,
+  VERDICT_LATE_ORIGINAL,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_NEW,
+  VERDICT_NONE,
+  VERDICT_OUT_OF_WINDOW,
+  VERDICT_REORDERED,
+  VERDICT_RETRANSMISSION,
+  VERDICT_WINDOW_PROBE,
+} from '../../../src/decode/rows.js';
+import { cut, framesOf, transfer } from '../../support/conversation.js';
+import { type CapturedFrame, ethernet, frame, ipv4, ipv6, tcp, udp, vlan, vxlan } from '../../support/frames.js';
+import { Script } from '../../support/script.js';
+import { analyzeFrames, type TcpSetting } from '../../support/tcp-analysis.js';
+
+interface Row {
+  direction: number;
+  offset: number;
+  ackOffset: number;
+  verdict: number;
+  newBytes: number;
+  trigger: number;
+  unseenBytes: number;
+  flight: number;
+}
+
+/** All annotated rows, one object a frame. */
+function annotated(frames: readonly CapturedFrame[], setting: TcpSetting = {}): Row[] {
+  const all: Row[] = [];
+  analyzeFrames(frames, {
+    ...setting,
+    watch(batch, rows) {
+      for (let row = 0; row < batch.count; row++) {
+        all.push({
+          direction: rows.direction[row]!,
+          offset: rows.offset[row]!,
+          ackOffset: rows.ackOffset[row]!,
+          verdict: rows.verdict[row]!,
+          newBytes: rows.newBytes[row]!,
+          trigger: rows.trigger[row]!,
+          unseenBytes: rows.unseenBytes[row]!,
+          flight: rows.flight[row]!,
+        });
+      }
+    },
+  });
+  return all;
+}
+
+const verdicts = (script: Script): number[] => annotated(script.frames()).map(({ verdict }) => verdict);
+const syn = (srcPort: number, tNs: number): CapturedFrame => ({
+  bytes: frame(ethernet(), ipv4(), tcp({ srcPort, flags: 'S', seq: srcPort })),
+  tNs,
+});
+
+describe('who talks to whom', () => {
+  test('the sender of the SYN is side 0, and both ways belong to one connection', () => {
+    const rows = annotated(new Script().open().client({ length: 100 }).server({ ack: 100 }).frames());
+    expect(rows.map(({ direction }) => direction)).toEqual([0, 1, 0, 0, 1]);
+  });
+
+  test('a capture that begins with the SYN-ACK knows the client all the same', () => {
+    const { results } = analyzeFrames(new Script().open().client({ length: 100 }).frames().slice(1));
+    expect(results.connections[0]!.client).toEqual({ address: '10.0.0.1', port: 40_000 });
+  });
+
+  test('the same addresses inside a tunnel are another connection; VLAN tags are not', () => {
+    const inner = [ipv4(), tcp({}, 'x')] as const;
+    const rows = annotated(
+      [
+        frame(ethernet(), ...inner),
+        frame(ethernet(), vlan(7), ...inner),
+        frame(ethernet(), ipv4(), udp({ dstPort: 4789 }), vxlan(42), ethernet(), ...inner),
+      ].map((bytes, n) => ({ bytes, tNs: n * 1e9 })),
+    );
+    expect(rows.map(({ direction }) => direction)).toEqual([0, 0, 2]);
+  });
+
+  test('IPv6 addresses are written in their canonical form', () => {
+    const hosts = ipv6({ src: 'fd00:0:0:1::1', dst: '2001:db8::1:0:0:5' });
+    const bytes = frame(ethernet(), hosts, tcp({ srcPort: 1, dstPort: 2 }, 'x'));
+    const [connection] = analyzeFrames([{ bytes, tNs: 0 }]).results.connections;
+    expect([connection!.client.address, connection!.server.address]).toEqual(['fd00:0:0:1::1', '2001:db8::1:0:0:5']);
+  });
+
+  test('rows that are not TCP belong to no connection', () => {
+    const [row] = annotated([{ bytes: frame(ethernet(), ipv4(), udp({}, 'x')), tNs: 0 }]);
+    expect([row!.direction, row!.verdict]).toEqual([NO_DIRECTION, VERDICT_NONE]);
+  });
+});
+
+describe('where a connection begins and ends', () => {
+  test('a SYN sent again opens nothing new and counts as a retransmission', () => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).client({ flags: 'S', seq: -1, afterMs: 1000 });
+    const rows = annotated(script.frames());
+    expect(rows.map(({ direction, verdict, trigger }) => [direction, verdict, trigger])).toEqual([
+      [0, VERDICT_CONTROL, 0],
+      [0, VERDICT_CONTROL, TRIGGER_CONTROL],
+    ]);
+  });
+
+  test('the same ports used again after FIN are a new connection', () => {
+    const first = new Script()
+      .open()
+      .client({ length: 10 })
+      .client({ flags: 'FA', seq: 10 })
+      .server({ flags: 'FA', ack: 11 });
+    const again = new Script().open().client({ length: 10 });
+    const later = again.frames({ initialSeq: 900_000 }).map((item) => ({ ...item, tNs: item.tNs! + 1e9 }));
+    const { results } = analyzeFrames([...first.frames(), ...later]);
+    expect(results.connections.map(({ endedBy }) => endedBy)).toEqual(['fin', 'capture-end']);
+    expect(results.connections[1]!.directions[0].payloadBytes).toBe(10);
+  });
+
+  test('a stray SYN inside the window does not cut a live connection in two', () => {
+    const script = new Script().open().client({ length: 100 }).server({ ack: 100 }).client({ flags: 'S', seq: 500 });
+    expect(analyzeFrames(script.frames()).results.connections).toHaveLength(1);
+  });
+
+  test('who closed first, and how', () => {
+    const open = (): Script => new Script().open().client({ length: 10 }).server({ ack: 10 });
+    const ends = [
+      open().server({ flags: 'FA', ack: 10 }).client({ flags: 'FA', seq: 10, ack: 1 }),
+      open().client({ flags: 'R', seq: 10 }),
+      open(),
+    ].map((script) => analyzeFrames(script.frames()).results.connections[0]!);
+    expect(ends.map(({ endedBy, closedFirstBy }) => [endedBy, closedFirstBy])).toEqual([
+      ['fin', 1],
+      ['rst', 0],
+      ['capture-end', null],
+    ]);
+  });
+
+  test('beyond the limit the connection idle longest gives its id to the new one', () => {
+    const frames = [syn(1, 1), syn(2, 2), syn(1, 3), syn(3, 4)];
+    const { connections, results, anomalies } = analyzeFrames(frames, { limit: 2, batchFrames: 1 });
+    expect(results.connections.map(({ client }) => client.port)).toEqual([1, 3]);
+    expect([connections.evicted, anomalies.map(({ code }) => code)]).toEqual([1, ['tcp/connections-full']]);
+  });
+
+  test('ten thousand connections through a table of a hundred: none is mistaken for another', () => {
+    const frames = Array.from({ length: 10_000 }, (_, n) => syn(1 + n, n * 1000));
+    const { connections, results } = analyzeFrames(frames, { limit: 100, batchFrames: 50 });
+    expect(connections.evicted).toBe(9900);
+    expect(results.connections.map(({ client }) => client.port).sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 100 }, (_, n) => 9901 + n),
+    );
+    expect(results.connections.every(({ directions }) => directions[0].frames === 1)).toBe(true);
+  });
+});
+
+describe('stream offsets', () => {
+  test('count from the byte after the SYN, and go on over the end of the sequence space', () => {
+    const script = new Script()
+      .open()
+      .client({ length: 1000 })
+      .client({ seq: 1000, length: 500 })
+      .server({ ack: 1500 });
+    const rows = annotated(script.frames({ initialSeq: 2 ** 32 - 600 })).slice(3);
+    expect(rows.map(({ offset, ackOffset, newBytes }) => [offset, ackOffset, newBytes])).toEqual([
+      [0, 0, 1000],
+      [1000, 0, 500],
+      [0, 1500, 0],
+    ]);
+  });
+
+  test('without a SYN the first frame of a side is offset 0; what lay before is negative', () => {
+    const script = new Script()
+      .server({ ack: 5000 })
+      .client({ seq: 7000, length: 1000 })
+      .server({ ack: 6000 })
+      .client({ seq: 6000, length: 1000 });
+    const rows = annotated(script.frames());
+    expect(rows.map(({ offset }) => offset)).toEqual([0, 0, 0, -1000]);
+    expect(rows.map(({ ackOffset }) => ackOffset)).toEqual([Number.NaN, 0, -1000, 0]);
+  });
+
+  test('a FIN is not a byte, whichever order its acknowledgement comes in', () => {
+    const closing = { flags: 'FA', seq: 10 };
+    const inOrder = new Script().open().client({ length: 10 }).client(closing).server({ ack: 11 });
+    const ackFirst = new Script().open().client({ length: 10 }).server({ ack: 11 }).client(closing).server({ ack: 11 });
+    for (const script of [inOrder, ackFirst]) {
+      const { directions } = analyzeFrames(script.frames()).results.connections[0]!;
+      expect([directions[0].unseenBytes, directions[0].uniqueBytes]).toEqual([0, 10]);
+    }
+  });
+
+  test('a stream longer than 4 GiB that the capture shows in places only', () => {
+    const script = new Script().open();
+    const steps = [0, 1.9e9, 3.7e9, 5.4e9];
+    for (const seq of steps) script.client({ seq, length: 1000, afterMs: 1000 }).server({ ack: seq + 1000 });
+    const rows = annotated(script.frames()).filter(({ direction, newBytes }) => direction === 0 && newBytes > 0);
+    expect(rows.map(({ offset }) => offset)).toEqual(steps);
+  });
+
+  test('a jump beyond any window is believed when a second frame confirms it', () => {
+    const far = 1.5e9;
+    const script = new Script().open().client({ length: 1000 });
+    script.client({ seq: far, length: 1000, afterMs: 0.01 }).client({ seq: far + 1000, length: 1000, afterMs: 0.01 });
+    expect(verdicts(script).slice(3)).toEqual([VERDICT_NEW, VERDICT_OUT_OF_WINDOW, VERDICT_NEW]);
+  });
+
+  test('a frame from far behind is left aside', () => {
+    const script = new Script().open().client({ length: 1000 }).server({ ack: 1000 });
+    script.client({ seq: -1.2e9, length: 1000 }).client({ seq: 1000, length: 1000 });
+    expect(verdicts(script).slice(5)).toEqual([VERDICT_OUT_OF_WINDOW, VERDICT_NEW]);
+  });
+});
+
+describe('verdicts', () => {
+  const open = (): Script => new Script().open();
+
+  test('a hole filled by an older timestamp was reordered, by a newer one retransmitted', () => {
+    const fill = (tsValue: number): number[] =>
+      verdicts(
+        open()
+          .client({ length: 100, tsValue: 2000 })
+          .client({ seq: 200, length: 100, tsValue: 2002 })
+          .client({ seq: 100, length: 100, tsValue, ipId: 400, afterMs: 50 }),
+      ).slice(-1);
+    expect([fill(2001), fill(2060)]).toEqual([[VERDICT_REORDERED], [VERDICT_RETRANSMISSION]]);
+  });
+
+  test('within one tick the IP identification decides', () => {
+    const fill = (ipId: number): number[] =>
+      verdicts(
+        open()
+          .client({ length: 100, tsValue: 2000, ipId: 10 })
+          .client({ seq: 200, length: 100, tsValue: 2000, ipId: 12 })
+          .client({ seq: 100, length: 100, tsValue: 2000, ipId, afterMs: 0.1 }),
+      ).slice(-1);
+    expect([fill(11), fill(13)]).toEqual([[VERDICT_REORDERED], [VERDICT_RETRANSMISSION]]);
+  });
+
+  test('bytes seen before: again with a new identification, late with an older timestamp', () => {
+    const again = (words: object): number[] =>
+      verdicts(
+        open()
+          .client({ length: 100, tsValue: 2000, ipId: 10 })
+          .client({ seq: 100, length: 100, tsValue: 2003, ipId: 11 })
+          .client({ seq: 100, length: 100, afterMs: 30, ...words }),
+      ).slice(-1);
+    expect(again({ tsValue: 2033, ipId: 12 })).toEqual([VERDICT_RETRANSMISSION]);
+    expect(again({ tsValue: 2001, ipId: 9 })).toEqual([VERDICT_LATE_ORIGINAL]);
+    expect(again({ tsValue: 2003, ipId: 11, ack: 0, window: 9 })).toEqual([VERDICT_NETWORK_DUPLICATE]);
+  });
+
+  test('an identical frame is a duplicate of the network; on another interface, of the capture', () => {
+    const script = open().client({ length: 100 }).server({ ack: 100 });
+    const frames = script.frames();
+    const copy = { ...frames[3]!, tNs: frames[3]!.tNs! + 5000 };
+    expect(annotated([...frames.slice(0, 4), copy, frames[4]!])[4]!.verdict).toBe(VERDICT_NETWORK_DUPLICATE);
+    const tagged = {
+      ...copy,
+      bytes: Uint8Array.from([...copy.bytes.slice(0, 12), 0x81, 0, 0, 7, ...copy.bytes.slice(12)]),
+    };
+    expect(annotated([...frames.slice(0, 4), tagged, frames[4]!])[4]!.verdict).toBe(VERDICT_CAPTURE_DUPLICATE);
+  });
+
+  test('bytes acknowledged and never seen are declared missing, after a moment', () => {
+    const script = open()
+      .client({ length: 1000 })
+      .server({ ack: 3000 })
+      .client({ seq: 3000, length: 1000, afterMs: 5 })
+      .server({ ack: 4000, afterMs: 5 })
+      .server({ ack: 4000, afterMs: 5 });
+    const rows = annotated(script.frames());
+    expect(rows.reduce((sum, { unseenBytes }) => sum + unseenBytes, 0)).toBe(2000);
+    const { results, anomalies } = analyzeFrames(script.frames());
+    expect(results.connections[0]!.directions[0].unseenBytes).toBe(2000);
+    expect(anomalies.map(({ code }) => code)).toEqual(['tcp/acked-unseen']);
+  });
+
+  test('an acknowledgement captured just before its data misses nothing', () => {
+    const script = open()
+      .server({ ack: 1000 })
+      .client({ length: 1000, afterMs: 0.01 })
+      .server({ ack: 1000, afterMs: 10 });
+    expect(verdicts(script).slice(4, 5)).toEqual([VERDICT_NEW]);
+    expect(analyzeFrames(script.frames()).results.connections[0]!.directions[0].unseenBytes).toBe(0);
+  });
+
+  test('an empty frame one byte back: a keep-alive, or against a closed window a probe', () => {
+    const idle = open()
+      .client({ length: 10 })
+      .server({ ack: 10 })
+      .client({ seq: 9, afterMs: 7000 })
+      .server({ ack: 10 });
+    const closed = open()
+      .client({ length: 10 })
+      .server({ ack: 10, window: 0 })
+      .client({ seq: 9, afterMs: 200 })
+      .server({ ack: 10, window: 0 });
+    expect([verdicts(idle)[5], verdicts(closed)[5]]).toEqual([VERDICT_KEEP_ALIVE, VERDICT_WINDOW_PROBE]);
+  });
+
+  test('what the sender had in flight when it sent', () => {
+    const script = open().client({ length: 100 }).client({ seq: 100, length: 100 }).server({ ack: 100 });
+    script.client({ seq: 200, length: 100 });
+    expect(annotated(script.frames()).map(({ flight }) => flight)).toEqual([
+      Number.NaN,
+      Number.NaN,
+      Number.NaN,
+      100,
+      200,
+      Number.NaN,
+      200,
+    ]);
+  });
+});
+
+describe('what cannot be known', () => {
+  test('one direction alone: no window, no round trip, no limits, and it says so', () => {
+    const { sender } = transfer({ bytes: 300_000 });
+    const { results, anomalies } = analyzeFrames(framesOf(sender.filter(({ fromSender }) => fromSender)));
+    const { window, rttNs, inFlight, limitedBy, ackedBytes, uniqueBytes } = results.connections[0]!.directions[0];
+    expect({ window, rttNs, inFlight, limitedBy, ackedBytes }).toEqual({
+      window: null,
+      rttNs: null,
+      inFlight: null,
+      limitedBy: null,
+      ackedBytes: null,
+    });
+    expect([uniqueBytes, anomalies.map(({ code }) => code)]).toEqual([300_000, ['tcp/one-sided']]);
+  });
+
+  test('a window scale that no SYN told is inferred from a receiver that does not read', () => {
+    const script = new Script().client({ length: 1 });
+    for (let n = 0; n < 8; n++) {
+      const seq = 1 + n * 12_800;
+      script.client({ seq, length: 12_800 }).server({ ack: seq + 12_800, window: 2000 - (n + 1) * 100 });
+    }
+    const [direction] = analyzeFrames(script.frames()).results.connections[0]!.directions;
+    expect([direction.windowScaleInferred, direction.window!.min, direction.window!.max]).toEqual([
+      true,
+      1200 * 128,
+      1900 * 128,
+    ]);
+  });
+
+  test('without SYNs and without such a receiver windows stay unknown', () => {
+    const { sender } = transfer({ bytes: 300_000 });
+    const [direction] = analyzeFrames(framesOf(sender).slice(3)).results.connections[0]!.directions;
+    expect([direction.window, direction.windowScaleInferred]).toEqual([null, false]);
+  });
+
+  test('cut options are unknown, not absent', () => {
+    const { sender } = transfer({ bytes: 300_000 });
+    const { options } = analyzeFrames(cut(framesOf(sender), 54)).results.connections[0]!;
+    expect(options).toEqual({ mss: [null, null], windowScale: [null, null], sack: null, timestamps: null });
+  });
+});
