@@ -5,7 +5,7 @@
 // beyond --rss, is a finding too. Findings are written as files (--out), one for each distinct message, beside a log.
 // With --coverage captures that reach code no earlier one reached are kept and spoiled further.
 import { fork } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector';
 import { tmpdir } from 'node:os';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -28,6 +28,8 @@ const { values: options } = parseArgs({
   },
 });
 const KEPT = 400;
+/** The parent may look at a case while the child is a few further. */
+const caseFile = (seed) => `${options.out}/case-${seed % 64}.bin`;
 const PAGE_EVERY = 8;
 
 await (process.send ? work() : watch());
@@ -45,9 +47,8 @@ async function watch() {
     if (known) known.count++;
     else {
       findings.set(key, { count: 1, seed: at });
-      const file = `${options.out}/finding-${findings.size}.bin`;
-      writeFileSync(file, readFileSync(`${options.out}/case.bin`));
-      console.log(`seed ${at} (${kind}) → ${file}\n  ${message.split('\n').slice(0, 4).join('\n  ')}`);
+      copyFileSync(caseFile(at), `${options.out}/finding-${at}.bin`);
+      console.log(`seed ${at} (${kind}), finding-${at}.bin\n  ${message.split('\n').slice(0, 4).join('\n  ')}`);
     }
   };
   while (Date.now() < until) {
@@ -97,7 +98,7 @@ async function work() {
   const reached = options.coverage ? await coverage() : () => false;
   for (let seed = Number(options.seed); ; seed++) {
     const { kind, bytes } = makeCase(seed, samples, kept);
-    writeFileSync(`${options.out}/case.bin`, bytes);
+    writeFileSync(caseFile(seed), bytes);
     process.send({ begin: seed, kind });
     const start = performance.now();
     let outcome = 'failed';
