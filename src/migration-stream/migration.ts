@@ -434,7 +434,9 @@ export class MigrationState implements MigrationSink {
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
-    this.#latestOffset = Math.max(this.#latestOffset, offset);
+    // The last record may be cut off: what did not come was counted with its header.
+    if (!this.#generations && this.#latestOffset > offset) this.#ramRecordBytes -= this.#latestOffset - offset;
+    this.#latestOffset = offset;
     this.#latestNs = Math.max(this.#latestNs, tNs);
   }
 
@@ -479,7 +481,7 @@ export class MigrationState implements MigrationSink {
         distinct: this.history.distinct,
         resent: total - this.history.untracked - this.history.distinct,
       },
-      ramRecordBytes: this.#ramRecordBytes,
+      ramRecordBytes: Math.round(this.#ramRecordBytes),
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
       phases: this.#phases,

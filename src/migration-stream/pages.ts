@@ -1,6 +1,7 @@
-// Page history: for every guest page the round it was last sent in and how often it was sent, in bounded memory.
+// Page history: for every guest page the round it was last sent in, in bounded memory; for regions of memory, how often
+// their pages were sent in each round.
 //
-// Pages are kept in chunks of 4096 that exist once one of their pages was sent, three bytes a page. A page is named by a
+// Pages are kept in chunks of 4096 that exist once one of their pages was sent, two bytes a page. A page is named by a
 // number (chunk × 4096 + place in it) that callers may keep. Beyond PAGE_HISTORY_PAGES further chunks are not made:
 // their pages are counted but have no history. A coarser count per region and round feeds the heat map.
 import { TableBuilder } from '../columns.js';
@@ -12,7 +13,6 @@ const CHUNK_BITS = 12;
 /** Regions the heat map aims at for the whole guest. */
 const REGIONS = 512;
 const MIN_REGION_BITS = 6;
-const MAX_COPIES = 255;
 
 /** The number of a page without history. */
 export const NO_PAGE = 0xffffffff;
@@ -22,14 +22,12 @@ interface Chunk {
   /** First page of the chunk in its block. */
   readonly firstPage: number;
   readonly round: Uint16Array;
-  readonly copies: Uint8Array;
 }
 
 export class PageHistory {
   pageSize = 4096;
-  /** Pages sent at least once, and at least twice. */
+  /** Pages sent at least once. */
   distinct = 0;
-  sentAgain = 0;
   /** Page records without history, see the top of this file. */
   untracked = 0;
   readonly #limit: number;
@@ -78,11 +76,8 @@ export class PageHistory {
   sent(page: number, stamp: number): void {
     const chunk = this.#chunks[page >>> CHUNK_BITS]!;
     const at = page & (CHUNK_PAGES - 1);
+    if (chunk.round[at] === 0) this.distinct++;
     chunk.round[at] = stamp;
-    const copies = chunk.copies[at]!;
-    if (copies === 0) this.distinct++;
-    else if (copies === 1) this.sentAgain++;
-    if (copies < MAX_COPIES) chunk.copies[at] = copies + 1;
     const region = page >>> this.#regionBits;
     this.#heat[region] = this.#heat[region]! + 1;
   }
@@ -118,7 +113,6 @@ export class PageHistory {
       block,
       firstPage: chunkInBlock * CHUNK_PAGES,
       round: new Uint16Array(CHUNK_PAGES),
-      copies: new Uint8Array(CHUNK_PAGES),
     });
     chunks.set(chunkInBlock, index);
     const regions = this.#chunks.length << (CHUNK_BITS - this.#regionBits);

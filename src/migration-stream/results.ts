@@ -109,16 +109,8 @@ export interface Migration {
   startNs: number;
   endNs: number;
   ramBlocks: { name: string; lengthBytes: number }[];
-  /**
-   * `resent` counts copies beyond a page's first, `sentAgain` the distinct pages that had such copies: what the guest
-   * was seen to write to. null: `zero` where zero pages hide in packet headers, the others where addresses are hidden.
-   */
-  pages: Omit<PageCounts, 'zero'> & {
-    zero: number | null;
-    distinct: number | null;
-    resent: number | null;
-    sentAgain: number | null;
-  };
+  /** null: `zero` where zero pages hide in packet headers, `distinct` and `resent` where addresses are not visible. */
+  pages: Omit<PageCounts, 'zero'> & { zero: number | null; distinct: number | null; resent: number | null };
   bytes: {
     total: number;
     main: number;

@@ -51,7 +51,7 @@ const REORDER_BYTES = 4 << 20;
 const BLOCK_STRIDE = 2 ** 44;
 
 interface OpenRound {
-  readonly startNs: number;
+  startNs: number;
   boundary: Boundary;
   pages: PageCounts;
   bytes: number;
@@ -153,6 +153,7 @@ export class Rounds {
 
   page(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     if (!this.#inSection) this.section(tNs, 'part');
+    if (this.#unordered && tNs < this.#sectionNs) this.#beganEarlier(tNs);
     const page = this.#history.number(block, address);
     if (this.#syncs) {
       const isRepeat = page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
@@ -210,6 +211,17 @@ export class Rounds {
     return this.#closed;
   }
 
+  /** Of several channels, another one brought pages of the section at hand before. */
+  #beganEarlier(tNs: number): void {
+    const open = this.#open;
+    const previous = this.#closed.at(-1);
+    if (open && open.startNs === this.#sectionNs && tNs >= (previous?.startNs ?? Number.NEGATIVE_INFINITY)) {
+      open.startNs = tNs;
+      if (previous) setEnd(previous, tNs);
+    }
+    this.#sectionNs = tNs;
+  }
+
   /** Watches the scan pass; see rule 2 above. */
   #follow(position: number): void {
     if (this.#position < 0) {
@@ -233,10 +245,12 @@ export class Rounds {
 
   #begin(tNs: number, boundary: Boundary): void {
     if (this.#number === ROUNDS) return;
-    this.#close(tNs);
+    // Channels differ by some milliseconds; rounds follow each other all the same.
+    const startNs = Math.max(tNs, this.#open?.startNs ?? tNs);
+    this.#close(startNs);
     this.#number++;
     this.#stamp = roundStamp(this.#number);
-    this.#open = { startNs: tNs, boundary, pages: noPages(), bytes: 0, blind: false };
+    this.#open = { startNs, boundary, pages: noPages(), bytes: 0, blind: false };
     this.#cameAround = this.#sectionCameAround;
     this.#startPosition = this.#firstPosition >= 0 ? this.#firstPosition : this.#position;
     if (boundary === 'first-pass') this.#startPosition = 0;
@@ -247,18 +261,19 @@ export class Rounds {
     if (!open) return;
     this.#open = null;
     this.#history.endRound(this.#number, this.#migration);
-    const seconds = (endNs - open.startNs) / 1e9;
-    this.#closed.push({
+    const round: Round = {
       index: this.#number,
       startNs: open.startNs,
-      endNs: Math.max(endNs, open.startNs),
+      endNs: open.startNs,
       pages: open.pages,
-      bytes: open.bytes,
-      goodput: seconds > 0 ? open.bytes / seconds : 0,
+      bytes: Math.round(open.bytes),
+      goodput: 0,
       dirtyPagesPerSecond: null,
       boundary: open.boundary,
       confidence: open.blind ? Math.min(BLIND_CONFIDENCE, CONFIDENCE[open.boundary]) : CONFIDENCE[open.boundary],
-    });
+    };
+    setEnd(round, endNs);
+    this.#closed.push(round);
   }
 
   /** Gives the listed pages to the open round. */
@@ -287,6 +302,12 @@ export class Rounds {
     grown.set(this.#list);
     this.#list = grown;
   }
+}
+
+function setEnd(round: Round, endNs: number): void {
+  round.endNs = Math.max(endNs, round.startNs);
+  const seconds = (round.endNs - round.startNs) / 1e9;
+  round.goodput = seconds > 0 ? round.bytes / seconds : 0;
 }
 
 const noPages = (): PageCounts => ({ normal: 0, zero: 0, xbzrle: 0, compressed: 0 });
