@@ -165,6 +165,16 @@ describe('subflows of one connection', () => {
     expect(shown(streams)).toEqual([[0, 'abcdef|capture-end']]);
   });
 
+  test('data after a bare third segment repeats the option and is mapped by it', () => {
+    const { streams } = run(
+      ...opening.slice(0, 2),
+      first.ack(capable(1, CLIENT_KEY, SERVER_KEY)),
+      first.ack(capable(1, CLIENT_KEY, SERVER_KEY, Uint8Array.from(u16(3))), 'abc'),
+      first.data(3, 3, 'def'),
+    );
+    expect(shown(streams)).toEqual([[0, 'abcdef|capture-end']]);
+  });
+
   test('version 0 hashes its keys differently', () => {
     const join0 = subflow(1002);
     const { result } = run(
