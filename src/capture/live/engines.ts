@@ -61,7 +61,7 @@ const tcpdump: Engine = {
     ...(filter === null ? [] : ['--', filter]),
   ],
   ready: /listening on /,
-  lost: /(\d+) packets? dropped by kernel/,
+  lost: /(\d+) packets? dropped by kernel/, // not "by interface": those never reached the host
   countSignal: process.platform === 'win32' ? null : 'SIGUSR1',
   latencyMs: 1000, // tcpdump.c: pcap_set_timeout(p, 1000)
   stopBy: 'SIGTERM',
