@@ -33,7 +33,7 @@ import {
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
-import { DiskSink, MultifdSink, SealedSink, SideChannelSink } from './sinks.js';
+import { DiskSink, MultifdSink, ReplySink, SealedSink, SideChannelSink } from './sinks.js';
 import { tls } from './tls.js';
 
 /** Who talks to whom; the client opened the connection. */
@@ -326,6 +326,7 @@ export class MigrationStreams implements RdmaConsumer {
 /** What feeds `state` from a stream that `decoder` reads. */
 function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number): MigrationSink {
   if (state instanceof SealedMigration) return new SealedSink(state, direction);
+  if (decoder === returnPath) return new ReplySink(state);
   return decoder === preempt ? new SideChannelSink(state) : state;
 }
 

@@ -2,7 +2,13 @@
 //
 // A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
 import type { MigrationState } from './migration.js';
-import { type MigrationSink, type PageKind, type RecordPlace, UNKNOWN_BLOCK } from './records.js';
+import {
+  type MigrationSink,
+  type PageKind,
+  type RecordPlace,
+  type ReturnPathMessage,
+  UNKNOWN_BLOCK,
+} from './records.js';
 import type { DiskCopy } from './results.js';
 import type { SealedMigration } from './sealed.js';
 
@@ -21,7 +27,7 @@ class SilentSink implements MigrationSink {
   command(): void {}
   endMark(): void {}
   description(): void {}
-  reply(): void {}
+  reply(_message: ReturnPathMessage): void {}
   hello(_channel: number, _uuid: string): void {}
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
   sealed(_offset: number, _tNs: number, _length: number): void {}
@@ -54,6 +60,20 @@ export class SideChannelSink extends SilentSink {
 
   override feature(name: string): void {
     this.state.feature(name);
+  }
+}
+
+/** The reverse direction of a main channel: its messages count, its length and its gaps are not those of the stream. */
+export class ReplySink extends SilentSink {
+  readonly #state: MigrationState;
+
+  constructor(state: MigrationState) {
+    super();
+    this.#state = state;
+  }
+
+  override reply(message: ReturnPathMessage): void {
+    this.#state.reply(message);
   }
 }
 
