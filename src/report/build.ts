@@ -16,6 +16,9 @@ const TIMELINE_DIRECTION_ROWS_MIN = 150;
 const EVENT_ROWS = 8_000;
 const EPISODE_ROWS = 2_000;
 const REGION_ROWS = 16_000;
+const REGION_ROUNDS = 200;
+/** Pages of a guest larger than any; where merging by address ends. */
+const MOST_PAGES = 2 ** 40;
 const OTHER_ROWS = 4_000;
 /** Connections and flows listed one by one. */
 const CONNECTION_ROWS = 2_000;
@@ -202,33 +205,52 @@ function keepLongest(table: ColumnData, limit: number): JsonTable {
   return jsonTable(pick(table, rows), table.rows - rows.length);
 }
 
-/** Regions of the same block and round merge, by powers of two in size, until the table is within its budget. */
-function shrinkRegions(table: ColumnData): JsonTable {
-  if (table.rows <= REGION_ROWS) return jsonTable(table);
+/**
+ * Rounds beyond the ones a picture can tell apart merge first, then regions of the same block and round, by powers of
+ * two in size, until the table is within its budget. Copies add up.
+ */
+function shrinkRegions(full: ColumnData): JsonTable {
+  if (full.rows <= REGION_ROWS) return jsonTable(full);
+  const rounds = numbers(full, 'round');
+  let lastRound = 1;
+  for (let row = 0; row < full.rows; row++) lastRound = Math.max(lastRound, rounds[row]!);
+  const roundStep = Math.ceil(lastRound / REGION_ROUNDS);
+  const table = roundStep === 1 ? full : mergeRounds(full, roundStep);
   const migration = numbers(table, 'migration');
   const block = numbers(table, 'block');
   const startPage = numbers(table, 'startPage');
   const pages = numbers(table, 'pages');
   const round = numbers(table, 'round');
-  let roundStep = 1;
-  let step = Number.POSITIVE_INFINITY;
-  for (let row = 0; row < table.rows; row++) step = Math.min(step, pages[row]!);
-  for (;;) {
+  let step = 1;
+  for (let row = 0; row < table.rows; row++) step = Math.max(step, pages[row]!);
+  for (; step < MOST_PAGES; step *= 2) {
     const key = (row: number): string =>
-      `${migration[row]} ${block[row]} ${Math.floor(round[row]! / roundStep)} ${Math.floor(startPage[row]! / step)}`;
+      `${migration[row]} ${block[row]} ${round[row]} ${Math.floor(startPage[row]! / step)}`;
     const keys = new Set<string>();
     for (let row = 0; row < table.rows && keys.size <= REGION_ROWS; row++) keys.add(key(row));
-    if (keys.size <= REGION_ROWS) {
-      return jsonTable(
-        mergeRows(table, key, (name) =>
-          name === 'copies' || name === 'pages' ? 'sum' : name === 'startPage' || name === 'round' ? 'min' : 'first',
-        ),
-      );
-    }
-    step *= 2;
-    // Address detail is worth more than one column a round only while rounds are few.
-    if (step > 1 << 14) roundStep *= 2;
+    if (keys.size > REGION_ROWS) continue;
+    return jsonTable(
+      mergeRows(table, key, (name) =>
+        name === 'copies' || name === 'pages' ? 'sum' : name === 'startPage' ? 'min' : 'first',
+      ),
+    );
   }
+  return spread(table, REGION_ROWS);
+}
+
+/** Regions of `roundStep` consecutive rounds as one, under the number of the first. */
+function mergeRounds(table: ColumnData, roundStep: number): ColumnData {
+  const [migration, block, startPage, round] = [
+    numbers(table, 'migration'),
+    numbers(table, 'block'),
+    numbers(table, 'startPage'),
+    numbers(table, 'round'),
+  ];
+  return mergeRows(
+    table,
+    (row) => `${migration[row]} ${block[row]} ${startPage[row]} ${Math.floor((round[row]! - 1) / roundStep)}`,
+    (name) => (name === 'copies' ? 'sum' : name === 'pages' ? 'max' : name === 'round' ? 'min' : 'first'),
+  );
 }
 
 /** Rows spread evenly over the table, the first and the last among them. */

@@ -17,6 +17,8 @@ const CHANNEL_BINS = 200;
 const CHANNELS = 64;
 const EVENTS = 3000;
 const REGIONS = 6000;
+/** Merging factor at which every block is one cell. */
+const WHOLE_GUEST = 2 ** 40;
 const DEVICES = 18;
 const ROUNDS = 400;
 
@@ -515,10 +517,11 @@ function regionsData(report: ReportData, migration: Migration, detail: number): 
       if (cell) cell.copies = Math.max(cell.copies, copies);
       else cells.set(key, { block, page, round, pages: size, copies });
     }
-    if (cells.size <= budget) break;
+    if (cells.size <= budget || step >= WHOLE_GUEST) break;
     step *= 2;
   }
-  const list = [...cells.values()];
+  // More blocks than cells: merging by address cannot help, so the first ones are drawn.
+  const list = [...cells.values()].slice(0, REGIONS);
   const address = list.map((cell) => (starts.get(cell.block) ?? 0) + cell.page * pageSize);
   return {
     x: list.map((cell) => cell.round - roundStep + 0.5),
