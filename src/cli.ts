@@ -2,11 +2,12 @@
 // The program `migscope`: hands the process's streams to the command line and ends with its exit code.
 import { run } from './cli/program.js';
 
-// A reader that went away (`migscope … | head`) ends us quietly, as it ends other tools.
+// A reader that went away (`migscope … | head`) ends us quietly, as it ends other tools; a full disk does not.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    if (stream === process.stdout) process.stderr.write(`migscope: ${error.message}: standard output is incomplete.\n`);
+    process.exit(1);
   });
 }
 

@@ -1,4 +1,5 @@
 // From results to what the user asked for: report, findings, models, and every kind of output.
+import { join } from 'node:path';
 import type { Results } from '../analyze.js';
 import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
@@ -8,7 +9,7 @@ import { diagnose } from '../report/rules/engine.js';
 import { renderText } from '../report/text.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
 import type { AnalysisOptions, OutputOptions } from './options.js';
-import { makeFolder, print, writeResult, writeWhole } from './output.js';
+import { checkTargets, makeFolder, print, writeResult, writeWhole } from './output.js';
 import { VERSION } from './version.js';
 
 /** The whole result with models and findings, redacted when asked. `complete` may add to it before it is judged. */
@@ -49,6 +50,11 @@ async function writeTables(report: ReportData, options: OutputOptions): Promise<
   ] as const) {
     if (folder === undefined) continue;
     makeFolder(folder);
-    for (const file of await files(report)) writeWhole(`${folder}/${file.name}`, file.content);
+    const tables = (await files(report)).map(({ name, content }) => ({ path: join(folder, name), content }));
+    checkTargets(
+      tables.map(({ path }) => path),
+      options.force ?? false,
+    );
+    for (const { path, content } of tables) writeWhole(path, content);
   }
 }

@@ -1,5 +1,17 @@
 // Writing results: whole or not at all, and never over an existing file unless asked.
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { outputExists, outputFailed, outputFolderMissing } from '../errors.js';
 import type { CliIo } from './io.js';
@@ -9,18 +21,30 @@ export function checkTargets(paths: readonly (string | undefined)[], force: bool
   for (const path of paths) {
     if (path === undefined || path === '-') continue;
     if (!existsSync(dirname(path))) throw outputFolderMissing(path);
-    if (!force && existsSync(path)) throw outputExists(path);
+    if (!force && existsSync(path) && !isDevice(path)) throw outputExists(path);
   }
 }
 
+/** Something to write into, such as /dev/null or a named pipe: it holds nothing that could be lost, and is not replaced. */
+const isDevice = (path: string): boolean => {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found !== undefined && !found.isFile() && !found.isDirectory();
+};
+
 /**
  * Writes `content` to `path` under a temporary name beside it and renames: readers see the old file or the whole new
- * one. Throws InputError with the system's reason (disk full, no permission) and leaves nothing behind.
+ * one. A link stays, what it points to is replaced. Throws InputError with the system's reason (disk full, no permission)
+ * and leaves nothing behind.
  */
 export function writeWhole(path: string, content: string | Uint8Array): void {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.partial`);
+  const target = existsSync(path) ? realpathSync(path) : path;
+  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   try {
+    if (isDevice(target)) {
+      writeFileSync(target, bytes);
+      return;
+    }
     const file = openSync(temporary, 'wx', 0o644);
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
@@ -28,14 +52,14 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
     } finally {
       closeSync(file);
     }
-    renameSync(temporary, path);
+    renameSync(temporary, target);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw outputFailed(path, error instanceof Error ? error.message : String(error));
   }
 }
 
-/** Makes a folder for a set of tables; an existing one is fine. */
+/** Makes a folder for a set of tables; an existing one is fine. Throws InputError when it cannot be made. */
 export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { recursive: true });
@@ -54,8 +78,9 @@ export async function writeResult(path: string, content: string, io: CliIo): Pro
 export function print(stream: NodeJS.WritableStream, content: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(content, (error) => {
-      if (error && (error as NodeJS.ErrnoException).code !== 'EPIPE') reject(error);
-      else resolve();
+      if (error && (error as NodeJS.ErrnoException).code !== 'EPIPE') {
+        reject(outputFailed('Standard output', error.message));
+      } else resolve();
     });
   });
 }
