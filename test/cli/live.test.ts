@@ -297,6 +297,7 @@ describeRoot('live capture', () => {
     const kept = await framesIn(join(folder, 'full.pcap'));
     expect(kept).toBeGreaterThan(10);
     expect(kept).toBeLessThan(readReport(json).capture.frames);
+    expect(stderr).toContain(`It holds the first ${kept} frames.`);
   });
 
   test('an output that exists is refused before anything is captured', async () => {

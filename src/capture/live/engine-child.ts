@@ -5,7 +5,7 @@
 // losses, and the words for an error message.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { constants, setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import {
@@ -191,10 +191,11 @@ export function filterComplaint(text: string): string {
     .replace(/[).]+$/, '');
 }
 
-/** A busy host must not starve the capture. Needs a privilege; without it the engine keeps the ordinary priority. */
+/** A busy host must not starve the capture. Needs a privilege; without it the engine keeps our priority. */
 function favour(pid: number): void {
+  const wanted = constants.priority.PRIORITY_ABOVE_NORMAL;
   try {
-    setPriority(pid, constants.priority.PRIORITY_ABOVE_NORMAL);
+    if (getPriority(pid) > wanted) setPriority(pid, wanted);
   } catch {
     return; // not permitted to: the kernel's ring absorbs what it can
   }

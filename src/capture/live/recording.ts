@@ -44,6 +44,8 @@ export class Recording {
   files = 0;
   /** Why it ended early; null while it works. */
   failure: InputError | null = null;
+  /** Frames that are in the files for certain. */
+  #safeFrames = 0;
   readonly #path: string;
   readonly #rotation: Rotation;
   readonly #info: CaptureInfo;
@@ -100,8 +102,10 @@ export class Recording {
   /** Hands everything accepted so far to the operating system. */
   flush(): Promise<void> {
     return this.#inTurn(async () => {
+      const frames = this.frames;
       await this.#drain();
       await this.#file?.flush();
+      this.#safeFrames = frames;
     });
   }
 
@@ -151,12 +155,14 @@ export class Recording {
   async #drain(): Promise<void> {
     const full = this.#buffer;
     const used = this.#used;
+    const frames = this.frames;
     if (used === 0 || this.#file === null) return;
     this.#buffer = this.#spare;
     this.#spare = full;
     this.#used = 0;
     await this.#file.write(full.subarray(0, used));
     this.bytes += used;
+    if (!this.#file.packed) this.#safeFrames = frames;
   }
 
   async #closeFile(): Promise<void> {
@@ -168,7 +174,7 @@ export class Recording {
 
   #fail(error: unknown): void {
     const path = recordingPath(this.#path, this.#rotation, this.files);
-    this.failure = recordingFailed(path, reasonOf(error), this.frames);
+    this.failure = recordingFailed(path, reasonOf(error), this.#safeFrames);
     this.#file?.abandon();
     this.#file = null;
   }
@@ -207,6 +213,10 @@ class OutputFile {
   async write(bytes: Uint8Array): Promise<void> {
     await this.#settle((done) => this.#head.write(bytes, done));
     this.#wholeBytes += bytes.length;
+  }
+
+  get packed(): boolean {
+    return this.#gzip !== null;
   }
 
   async flush(): Promise<void> {
