@@ -7,6 +7,8 @@
 const KEPT = 1 << 14;
 /** Of a kept acknowledgement: time, timestamp, highest offset acknowledged, right edge of the window. */
 const FIELDS = 4;
+const NOTHING = new Float64Array(0);
+const FIRST_ROOM = 4;
 /** Acknowledgements of one tick that pass within this time share an entry. */
 const POOLED_NS = 50e3;
 
@@ -18,14 +20,21 @@ export class Acknowledgements {
   passedNs = Number.NaN;
   /** When the first acknowledgement passed that carries the newest timestamp echoed. */
   tickNs = Number.NaN;
-  #ring = new Float64Array(4 * FIELDS);
-  #mask = 3;
+  #ring = NOTHING;
+  #mask = -1;
   #first = 0;
   #next = 0;
   /** Timestamp and time of the newest entry, timestamp of the latest one taken. */
   #tsValue = 0;
   #entryNs = Number.NEGATIVE_INFINITY;
   #takenTsValue = Number.NaN;
+
+  /** Takes an acknowledgement that a sender without data has surely had before its first data. */
+  given(tNs: number, acked: number, edge: number): void {
+    this.passedNs = tNs;
+    this.acked = acked;
+    this.edge = edge;
+  }
 
   /** Takes an acknowledgement on its way to the sender. Offsets are the highest so far. */
   passed(tNs: number, tsValue: number, acked: number, edge: number): void {
@@ -100,8 +109,9 @@ export class Acknowledgements {
       this.#first++;
       return;
     }
-    const ring = new Float64Array(2 * size * FIELDS);
-    const mask = 2 * size - 1;
+    const room = Math.max(2 * size, FIRST_ROOM);
+    const ring = new Float64Array(room * FIELDS);
+    const mask = room - 1;
     for (let entry = this.#first; entry < this.#next; entry++) {
       const from = (entry & this.#mask) * FIELDS;
       const to = (entry & mask) * FIELDS;

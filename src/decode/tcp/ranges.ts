@@ -3,14 +3,19 @@
 // Nearly all work happens at the top end (a new hole, a new SACK range) or the bottom end (an acknowledgement), so the
 // ranges sit in flat arrays and the search starts with those two. Touching ranges stay apart unless added by `merge`.
 
+/** Most directions never have a range: they share this. */
+const NOTHING = new Float64Array(0);
+const NO_NOTES: Float64Array[] = [];
+const FIRST_ROOM = 4;
+
 /** Half-open ranges [start, end) of stream offsets, each with a few numbers of its owner's (`notes`, one array a note). */
 export class RangeSet {
   /** Ranges in use. */
   count = 0;
   /** Sum of all lengths. */
   bytes = 0;
-  starts = new Float64Array(4);
-  ends = new Float64Array(4);
+  starts = NOTHING;
+  ends = NOTHING;
   readonly notes: Float64Array[];
   readonly #limit: number;
 
@@ -21,7 +26,7 @@ export class RangeSet {
    */
   constructor(limit: number, noteCount = 0) {
     this.#limit = limit;
-    this.notes = Array.from({ length: noteCount }, () => new Float64Array(4));
+    this.notes = noteCount === 0 ? NO_NOTES : new Array<Float64Array>(noteCount).fill(NOTHING);
   }
 
   /** Times that neighbours had to be joined to stay within the limit. */
@@ -159,7 +164,8 @@ export class RangeSet {
 
 /** `values` with room for at least `length`, twice as large each time. */
 export function grown<T extends Float64Array | Uint32Array | Uint16Array | Uint8Array>(values: T, length: number): T {
-  const room = new (values.constructor as new (n: number) => T)(Math.max(length, values.length * 2));
+  const size = Math.max(length, values.length * 2, FIRST_ROOM);
+  const room = new (values.constructor as new (n: number) => T)(size);
   room.set(values);
   return room;
 }

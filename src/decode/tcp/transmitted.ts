@@ -13,6 +13,9 @@ const MARKS = 6;
 /** `marks`: IP identification in the low half, transmissions above (saturating). */
 const SENDS_SHIFT = 16;
 const SENDS_MAX = 0xff;
+const NO_DOUBLES = new Float64Array(0);
+const NO_WORDS = new Uint32Array(0);
+const FIRST_ROOM = 8;
 /** Entries kept although acknowledged. */
 const ACKED_KEPT = 1 << 16;
 
@@ -24,9 +27,10 @@ export class Transmitted {
   unacked = 0;
   /** Entries that had to be dropped before they were acknowledged. */
   dropped = 0;
-  #doubles = new Float64Array(8 * WORDS);
-  #words = new Uint32Array(this.#doubles.buffer);
-  #mask = 7;
+  /** A direction that never sends keeps these. */
+  #doubles = NO_DOUBLES;
+  #words = NO_WORDS;
+  #mask = -1;
 
   start(entry: number): number {
     return this.#doubles[(entry & this.#mask) * WORDS]!;
@@ -120,8 +124,9 @@ export class Transmitted {
       this.first++;
       return;
     }
-    const doubles = new Float64Array(2 * size * WORDS);
-    const mask = 2 * size - 1;
+    const room = Math.max(2 * size, FIRST_ROOM);
+    const doubles = new Float64Array(room * WORDS);
+    const mask = room - 1;
     for (let entry = this.first; entry < this.next; entry++) {
       const from = (entry & this.#mask) * WORDS;
       doubles.set(this.#doubles.subarray(from, from + WORDS), (entry & mask) * WORDS);

@@ -10,12 +10,14 @@ const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 /** The high word has 20 bits of the fraction; 7 stay. */
 const DROP_BITS = 13;
 
+const NO_COUNTS = new Uint32Array(0);
+
 export class LogHistogram {
   samples = 0;
   min = Number.POSITIVE_INFINITY;
   max = 0;
   #base = 0;
-  #counts = new Uint32Array(0);
+  #counts = NO_COUNTS;
 
   /** Adds a value ≥ 0; NaN is not counted. */
   add(value: number): void {

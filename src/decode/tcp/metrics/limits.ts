@@ -313,8 +313,8 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE || kind === VERDICT_NETWORK_DUPLICATE) continue;
         if (loopNs[row]! >= 0) {
-          senders.at(id).loop(loopNs[row]!, false);
-          senders.at(id ^ 1).loop(loopNs[row]!, true);
+          senders.find(id)?.loop(loopNs[row]!, false);
+          senders.find(id ^ 1)?.loop(loopNs[row]!, true);
         }
         if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
         take(rows, row, batch.firstFrame + row, id, senders.at(id), batch.tNs[row]!);

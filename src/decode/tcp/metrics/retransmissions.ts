@@ -218,12 +218,14 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE) continue;
-        const state = states.at(id);
         const t = batch.tNs[row]!;
         const bytes = payloadLen[row]!;
-        state.frames++;
-        if (EVENT_OF_VERDICT[kind]! >= 0) {
-          addEvent(EVENT_OF_VERDICT[kind]!, id, batch.firstFrame + row, t, offset[row]!, bytes);
+        const noted = EVENT_OF_VERDICT[kind]!;
+        // Sides that only acknowledge have no state here.
+        const state = bytes > 0 || noted >= 0 || trigger[row] !== TRIGGER_NONE ? states.at(id) : states.find(id);
+        if (state) state.frames++;
+        if (state && noted >= 0) {
+          addEvent(noted, id, batch.firstFrame + row, t, offset[row]!, bytes);
           if (kind === VERDICT_REORDERED) state.reordered++;
           else if (kind === VERDICT_LATE_ORIGINAL) {
             state.late++;
@@ -252,6 +254,7 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
             addEvent(UNSEEN, id ^ 1, batch.firstFrame + row, t, acked, rows.unseenBytes[row]!);
           }
         }
+        if (!state) continue;
         if (trigger[row] !== TRIGGER_NONE) takeRepeat(batch, rows, row, id, state);
         if (bytes > 0) {
           state.dataFrames++;

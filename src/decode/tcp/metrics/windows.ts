@@ -54,15 +54,17 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
       const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen } = rows;
       for (let row = 0; row < batch.count; row++) {
         const id = direction[row]!;
-        if (segments[row] === 1) {
+        if (segments[row]! > 0) {
           const own = states.at(id);
-          if (payloadLen[row]! > own.segmentBytes) own.segmentBytes = payloadLen[row]!;
+          if (segments[row] === 1 && payloadLen[row]! > own.segmentBytes) own.segmentBytes = payloadLen[row]!;
         }
         // A reset advertises nothing, and the window of a SYN is not scaled.
         if (id === NO_DIRECTION || (flags[row]! & (FLAG_ACK | FLAG_RST | FLAG_SYN)) !== FLAG_ACK) continue;
         if (verdict[row] === VERDICT_CAPTURE_DUPLICATE || verdict[row] === VERDICT_NETWORK_DUPLICATE) continue;
         const data = id ^ 1;
-        const state = states.at(data);
+        const state = states.find(data);
+        // Nothing to limit before the first data.
+        if (!state) continue;
         const acked = ackOffset[row]!;
         if (acked < state.acked) continue;
         if (acked >= state.acked) state.acked = acked;
