@@ -58,14 +58,22 @@ export class StreamDriver implements StreamConsumer {
   #lostAt = Number.NaN;
   /** False until the stream is known to be what the decoder reads: while a stream joined midway is searched. */
   #proven: boolean;
+  readonly #onProven: (() => void) | null;
   #begun = false;
   /** Where the search last found its feet; a decoder that fails right there again must not be sent back to it. */
   #foundAt = Number.NaN;
 
   /**
-   * @param joined  true when the stream is joined midway: the decoder searches before it reads
+   * @param onProven  given when the stream is joined midway: the decoder searches before it reads, and this is called
+   *                  once it has found its feet
    */
-  constructor(decoder: StreamDecoder, sink: MigrationSink, context: StreamContext, log: AnomalyLog, joined: boolean) {
+  constructor(
+    decoder: StreamDecoder,
+    sink: MigrationSink,
+    context: StreamContext,
+    log: AnomalyLog,
+    onProven: (() => void) | null = null,
+  ) {
     const { direction } = context;
     this.#sink = sink;
     this.#direction = direction;
@@ -75,8 +83,14 @@ export class StreamDriver implements StreamConsumer {
       log.note(code, { direction, streamOffset: offset, tNs, frame, detail });
     };
     this.#reader = decoder.open(sink, note, context);
-    this.#proven = !joined;
-    this.#reading = joined ? (this.#reader.resync?.(this.#cursor) ?? null) : this.#reader.decode(this.#cursor);
+    this.#onProven = onProven;
+    this.#proven = !onProven;
+    this.#reading = onProven ? (this.#reader.resync?.(this.#cursor) ?? null) : this.#reader.decode(this.#cursor);
+  }
+
+  /** True while a stream joined midway may yet turn out to be what its decoder reads. */
+  get searching(): boolean {
+    return !this.#proven && this.ended === null && this.account.length <= RESYNC_SEARCH_BYTES;
   }
 
   /** True once the stream is known to be what its decoder reads. */
@@ -106,7 +120,7 @@ export class StreamDriver implements StreamConsumer {
       if (end - at >= this.#need) this.#resume();
       if (this.#reading) cursor.keep();
     }
-    return this.#proven || this.account.length <= RESYNC_SEARCH_BYTES;
+    return this.#proven || this.searching;
   }
 
   hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
@@ -209,6 +223,7 @@ export class StreamDriver implements StreamConsumer {
       frame,
       detail: `${offset - this.#lostAt} bytes not decoded`,
     });
+    if (!this.#proven) this.#onProven?.();
     this.#proven = true;
     this.#lostAt = Number.NaN;
     this.#foundAt = offset;

@@ -112,6 +112,9 @@ export class MigrationState implements MigrationSink {
   #latestNs = 0;
   #latestOffset = 0;
   readonly #sendBuffer = new SendBuffer();
+  /** The buffers of all multifd channels taken as one, by the bytes of all. */
+  readonly #multifdBuffers = new SendBuffer();
+  #multifdBytes = 0;
   /** What can be seen where records cannot be read one after the other. */
   readonly sightings = new Sightings();
   #memoryBytes: number | null = null;
@@ -129,6 +132,8 @@ export class MigrationState implements MigrationSink {
   #stopMark = '';
   /** When the stop mark was written, which the wire shows later. */
   #stopWrittenNs = Number.NaN;
+  /** When the mark was written if the send buffer was as large as any. */
+  #stopEarliestNs = Number.NaN;
   #endMarkNs = Number.NaN;
   /** When SHUT was seen; NaN before it. */
   shutNs = Number.NaN;
@@ -147,12 +152,11 @@ export class MigrationState implements MigrationSink {
   readonly #latenciesNs: number[] = [];
 
   /**
-   * @param id         number in the capture, from 0
    * @param direction  direction id of the main channel, for the anomaly log
    * @param startNs    when the migration's first connection began
    */
-  constructor(id: number, log: AnomalyLog, direction: number, startNs: number) {
-    this.rounds = new Rounds(this.history, id);
+  constructor(log: AnomalyLog, direction: number, startNs: number) {
+    this.rounds = new Rounds(this.history);
     this.#startNs = startNs;
     this.#log = log;
     this.#direction = direction;
@@ -231,6 +235,8 @@ export class MigrationState implements MigrationSink {
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
     if (this.#phase) this.#phase.otherBytes += bytes;
+    this.#multifdBytes += bytes;
+    this.#multifdBuffers.left(this.#multifdBytes, tNs);
     this.countPage(tNs, block, address, kind, bytes);
     this.#generations!.page(lane, tNs, block, address, kind, bytes);
   }
@@ -550,7 +556,7 @@ export class MigrationState implements MigrationSink {
     const earliest = Number.isNaN(this.#lastPrecopyNs) ? this.#stopMarkNs : this.#lastPrecopyNs;
     const delayed = startNs < this.#stopMarkNs ? ', less the time in the send buffer,' : '';
     return {
-      earliestStartNs: Math.min(earliest, this.#stopWrittenNs),
+      earliestStartNs: Math.min(earliest, this.#stopWrittenNs, this.#stopEarliestNs),
       latestStartNs: this.#stopMarkNs,
       endNs,
       estimateNs: endNs - startNs,
@@ -568,6 +574,9 @@ export class MigrationState implements MigrationSink {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     this.#stopWrittenNs = this.#sendBuffer.writtenNs(place.offset, place.tNs);
+    this.#stopEarliestNs = this.#generations
+      ? this.#multifdBuffers.earliestNs(this.#multifdBytes, place.tNs)
+      : this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;
     this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);

@@ -17,6 +17,8 @@ const MIN_REGION_BITS = 6;
 /** The number of a page without history. */
 export const NO_PAGE = 0xffffffff;
 
+const { migration: _migration, ...REGION_UNITS } = PAGE_REGION_UNITS;
+
 interface Chunk {
   readonly block: number;
   /** First page of the chunk in its block. */
@@ -41,7 +43,7 @@ export class PageHistory {
   /** log2 of pages in a region of the heat map; at most a chunk. */
   #regionBits = MIN_REGION_BITS;
   #heat = new Uint32Array(1024);
-  readonly #regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
+  readonly #regions = new TableBuilder(REGION_UNITS, EVENT_ROWS);
 
   /** @param limit  pages with exact history */
   constructor(limit = PAGE_HISTORY_PAGES) {
@@ -83,7 +85,7 @@ export class PageHistory {
   }
 
   /** Moves the heat of the round that ends now into the table. */
-  endRound(round: number, migration: number): void {
+  endRound(round: number): void {
     const perChunk = CHUNK_BITS - this.#regionBits;
     for (let region = 0, end = this.#chunks.length << perChunk; region < end; region++) {
       const copies = this.#heat[region]!;
@@ -91,11 +93,12 @@ export class PageHistory {
       this.#heat[region] = 0;
       const chunk = this.#chunks[region >>> perChunk]!;
       const within = (region & ((1 << perChunk) - 1)) << this.#regionBits;
-      this.#regions.add(migration, chunk.block, chunk.firstPage + within, 1 << this.#regionBits, round, copies);
+      this.#regions.add(chunk.block, chunk.firstPage + within, 1 << this.#regionBits, round, copies);
     }
   }
 
-  regions(): TableBuilder<keyof typeof PAGE_REGION_UNITS> {
+  /** Rows of PAGE_REGION_UNITS but for the migration, which this does not know. */
+  regions(): TableBuilder<keyof typeof REGION_UNITS> {
     return this.#regions;
   }
 

@@ -156,7 +156,7 @@ export interface StreamContext {
   readonly direction: number;
   /** True when the bytes are the first of the stream, false when the capture or a hole hides what came before. */
   readonly fromStart: boolean;
-  /** What session.ts knows of the reverse direction: its decoder's id, or null. */
+  /** What is known of the reverse direction: its decoder's id, 'searching' while it is searched, or null. */
   readonly reverse: string | null;
   /** Names of the RAM blocks, and page size where known, of the migration that could own this stream. */
   readonly knownBlocks: ReadonlySet<string>;

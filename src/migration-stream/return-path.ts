@@ -11,8 +11,8 @@ export const returnPath: StreamDecoder = {
   channel: 'main',
   probe(buffer, start, end, context) {
     if (context.reverse === 'main') return 'yes';
-    // By itself only where the capture began later, and only when the bytes are whole messages and nothing else.
-    return context.fromStart ? 'no' : wholeMessages(buffer, start, end);
+    // Beside a stream joined midway, only when the bytes are whole messages and nothing else.
+    return context.reverse === 'searching' && !context.fromStart ? wholeMessages(buffer, start, end) : 'no';
   },
   open: (sink, note) => new ReturnPathReader(sink, note),
 };

@@ -60,7 +60,6 @@ interface OpenRound {
 
 export class Rounds {
   readonly #history: PageHistory;
-  readonly #migration: number;
   readonly #closed: Round[] = [];
   #open: OpenRound | null = null;
   #number = 0;
@@ -89,9 +88,8 @@ export class Rounds {
   #startPosition = 0;
   #cameAround = false;
 
-  constructor(history: PageHistory, migration: number) {
+  constructor(history: PageHistory) {
     this.#history = history;
-    this.#migration = migration;
   }
 
   /** Number of rounds so far, the open one included. */
@@ -260,7 +258,7 @@ export class Rounds {
     const open = this.#open;
     if (!open) return;
     this.#open = null;
-    this.#history.endRound(this.#number, this.#migration);
+    this.#history.endRound(this.#number);
     const round: Round = {
       index: this.#number,
       startNs: open.startNs,

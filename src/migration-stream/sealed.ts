@@ -13,8 +13,10 @@
 // first pass ends with the last zero page that a later page follows, the last round begins with the last section before the
 // device state. What lies between is one stretch, however many rounds it was.
 // Source: QEMU migration/qemu-file.c, qemu_put_buffer_async(), qemu_fflush(); io/channel-tls.c.
+import type { AnomalyLog } from '../anomaly.js';
 import { type MigrationFigures, MigrationState } from './migration.js';
 import type { Downtime, PageCounts, Phase, Round } from './results.js';
+import { SendBuffer } from './send-buffer.js';
 
 const PAGE_BYTES = 4096;
 /** What protection adds to a record: TLS 1.3, TLS 1.2 with AES-GCM, TLS 1.2 with ChaCha20, TLS 1.3 with short tags. */
@@ -54,6 +56,12 @@ interface Mark {
   readonly bytes: number;
 }
 
+/** Where a section began. */
+interface SectionMark extends Mark {
+  /** When it was written if the send buffer was as large as any. */
+  readonly earliestNs: number;
+}
+
 export class SealedMigration extends MigrationState {
   readonly #startNs: number;
   #protection = Number.NaN;
@@ -64,18 +72,19 @@ export class SealedMigration extends MigrationState {
   /** Zero pages since the newest normal page: device state looks alike until a page follows. */
   #pendingZero = 0;
   #bytes = 0;
+  readonly #sendBuffer = new SendBuffer();
   #firstPageNs = Number.NaN;
   #lastPageNs = Number.NaN;
   #latestNs = 0;
   #firstPassEnd: Mark | null = null;
   /** Where the newest section began, and the newest one with a page in it. */
-  #section: Mark | null = null;
-  #finalSection: Mark | null = null;
+  #section: SectionMark | null = null;
+  #finalSection: SectionMark | null = null;
   readonly #replies: Record<string, number> = {};
   #replyNs = Number.NaN;
 
-  constructor(id: number, log: ConstructorParameters<typeof MigrationState>[1], direction: number, startNs: number) {
-    super(id, log, direction, startNs);
+  constructor(log: AnomalyLog, direction: number, startNs: number) {
+    super(log, direction, startNs);
     this.#startNs = startNs;
     this.feature('tls');
   }
@@ -90,6 +99,7 @@ export class SealedMigration extends MigrationState {
     const state = this.#lane(lane);
     this.#latestNs = Math.max(this.#latestNs, tNs);
     this.#bytes += length;
+    this.#sendBuffer.left(this.#bytes, tNs);
     if (Number.isNaN(this.#protection)) {
       this.#protection =
         PROTECTION_BYTES.find(
@@ -161,7 +171,8 @@ export class SealedMigration extends MigrationState {
   }
 
   #buffer(lane: SealedLane, tNs: number, contents: number): void {
-    if (lane.buffered) this.#section = this.#mark(tNs);
+    if (lane.buffered)
+      this.#section = { ...this.#mark(tNs), earliestNs: this.#sendBuffer.earliestNs(this.#bytes, tNs) };
     const overhead = WORD_BYTES + (lane.buffered ? SECTION_BYTES : 0);
     this.#pendingZero += Math.max(0, Math.floor((contents - overhead) / ZERO_PAGE_BYTES));
     lane.tailBytes += contents;
@@ -252,7 +263,7 @@ export class SealedMigration extends MigrationState {
     const endNs = answered ? this.#replyNs : this.#latestNs;
     const startNs = this.#finalSection.tNs;
     return {
-      earliestStartNs: this.#section ? Math.min(startNs, this.#section.tNs) : startNs,
+      earliestStartNs: Math.min(startNs, this.#finalSection.earliestNs),
       latestStartNs: this.#tail.tailNs,
       endNs,
       estimateNs: endNs - startNs,

@@ -44,6 +44,16 @@ export class SendBuffer {
     return Math.min(tNs, Math.max(this.#leftNs[step % STEPS]!, this.#latestSection.tNs));
   }
 
+  /**
+   * When the byte at `offset` was written at the earliest: not before the byte that lies the largest believable buffer
+   * ahead of it had left. `tNs` where no byte of the stream is known.
+   */
+  earliestNs(offset: number, tNs: number): number {
+    if (this.#steps === 0) return tNs;
+    const step = Math.max(0, this.#steps - STEPS, Math.floor((offset - SEND_BUFFER_BYTES) / STEP_BYTES));
+    return Math.min(tNs, this.#leftNs[Math.min(step, this.#steps - 1) % STEPS]!);
+  }
+
   /** Size of the buffer; 0 where the sections do not show it. */
   #bufferBytes(): number {
     const durationsNs: number[] = [];

@@ -80,7 +80,6 @@ interface Stream {
 
 /** One migration and its streams. */
 interface Entry {
-  readonly id: number;
   readonly key: string;
   readonly state: MigrationState;
   readonly identity: ConnectionIdentity;
@@ -106,19 +105,20 @@ export class MigrationStreams implements RdmaConsumer {
 
   /** What the newest migration that still goes on does, or the newest at all; for a live view. */
   snapshot(): MigrationSnapshot | null {
-    const entry =
-      this.#entries.findLast((one) => isProven(one) && !one.state.complete) ?? this.#entries.findLast(isProven);
+    const proven = this.#entries.filter(isProven);
+    const entry = proven.findLast(({ state }) => !state.complete) ?? proven.at(-1);
     if (!entry) return null;
+    const id = proven.indexOf(entry);
     const { client, server } = entry.identity;
     return {
-      id: entry.id,
+      id,
       source: client.address,
       destination: server.address,
       port: server.port,
       encryption: entry.state instanceof SealedMigration ? 'tls' : 'none',
       outcome: entry.state.complete ? 'completed' : null,
       bytes: lengthOf(forward(entry)),
-      channels: channelsOf(entry),
+      channels: channelsOf(entry, id),
       ...entry.state.snapshot(),
     };
   }
@@ -144,7 +144,7 @@ export class MigrationStreams implements RdmaConsumer {
     const context: StreamContext = {
       direction,
       fromStart,
-      reverse: reverse?.driver.proven ? reverse.decoder.id : null,
+      reverse: reverse ? (reverse.driver.proven ? reverse.decoder.id : 'searching') : null,
       knownBlocks: owner && !owner.state.complete ? owner.state.blockNames : new Set(),
       pageSize: owner?.state.knownPageSize ?? null,
     };
@@ -209,15 +209,15 @@ export class MigrationStreams implements RdmaConsumer {
     const migrations: Migration[] = [];
     const channels: Channel[] = [];
     const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
-    for (const entry of this.#entries) {
-      if (!isProven(entry)) continue;
-      const migration = resultOf(entry, byId);
-      migrations.push(migration);
-      channels.push(...channelsOf(entry));
+    const names = ['block', 'startPage', 'pages', 'round', 'copies'] as const;
+    this.#entries.filter(isProven).forEach((entry, id) => {
+      migrations.push(resultOf(entry, id, byId));
+      channels.push(...channelsOf(entry, id));
       const table = entry.state.history.regions();
-      const names = Object.keys(PAGE_REGION_UNITS) as (keyof typeof PAGE_REGION_UNITS)[];
-      for (let row = 0; row < table.rows; row++) regions.add(...names.map((name) => table.get(row, name)));
-    }
+      for (let row = 0; row < table.rows; row++) {
+        regions.add(id, ...names.map((name) => table.get(row, name)));
+      }
+    });
     this.#giveDisks(migrations, channels);
     return { migrations, channels, pageRegions: regions.finish() };
   }
@@ -247,21 +247,25 @@ export class MigrationStreams implements RdmaConsumer {
     joined: boolean,
   ): StreamConsumer {
     const { direction } = context;
-    const own = this.#streams.get(direction ^ 1)?.entry;
-    let entry = decoder === returnPath ? (own ?? owner) : owner;
-    if (decoder === tls) entry = this.#streams.get(direction ^ 1)?.entry ?? this.#sealed(key);
+    const opposite = this.#streams.get(direction ^ 1)?.entry;
+    let entry = decoder === returnPath ? (opposite ?? owner) : owner;
+    if (decoder === tls) entry = opposite ?? this.#sealed(key);
     else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
-      const id = this.#entries.length;
-      const state = new (decoder === tls ? SealedMigration : MigrationState)(id, this.#log, direction, startNs);
-      entry = { id, key, state, identity, streams: [], startNs };
-      this.#entries.push(entry);
+      const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
+      entry = { key, state, identity, streams: [], startNs };
     }
     if (decoder === preempt) entry.state.feature('preempt');
     const channel = decoder === multifd ? new MultifdSink(entry.state) : null;
     const sink = channel ?? sinkOf(decoder, entry.state, direction);
-    const driver = new StreamDriver(decoder, sink, context, this.#log, joined);
+    // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
+    const own = entry;
+    const enter = (): void => {
+      if (!this.#entries.includes(own)) this.#entries.push(own);
+    };
+    if (!joined) enter();
+    const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
     const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
     entry.streams.push(stream);
     this.#streams.set(direction, stream);
@@ -271,7 +275,7 @@ export class MigrationStreams implements RdmaConsumer {
   #openDisk(decoder: StreamDecoder, context: StreamContext, identity: ConnectionIdentity, tNs: number): StreamConsumer {
     const { direction } = context;
     const sink = new DiskSink(direction >>> 1, Math.min(tNs, identity.startNs));
-    const driver = new StreamDriver(decoder, sink, context, this.#log, false);
+    const driver = new StreamDriver(decoder, sink, context, this.#log);
     this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
     if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
     return driver;
@@ -316,9 +320,13 @@ export class MigrationStreams implements RdmaConsumer {
     return this.#entries.some((entry) => keys.includes(entry.key) && isUnderway(entry));
   }
 
+  /** Streams searched at the moment; those that were searched in vain are forgotten. */
   #searches(): number {
     let searches = 0;
-    for (const { driver } of this.#streams.values()) if (!driver.proven) searches++;
+    for (const [direction, { driver }] of this.#streams) {
+      if (driver.searching) searches++;
+      else if (!driver.proven) this.#streams.delete(direction);
+    }
     return searches;
   }
 }
@@ -335,7 +343,9 @@ const groupKey = ({ client, server }: Pick<ConnectionIdentity, 'client' | 'serve
 
 /** A migration is real once its main channel is known to be one. */
 const isProven = ({ state, streams }: Entry): boolean =>
-  state instanceof SealedMigration ? state.proven : streams.some(({ driver }) => driver.proven);
+  state instanceof SealedMigration
+    ? state.proven
+    : streams.some(({ decoder, driver }) => driver.proven && decoder !== returnPath);
 
 /** Its main channel is open. */
 const isUnderway = (entry: Entry): boolean =>
@@ -359,17 +369,17 @@ const forward = (entry: Entry): Stream[] =>
 const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
 
-const channelsOf = (entry: Entry): Channel[] =>
+const channelsOf = (entry: Entry, id: number): Channel[] =>
   forward(entry)
     .filter(({ direction }) => direction < UDP_STREAM_BASE)
     .map(({ direction, decoder, multifd: channel }) => ({
       connection: direction >>> 1,
       kind: decoder.channel,
       index: channel?.channel ?? null,
-      migration: entry.id,
+      migration: id,
     }));
 
-function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
+function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
   const figures = entry.state.finish();
   const streams = forward(entry);
   // Inside TLS channels look alike: all of it is counted as main.
@@ -383,7 +393,7 @@ function resultOf(entry: Entry, endings: ReadonlyMap<number, ConnectionEnding>):
   const { client, server } = entry.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
   return {
-    id: entry.id,
+    id,
     source: client.address,
     destination: server.address,
     port: server.port,

@@ -44,9 +44,9 @@ describe('heat by region', () => {
     const history = new PageHistory();
     history.size(GIB); // 262 144 pages: 512 regions of 512
     for (const page of [0, 1, 511, 512]) history.sent(history.number(0, page * PAGE), 1);
-    history.endRound(1, 7);
+    history.endRound(1);
     history.sent(history.number(0, 0), 2);
-    history.endRound(2, 7);
+    history.endRound(2);
     const table = history.regions();
     const rows = Array.from({ length: table.rows }, (_, row) => ({
       startPage: table.get(row, 'startPage'),

@@ -72,10 +72,11 @@ describe('recognition', () => {
     expect(probe(pong(1), 'main', true)).toBe('yes');
   });
 
-  test('by itself only where the capture began later, and only whole messages', () => {
-    expect(probe(pong(1), null, true)).toBe('no');
-    expect(probe(bytes(pong(1), pong(2)), null, false)).toBe('yes');
-    expect(probe(bytes(pong(1), [0, 2]), null, false)).toBe('no');
-    expect(probe(Uint8Array.from([0x16, 3, 1, 0]), null, false)).toBe('no');
+  test('otherwise only beside a stream joined midway, and only whole messages', () => {
+    expect(probe(pong(1), null, false)).toBe('no');
+    expect(probe(pong(1), 'searching', true)).toBe('no');
+    expect(probe(bytes(pong(1), pong(2)), 'searching', false)).toBe('yes');
+    expect(probe(bytes(pong(1), [0, 2]), 'searching', false)).toBe('no');
+    expect(probe(Uint8Array.from([0x16, 3, 1, 0]), 'searching', false)).toBe('no');
   });
 });

@@ -12,7 +12,7 @@ type Step = readonly number[] | 'end' | 'blind' | 'post-copy';
 function roundsOf(steps: readonly Step[], pageCount = 100_000): Round[] {
   const history = new PageHistory();
   history.size(pageCount * PAGE);
-  const rounds = new Rounds(history, 0);
+  const rounds = new Rounds(history);
   let tNs = 0;
   let kind: 'part' | 'end' = 'part';
   for (const step of steps) {
@@ -105,7 +105,7 @@ describe('figures', () => {
 
   test('a section of more pages than may wait is settled in parts', () => {
     const history = new PageHistory();
-    const rounds = new Rounds(history, 0);
+    const rounds = new Rounds(history);
     rounds.section(0, 'part');
     for (let page = 0; page < SECTION_PAGES + 10; page++) rounds.page(1, 0, page * PAGE, PAGE_NORMAL, 8);
     expect(shape(rounds.finish())).toEqual([`first-pass 0s ${SECTION_PAGES + 10}`]);

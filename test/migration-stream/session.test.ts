@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import { FLAG_ACK, FLAG_FIN, FLAG_RST } from '../../src/decode/rows.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
-import { RESYNC_SEARCH_BYTES } from '../../src/limits.js';
+import { RESYNC_SEARCH_BYTES, STREAM_SEARCHES } from '../../src/limits.js';
 import type { MigrationResults } from '../../src/migration-stream/results.js';
 import { type ConnectionEnding, type MigrationOptions, MigrationStreams } from '../../src/migration-stream/session.js';
 import {
@@ -225,6 +225,20 @@ describe('captures that begin late', () => {
     expect(taken).toBe(RESYNC_SEARCH_BYTES);
     expect(streams.finish().migrations).toEqual([]);
   });
+});
+
+test('only so many streams are searched at once; those searched in vain make room', () => {
+  const streams = new MigrationStreams(new AnomalyLog(), {
+    identity: (id) => ({ client: { address: `host${id}`, port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+  });
+  const text = Uint8Array.from(ascii('anything at all, from the middle'));
+  const claim = (connection: number) => streams.claim(2 * connection, text, 0, text.length, false, 0, 1);
+  const searched = range(0, STREAM_SEARCHES).map(claim);
+  expect(searched.every((consumer) => consumer)).toBe(true);
+  expect(claim(STREAM_SEARCHES)).toBeNull();
+  searched[7]!.end(text.length, 'fin', 0, 1);
+  expect(claim(STREAM_SEARCHES)).not.toBeNull();
+  expect(streams.finish().migrations).toEqual([]);
 });
 
 describe('options', () => {

@@ -63,7 +63,7 @@ test('application records are told by their length, handshake and alerts are not
 describe('what record lengths tell', () => {
   const TAG = 17; // TLS 1.3: content type and tag
   const sealed = (send: (record: (contents: number) => void) => void): SealedMigration => {
-    const migration = new SealedMigration(0, new AnomalyLog(), 0, 0);
+    const migration = new SealedMigration(new AnomalyLog(), 0, 0);
     let tNs = 0;
     send((contents) => {
       tNs += 1e6;

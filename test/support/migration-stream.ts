@@ -231,7 +231,7 @@ export function decodeChunks(
   const records: string[] = [];
   const log = new AnomalyLog();
   const context = { ...CONTEXT, ...options.context };
-  const driver = new StreamDriver(decoder, recordingSink(records), context, log, options.joined ?? false);
+  const driver = new StreamDriver(decoder, recordingSink(records), context, log, options.joined ? () => {} : null);
   let offset = 0;
   chunks.forEach((chunk, i) => {
     const tNs = i * 1e6;
