@@ -1,7 +1,7 @@
 import { count, duration, moment, plural } from '../format.js';
 import type { Migration } from '../report.js';
 import { defineRule } from './rule.js';
-import type { Episode } from './transfer.js';
+import type { Episode, Transfer } from './transfer.js';
 
 export default defineRule({
   id: 'R-B2',
@@ -27,7 +27,9 @@ export default defineRule({
   },
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
-      const stalls = transfer.episodes('timeout', 'mixed').filter((episode) => episode.durationNs >= limits.minStallNs);
+      const stalls = transfer
+        .episodes('timeout', 'mixed')
+        .flatMap((episode) => stallsIn(transfer, episode, limits.minStallNs));
       if (stalls.length === 0) return [];
       const longest = stalls.reduce((best, stall) => (stall.durationNs > best.durationNs ? stall : best));
       const totalNs = stalls.reduce((total, stall) => total + stall.durationNs, 0);
@@ -70,6 +72,17 @@ export default defineRule({
       ? 'no retransmission timeout'
       : null,
 });
+
+/**
+ * The silences of an episode: recovery goes on after them and is no stall. Seen away from the sender a lost retransmission
+ * can pass for a timeout, but not without silence. The whole episode where there is no timeline to look at.
+ */
+function stallsIn(transfer: Transfer, episode: Episode, minNs: number): Episode[] {
+  const endNs = episode.startNs + episode.durationNs;
+  const silences = transfer.silences(episode.direction, [episode.startNs, endNs], minNs);
+  if (silences) return silences.map(([from, to]) => ({ ...episode, startNs: from, durationNs: to - from }));
+  return episode.durationNs >= minNs ? [episode] : [];
+}
 
 const overlapNs = (stall: Episode, downtime: NonNullable<Migration['downtime']>): number =>
   Math.max(

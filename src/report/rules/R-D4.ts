@@ -13,6 +13,11 @@ export default defineRule({
   thresholds: {
     minShare: { value: 0.05, unit: 'share of pre-copy', meaning: 'time in which all channels are idle' },
     minGapNs: { value: 3e6, unit: 'ns', meaning: 'shorter gaps are scheduling' },
+    maxRecoveryShare: {
+      value: 0.05,
+      unit: 'share of pre-copy',
+      meaning: 'time in loss recovery; beyond it losses make the gaps',
+    },
     minPrecopyNs: { value: 2e9, unit: 'ns', meaning: 'shorter migrations have no speed problem' },
   },
   about: {
@@ -30,7 +35,7 @@ export default defineRule({
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
       if (channels.length < 2 || precopyNs < limits.minPrecopyNs) return [];
       const held = transfer.limitedBy(transfer.precopy);
-      if (!held || held['rate-limit'] > 0.05) return [];
+      if (!held || held['rate-limit'] > 0.05 || held.recovery > limits.maxRecoveryShare) return [];
       const busy = transfer.flows
         .flatMap((flow) => transfer.bins(flow))
         .filter(

@@ -25,7 +25,7 @@ export default defineRule({
   },
   run: ({ migrations, downtimeLimitNs }, limits) =>
     migrations.flatMap((transfer) => {
-      const split = transfer.migration && downtimeOf(transfer.migration);
+      const split = downtimeOf(transfer);
       if (!split || split.ramNs < limits.minShare * split.totalNs) return [];
       // With multifd the pages travel on other connections; then only the time is known.
       const counted = split.ramBytes >= MIN_BYTES;

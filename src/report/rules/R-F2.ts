@@ -25,7 +25,7 @@ export default defineRule({
   run: ({ migrations, downtimeLimitNs }, limits) =>
     migrations.flatMap((transfer) => {
       const { migration } = transfer;
-      const split = migration && downtimeOf(migration);
+      const split = downtimeOf(transfer);
       if (!migration || !split || split.deviceNs < limits.minShare * split.totalNs) return [];
       const largest = [...migration.devices].sort((a, b) => b.bytes - a.bytes)[0];
       const slowest = [...migration.devices].sort((a, b) => b.endNs - b.startNs - (a.endNs - a.startNs))[0];

@@ -24,7 +24,7 @@ export default defineRule({
   },
   run: ({ migrations }, limits) =>
     migrations.flatMap((transfer) => {
-      const split = transfer.migration && downtimeOf(transfer.migration);
+      const split = downtimeOf(transfer);
       const rttNs = transfer.minRttNs ?? 0;
       if (!split || split.handoverNs - rttNs < limits.minNs || split.handoverNs < limits.minShare * split.totalNs)
         return [];

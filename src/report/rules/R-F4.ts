@@ -25,7 +25,7 @@ export default defineRule({
   run: ({ migrations }, limits) =>
     migrations.flatMap((transfer) => {
       const { migration } = transfer;
-      const split = migration && downtimeOf(migration);
+      const split = downtimeOf(transfer);
       const rttNs = transfer.minRttNs;
       if (!migration || !split || rttNs === null || rttNs < limits.minRttNs) return [];
       const acknowledged = Object.keys(migration.returnPath).some((name) => /switchover/i.test(name)) ? 1 : 0;

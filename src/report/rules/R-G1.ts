@@ -1,5 +1,6 @@
 import { duration, moment } from '../format.js';
-import { defineRule } from './rule.js';
+import { defineRule, type Observation } from './rule.js';
+import type { Transfer } from './transfer.js';
 
 export default defineRule({
   id: 'R-G1',
@@ -14,7 +15,8 @@ export default defineRule({
   about: {
     meaning:
       'The guest already runs at the destination, but part of its memory is still at the source and the connection broke. It is paused until the rest can be fetched; neither side alone is complete.',
-    evidence: 'Post-copy had begun, and the stream ends without its end mark.',
+    evidence:
+      'Post-copy had begun, and the stream ends without its end mark, or goes on later over a new connection (recovery).',
     confusedWith: 'A capture that was stopped early: there both ends still exchange frames at its end.',
     advice: [
       'Kill neither QEMU. Recover: on the destination QMP migrate-recover uri=tcp:ADDRESS:PORT, on the source migrate uri=… resume=true (virsh migrate --postcopy-resume).',
@@ -25,7 +27,8 @@ export default defineRule({
     migrations.flatMap((transfer) => {
       const { migration } = transfer;
       const postcopy = migration?.postcopy;
-      if (!migration || !postcopy || migration.outcome === 'completed') return [];
+      if (!migration || !postcopy) return [];
+      if (migration.outcome === 'completed') return interruption(transfer, postcopy.startNs);
       const silences = transfer
         .episodes('timeout', 'mixed', 'silence')
         .filter((episode) => episode.startNs >= postcopy.startNs && episode.durationNs >= limits.minSilenceNs);
@@ -57,3 +60,29 @@ export default defineRule({
       ];
     }),
 });
+
+/** Post-copy that broke and went on over a new connection: the time between is lost to the guest where it needs pages. */
+function interruption(transfer: Transfer, switchedNs: number): readonly Observation[] {
+  const mains = transfer.flows
+    .map((flow) => flow.connection)
+    .filter((connection) => connection.channel.kind === 'main')
+    .sort((a, b) => a.startNs - b.startNs);
+  return mains.slice(1).flatMap((resumed, at): Observation[] => {
+    const broken = mains[at]!;
+    if (broken.endNs <= switchedNs || resumed.startNs < broken.endNs) return [];
+    const lostNs = resumed.startNs - broken.endNs;
+    return [
+      {
+        severity: 'major',
+        confidence: 0.9,
+        packets: [resumed.firstFrame],
+        interval: [[broken.endNs, resumed.startNs]],
+        metrics: { postcopyStartNs: switchedNs, interruptedNs: lostNs, outcome: 'recovered' },
+        text: `Post-copy broke at ${moment(broken.endNs)} and went on over a new connection ${duration(lostNs)} later. In between the guest stood still wherever it needed memory that was still at the source.`,
+        advice: ['Find what broke the connection at that time: link, firewall, or migrate-pause by a manager.'],
+        cost: { of: 'migration-time', ns: lostNs },
+        transfer,
+      },
+    ];
+  });
+}

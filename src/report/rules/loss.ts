@@ -10,7 +10,7 @@ export interface LossPicture {
   /** Repeated bytes over new bytes. */
   readonly repeatedShare: number;
   readonly episodes: readonly Episode[];
-  /** Time in stalls that a retransmission timer ended, ns. */
+  /** Time in stalls that a retransmission timer ended, ns; with several channels their mean. */
   readonly stalledNs: number;
   /** Share of time in recovery or with the congestion window as limit; null when unknown. */
   readonly heldShare: number | null;
@@ -49,9 +49,10 @@ export function lossesOf(transfer: Transfer): LossPicture {
     spurious: transfer.sum(({ forward }) => forward.retransmissions.spurious),
     repeatedShare: transfer.bytes > 0 ? transfer.sum(({ forward }) => forward.retransmittedBytes) / transfer.bytes : 0,
     episodes,
-    stalledNs: episodes
-      .filter((episode) => episode.kind !== 'recovery' && episode.durationNs >= STALL_NS)
-      .reduce((total, episode) => total + episode.durationNs, 0),
+    stalledNs:
+      episodes
+        .filter((episode) => episode.kind !== 'recovery' && episode.durationNs >= STALL_NS)
+        .reduce((total, episode) => total + episode.durationNs, 0) / transfer.busyFlows,
     heldShare: shares ? shares.recovery + shares.congestion : null,
     ceiling: rttNs && eventRate > 0 ? cubicCeiling(mss, rttNs / 1e9, eventRate) * transfer.flows.length : null,
     rttNs,

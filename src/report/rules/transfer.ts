@@ -216,6 +216,32 @@ export class Transfer {
     return seen ? steps : null;
   }
 
+  /** Payload bytes of all flows in bins that lie wholly inside `within`. */
+  bytesWithin([from, to]: Interval): number {
+    return this.sum((flow) =>
+      this.bins(flow)
+        .filter((bin) => bin.startNs >= from && bin.startNs + bin.durationNs <= to)
+        .reduce((total, bin) => total + bin.payloadBytes, 0),
+    );
+  }
+
+  /** Stretches inside `within` of at least `minNs` in which a direction sent nothing, to the width of a bin; null without a timeline. */
+  silences(directionId: number, [from, to]: Interval, minNs: number): Interval[] | null {
+    const flow = this.flows.find((candidate) => candidate.directionId === directionId);
+    const bins = flow ? this.bins(flow) : [];
+    if (bins.length === 0) return null;
+    const found: Interval[] = [];
+    let quietSinceNs = from;
+    for (const bin of bins) {
+      if (bin.payloadBytes === 0 || bin.startNs + bin.durationNs <= from) continue;
+      if (bin.startNs >= to) break;
+      if (bin.startNs - quietSinceNs >= minNs) found.push([quietSinceNs, bin.startNs]);
+      quietSinceNs = bin.startNs + bin.durationNs;
+    }
+    if (to - quietSinceNs >= minNs) found.push([quietSinceNs, to]);
+    return found;
+  }
+
   /** Events on the transfer's connections, either way, of the given kinds. */
   events(...kinds: readonly TcpEventKind[]): readonly TcpEvent[] {
     this.#events ??= readEvents(this.#tables['tcpEvents'], new Set(this.connectionIds));

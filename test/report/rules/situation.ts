@@ -162,6 +162,7 @@ const quietMigration: Migration = {
   },
   devices: [{ name: 'virtio-net', instance: 0, version: 11, bytes: 20_000, startNs: 9.95 * S, endNs: 9.955 * S }],
   disks: [],
+  udpStreams: [],
   postcopy: null,
   returnPath: { SHUT: 1 },
   models: {},

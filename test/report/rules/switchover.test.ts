@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import {
   altered,
+  connection,
   MS,
   migration,
   quantiles,
@@ -9,6 +10,7 @@ import {
   signals,
   silent,
   speaks,
+  timeline,
   withForward,
   withMigration,
 } from './situation.js';
@@ -63,6 +65,12 @@ describe('downtime', () => {
       { rttNs: quantiles(690 * MS, 700 * MS, 700 * MS) },
       { connection: { handshakeRttNs: 690 * MS }, migration: switchover(30, 10, 700) },
     ),
+  );
+
+  silent(
+    'R-F3',
+    'data was still under way',
+    withMigration(switchover(30, 10, 700), { timeline: timeline(10 * MS, 980, () => ({ bytes: 1000 })) }),
   );
 
   const far = (rttMs: number) =>
@@ -133,6 +141,13 @@ const postcopy = {
 describe('post-copy', () => {
   const broken = { outcome: 'failed', downtime: null, postcopy } as const;
   speaks('R-G1', 'the stream stops without its end mark', withMigration(broken), { severity: 'fatal' });
+  const resumed = (startNs: number) =>
+    report({
+      connections: [connection({ endNs: 5 * S, endedBy: 'rst' }), connection({ id: 1, startNs, firstFrame: 700 })],
+      migrations: [migration({ postcopy, connections: [0, 1] })],
+    });
+  speaks('R-G1', 'it went on over a new connection', resumed(6 * S), { severity: 'major', interval: [[5 * S, 6 * S]] });
+  silent('R-G1', 'two connections side by side', resumed(1 * S));
   silent('R-G1', 'it completed', withMigration({ postcopy }));
   silent(
     'R-G1',

@@ -106,6 +106,11 @@ describe('retransmission timeouts', () => {
   speaks('R-B2', 'a stall in the switchover is downtime', withForward({}, { tables: stall(9.8 * S, 0.3 * S) }), {
     cost: { of: 'downtime', ns: 0.07 * S },
   });
+  silent(
+    'R-B2',
+    'what looks like a timeout, but the sender never paused',
+    withForward({}, { tables: { ...stall(4 * S, 2 * S), timeline: timeline(50 * MS, 200, () => ({ bytes: 1e5 })) } }),
+  );
   silent('R-B2', 'fast recoveries only', withForward({}, { tables: randomLoss }));
   silent(
     'R-B2',
