@@ -188,7 +188,8 @@ capture.on('packet', (bytes) => {
 /** Runs once the library has drained what had arrived. */
 function afterBurst(): void {
   flush();
-  if (waiting.length > 0) setTimeout(afterBurst, 5);
+  if (waiting.length > 0)
+    setTimeout(afterBurst, 1); // the pipe is full: a reader that keeps up empties it within 1 ms
   else scheduled = false;
 }
 
