@@ -9,6 +9,7 @@ import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, pl
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
 import type { Migration, ReportData } from './report.js';
+import { bothEndsSection } from './sections/both-ends.js';
 import { captureSection } from './sections/capture.js';
 import { connectionsSection } from './sections/connections.js';
 import { type Drawn, figureOf, figuresList, shareBar } from './sections/figure.js';
@@ -64,6 +65,7 @@ export async function renderHtml(report: ReportData): Promise<string> {
 <main class="wrap" id="main">
 ${articles}
 ${report.migrations.length > SCENES ? moreMigrations(report) : ''}
+${bothEndsSection(report)}
 ${connectionsSection(report)}
 ${captureSection(report)}
 ${methodSection(report)}

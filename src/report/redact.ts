@@ -43,9 +43,18 @@ export function redact(report: ReportData): ReportData {
       ]),
     );
   }
+  if (copy.bothEnds) {
+    const { source, destination } = copy.bothEnds;
+    copy.bothEnds = {
+      ...copy.bothEnds,
+      source: names.of('file', source),
+      destination: names.of('file', destination),
+    };
+  }
   // Sentences come last: by now every original that may stand in them is known.
   copy.anomalies = inSentences(copy.anomalies, names);
   copy.findings = inSentences(copy.findings, names);
+  if (copy.ruledOut) copy.ruledOut = inSentences(copy.ruledOut, names);
   for (const migration of copy.migrations) migration.models = inSentences(migration.models, names);
   return copy;
 }

@@ -17,6 +17,7 @@ type Shape =
   | { readonly record: Shape }
   | { readonly parts: Readonly<Record<string, Shape>> }
   | { readonly orNull: Shape }
+  | { readonly orAbsent: Shape }
   | { readonly either: readonly Shape[] };
 
 const words = (...options: string[]): Shape => ({ words: options });
@@ -24,6 +25,7 @@ const list = (of: Shape, length?: number): Shape => (length === undefined ? { li
 const record = (of: Shape): Shape => ({ record: of });
 const parts = (named: Readonly<Record<string, Shape>>): Shape => ({ parts: named });
 const orNull = (shape: Shape): Shape => ({ orNull: shape });
+const orAbsent = (shape: Shape): Shape => ({ orAbsent: shape });
 const either = (...shapes: Shape[]): Shape => ({ either: shapes });
 const numbers = (names: string): Record<string, Shape> =>
   Object.fromEntries(names.split(' ').map((name) => [name, 'number'] as const));
@@ -173,6 +175,20 @@ const KNOWN_TABLES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+const PAIRED_DIRECTION = parts({
+  ...numbers(
+    'sentIn receivedIn sentFrames sentBytes arrivedBytes lostBytes uncapturedBytes unjudgedBytes duplicatedBytes',
+  ),
+  delayVariationNs: QUANTILES,
+});
+
+const BOTH_ENDS = parts({
+  source: 'string',
+  destination: 'string',
+  clock: orNull(parts({ ...numbers('offsetNs roundTripMinNs'), driftPpm: orNull('number') })),
+  connections: list(parts({ ...numbers('first second'), directions: list(PAIRED_DIRECTION) })),
+});
+
 const REPORT = parts({
   schema: words('migscope.report'),
   generator: parts({ name: 'string', version: 'string' }),
@@ -187,6 +203,8 @@ const REPORT = parts({
   flows: list(FLOW),
   migrations: list(MIGRATION),
   findings: list(FINDING),
+  ruledOut: orAbsent(list(parts({ rule: 'string', title: 'string', text: 'string' }))),
+  bothEnds: orAbsent(BOTH_ENDS),
   tables: record(parts({ rows: 'number', columns: record(parts({ unit: 'string', values: list(anything()) })) })),
 });
 
@@ -230,6 +248,7 @@ function problem(value: unknown, shape: Shape, path: string): string | null {
     return typeof value === shape ? null : `${at} is not a ${shape}`;
   }
   if ('orNull' in shape) return value === null ? null : problem(value, shape.orNull, path);
+  if ('orAbsent' in shape) return value === undefined ? null : problem(value, shape.orAbsent, path);
   if ('words' in shape) {
     return typeof value === 'string' && shape.words.includes(value) ? null : `${at} is none of the words known there`;
   }

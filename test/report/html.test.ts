@@ -145,6 +145,44 @@ describe('page', () => {
     expect(rttMax!.filter((value) => value !== null)).toEqual([0.003]);
   });
 
+  test('captures of both hosts add a section, and the segments lost between them a lane', async () => {
+    const report = reportData('lossy');
+    const direction = {
+      sentIn: 0,
+      receivedIn: 0,
+      sentFrames: 9000,
+      sentBytes: 70e6,
+      arrivedBytes: 69.9e6,
+      lostBytes: 1448,
+      uncapturedBytes: 0,
+      unjudgedBytes: 0,
+      duplicatedBytes: 0,
+      delayVariationNs: null,
+    };
+    report.bothEnds = {
+      source: 'captures/src.pcap',
+      destination: 'captures/dst.pcap',
+      clock: null,
+      connections: [{ first: 0, second: 0, directions: [direction] }],
+    };
+    const column = (unit: string, value: number) => ({ unit, values: [value] });
+    report.tables['losses'] = {
+      rows: 1,
+      columns: {
+        direction: column('direction id', 0),
+        frame: column('frame number', 77),
+        tNs: column('ns', 1e9),
+        offset: column('bytes', 5000),
+        bytes: column('bytes', 1448),
+        retransmission: column('flag', 0),
+      },
+    };
+    const page = await renderHtml(report);
+    expect(page).toContain('in captures/src.pcap, against what reached the destination, in captures/dst.pcap.');
+    const { events } = dataOf(page).scenes[0]!.data as { events: Record<string, unknown[]> };
+    expect(events['tip']!.at(-1)).toBe('lost between the hosts, frame 77, 1.45 kB');
+  });
+
   test('hostile names stay text wherever they stand', async () => {
     const report = reportData('healthy');
     const [migration] = report.migrations;

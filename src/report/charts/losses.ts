@@ -7,6 +7,7 @@ const LANES: readonly (readonly [string, Colour])[] = [
   ['recovery', 'lossSoft'],
   ['resent', 'loss'],
   ['timeout', 'recovery'],
+  ['lost', 'rtt'],
   ['reorder', 'dirty'],
   ['window', 'window'],
   ['capture', 'muted'],

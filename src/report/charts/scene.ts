@@ -263,7 +263,7 @@ const EVENT_WORDS: Readonly<Record<(typeof TCP_EVENT_KINDS)[number], string>> = 
 };
 
 /** Rows in which an event is drawn. */
-const LANES = ['timeout', 'resent', 'reorder', 'window', 'capture'] as const;
+const LANES = ['timeout', 'resent', 'lost', 'reorder', 'window', 'capture'] as const;
 
 function laneOf(kind: (typeof TCP_EVENT_KINDS)[number]): (typeof LANES)[number] {
   if (kind === 'retransmission-timeout') return 'timeout';
@@ -273,20 +273,24 @@ function laneOf(kind: (typeof TCP_EVENT_KINDS)[number]): (typeof LANES)[number] 
 }
 
 function eventsData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
-  const table = report.tables['tcpEvents'];
-  const rows = rowsOf(table, carriers, limit);
-  if (!table || rows.length === 0) return null;
-  const take = (name: string): Value[] => rows.map((row) => column(table, name)[row] ?? null);
-  const kinds = take('kind').map((kind) => TCP_EVENT_KINDS[Number(kind)] ?? 'retransmission-other');
-  const frames = take('frame');
-  const sizes = take('bytes');
+  const events = rowsOf(report.tables['tcpEvents'], carriers, limit);
+  const take = (table: string, rows: readonly number[], name: string): Value[] =>
+    rows.map((row) => report.tables[table]?.columns[name]?.values[row] ?? null);
+  const kinds = take('tcpEvents', events, 'kind').map(
+    (kind) => TCP_EVENT_KINDS[Number(kind)] ?? 'retransmission-other',
+  );
+  // Only where both hosts were captured is it known which segments the network swallowed.
+  const losses = rowsOf(report.tables['losses'], carriers, limit);
+  if (events.length + losses.length === 0) return null;
+  const both = (name: string): Value[] => [...take('tcpEvents', events, name), ...take('losses', losses, name)];
+  const words = [...kinds.map((kind) => EVENT_WORDS[kind]), ...losses.map(() => 'lost between the hosts')];
+  const [frames, sizes] = [both('frame'), both('bytes')];
   return {
-    t: take('tNs').map((ns) => s(Number(ns))),
-    lane: kinds.map(laneOf),
-    offset: take('offset'),
-    tip: kinds.map(
-      (kind, i) =>
-        `${EVENT_WORDS[kind]}, frame ${frames[i]}${Number(sizes[i]) > 0 ? `, ${bytes(Number(sizes[i]))}` : ''}`,
+    t: both('tNs').map((ns) => s(Number(ns))),
+    lane: [...kinds.map(laneOf), ...losses.map(() => 'lost')],
+    offset: both('offset'),
+    tip: words.map(
+      (word, i) => `${word}, frame ${frames[i]}${Number(sizes[i]) > 0 ? `, ${bytes(Number(sizes[i]))}` : ''}`,
     ),
   };
 }
