@@ -127,9 +127,12 @@ export class Transmitted {
     const room = Math.max(2 * size, FIRST_ROOM);
     const doubles = new Float64Array(room * WORDS);
     const mask = room - 1;
-    for (let entry = this.first; entry < this.next; entry++) {
-      const from = (entry & this.#mask) * WORDS;
-      doubles.set(this.#doubles.subarray(from, from + WORDS), (entry & mask) * WORDS);
+    // The old ring is full: from its first entry to its end, and then what wrapped to its beginning.
+    for (let entry = this.first; entry < this.next; ) {
+      const from = entry & this.#mask;
+      const run = Math.min(this.next - entry, size - from, room - (entry & mask));
+      doubles.set(this.#doubles.subarray(from * WORDS, (from + run) * WORDS), (entry & mask) * WORDS);
+      entry += run;
     }
     this.#doubles = doubles;
     this.#words = new Uint32Array(doubles.buffer);

@@ -103,12 +103,6 @@ class Sender {
   readonly comb = new Comb();
   readonly pacer = new Pacer();
 
-  /** The capture point is at this side, or the path is so short that it does not matter. */
-  get near(): boolean {
-    const total = this.roundTripMinNs;
-    return total < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * total;
-  }
-
   /**
    * Time that the sender took after the newest acknowledgement, away from it. Known only where the acknowledgement was news
    * to it; and then to a tick of its clock and what queues added to the loop.
@@ -119,16 +113,13 @@ class Sender {
     return Math.min(gapNs, Math.max(0, rows.reactionNs[row]! - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
   }
 
-  /** Smoothed round trip: the longer half, and the least of the other. */
-  get roundTripNs(): number {
-    const byAcks = this.ackLoopNs + (this.echoLoopMinNs || 0);
-    const byEchoes = this.echoLoopNs + (this.ackLoopMinNs || 0);
-    return byAcks >= byEchoes || Number.isNaN(byEchoes) ? byAcks : byEchoes;
-  }
-
-  get roundTripMinNs(): number {
-    return (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
-  }
+  /** Smoothed and least round trip of the whole loop, of the longer half and the least of the other; NaN, 0 before any. */
+  roundTripNs = Number.NaN;
+  roundTripMinNs = 0;
+  /** An answer within this is the acknowledgement's doing. */
+  promptNs = REACTION_MIN_NS;
+  /** The capture point is at this side, or the path is so short that it does not matter. */
+  near = true;
 
   loop(sampleNs: number, toPeer: boolean): void {
     if (toPeer) {
@@ -138,6 +129,16 @@ class Sender {
       if (!(this.echoLoopMinNs <= sampleNs)) this.echoLoopMinNs = sampleNs;
       this.echoLoopNs = Number.isNaN(this.echoLoopNs) ? sampleNs : this.echoLoopNs + (sampleNs - this.echoLoopNs) / 8;
     }
+    this.#settle();
+  }
+
+  #settle(): void {
+    const byAcks = this.ackLoopNs + (this.echoLoopMinNs || 0);
+    const byEchoes = this.echoLoopNs + (this.ackLoopMinNs || 0);
+    this.roundTripNs = byAcks >= byEchoes || Number.isNaN(byEchoes) ? byAcks : byEchoes;
+    this.roundTripMinNs = (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
+    this.promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, this.roundTripNs / 2 || 0));
+    this.near = this.roundTripMinNs < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * this.roundTripMinNs;
   }
 
   /** Follows the largest flight of each round trip. */
@@ -246,8 +247,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       return;
     }
     const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
-    const { near } = sender;
-    const promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, sender.roundTripNs / 2 || 0));
+    const { near, promptNs } = sender;
     const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, gapNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
