@@ -24,6 +24,8 @@ interface CapModule {
 const CAP_SNAP_LENGTH = 65_535;
 const RECORD_HEADER_BYTES = 16;
 const CHUNK_BYTES = 256 << 10;
+/** How long the reader may take for what waits when we are told to end, ms. */
+const STOP_MS = 8000;
 const LINK_TYPES: Readonly<Record<string, number>> = {
   ETHERNET: 1,
   NULL: 0,
@@ -50,6 +52,7 @@ void process.stdout;
 interface Chunk {
   readonly bytes: Buffer;
   used: number;
+  frames: number;
 }
 
 /** Filled chunks, oldest first; `sent` bytes of the first are out already. */
@@ -63,18 +66,23 @@ let dropped = 0;
 let droppedReported = 0;
 
 function emptyChunk(): Chunk {
-  const next = spare.pop() ?? { bytes: Buffer.allocUnsafe(CHUNK_BYTES), used: 0 };
+  const next = spare.pop() ?? { bytes: Buffer.allocUnsafe(CHUNK_BYTES), used: 0, frames: 0 };
   next.used = 0;
+  next.frames = 0;
   return next;
+}
+
+/** Closes the chunk being filled. Only when it is full or next in line: half-empty ones would pile up behind a slow reader. */
+function enqueue(): void {
+  if (chunk.used === 0) return;
+  waiting.push(chunk);
+  waitingBytes += chunk.used;
+  chunk = emptyChunk();
 }
 
 /** Hands on as much as the pipe takes now. */
 function flush(): void {
-  if (chunk.used > 0) {
-    waiting.push(chunk);
-    waitingBytes += chunk.used;
-    chunk = emptyChunk();
-  }
+  if (waiting.length === 0) enqueue();
   while (waiting.length > 0) {
     const first = waiting[0]!;
     sent += write(1, first.bytes, sent, first.used);
@@ -82,6 +90,7 @@ function flush(): void {
     waitingBytes -= first.used;
     spare.push(waiting.shift()!);
     sent = 0;
+    if (waiting.length === 0) enqueue();
   }
   if (dropped > droppedReported) {
     const line = Buffer.from(`${dropped} frames dropped by the queue\n`);
@@ -108,11 +117,13 @@ function inputEnded(): boolean {
   }
 }
 
-/** Writes out what waits, for a bounded time, and ends. */
+/** Writes out what waits, for a bounded time, counts the rest as dropped, and ends. */
 function stop(): never {
-  const deadline = performance.now() + 2000;
-  do flush();
-  while (waiting.length > 0 && performance.now() < deadline);
+  const deadline = performance.now() + STOP_MS;
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (flush(); waiting.length > 0 && performance.now() < deadline; flush()) Atomics.wait(pause, 0, 0, 1);
+  for (const { frames } of waiting) dropped += frames;
+  flush();
   process.exit(0);
 }
 process.stdin.on('end', stop);
@@ -162,7 +173,10 @@ capture.on('packet', (bytes) => {
   const ms = performance.timeOrigin + performance.now();
   const kept = Math.min(bytes, snapLength);
   const size = RECORD_HEADER_BYTES + kept;
-  if (chunk.used + size > CHUNK_BYTES) flush();
+  if (chunk.used + size > CHUNK_BYTES) {
+    enqueue();
+    flush();
+  }
   if (waitingBytes + size > CAP_QUEUE_BYTES) {
     dropped++;
   } else {
@@ -174,6 +188,7 @@ capture.on('packet', (bytes) => {
     record.writeUInt32LE(wireLength(bytes), used + 12);
     frame.copy(record, used + RECORD_HEADER_BYTES, 0, kept);
     chunk.used += size;
+    chunk.frames++;
   }
   if (!scheduled) {
     scheduled = true;

@@ -30,8 +30,8 @@ import { interfaceExists, interfaceNames, isUp } from './interfaces.js';
 
 /** How long an engine may take to open the interface, ms. Opening a 128 MiB ring takes well under one second. */
 const START_MS = 15_000;
-/** How long it may take to end once told, ms, before it is killed. */
-const STOP_MS = 3_000;
+/** How long it may take to end once told, ms, before it is killed: longer than the host of `cap` gives its queue. */
+const STOP_MS = 10_000;
 
 interface Exit {
   readonly code: number | null;
