@@ -1,7 +1,8 @@
 // `npm run bench [-- --inputs offload,multifd --folder DIR --keep]`: how fast, and how much memory, as ratios in one run.
 //
 // Whole processes against `cat`, tcptrace and tshark where installed; stages inside one process against reading alone;
-// resident memory at 1× and 4× length. Nothing here is a test: figures depend on the machine, ratios much less.
+// resident memory at 1× and 4× length. CPU time (all threads) beside time: on a machine that does other things as well
+// only the former means much. Nothing here is a test: figures depend on the machine, ratios much less.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
@@ -18,23 +19,42 @@ const { values: options } = parseArgs({
     keep: { type: 'boolean', default: false },
     memory: { type: 'boolean', default: false },
     capture: { type: 'string', multiple: true, default: [] },
+    // tshark takes minutes and gigabytes for millions of frames.
+    'others-below': { type: 'string', default: '1.2e9' },
   },
 });
 const repeats = Number(options.repeats);
 const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 const rssProbe = fileURLToPath(new URL('./rss.mjs', import.meta.url));
+const OTHERS = [
+  ['tcptrace', ['-l', '-r', '-W']],
+  ['tshark', ['-q', '-z', 'conv,tcp', '-r']],
+];
 const scratch = mkdtempSync(`${tmpdir()}/migscope-bench-`);
 
 const installed = (tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0;
 
-/** Fastest of `repeats` runs, seconds; null when the program failed. */
-function seconds(command, args, times = repeats) {
-  let best = Number.POSITIVE_INFINITY;
+/** Fastest of `repeats` runs: seconds, and seconds of CPU time; null when the program failed. */
+function timed(command, args, times = repeats) {
+  let best = null;
   for (let i = 0; i < times; i++) {
     const start = process.hrtime.bigint();
-    const run = spawnSync(command, args, { stdio: ['ignore', 'ignore', 'ignore'], cwd: scratch });
-    if (run.status !== 0) return null;
-    best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e9);
+    const { status, stdout } = spawnSync(
+      'sh',
+      ['-c', '"$@" > /dev/null 2>&1; s=$?; times; exit $s', 'sh', command, ...args],
+      {
+        cwd: scratch,
+        encoding: 'utf8',
+      },
+    );
+    const wall = Number(process.hrtime.bigint() - start) / 1e9;
+    if (status !== 0) return null;
+    // The second line of `times`: user and system time of the children.
+    const [user, system] = [...stdout.split('\n')[1].matchAll(/(\d+)m([\d.]+)s/g)].map(
+      ([, m, s]) => 60 * m + Number(s),
+    );
+    best ??= { wall, cpu: user + system };
+    best = { wall: Math.min(best.wall, wall), cpu: Math.min(best.cpu, user + system) };
   }
   return best;
 }
@@ -51,8 +71,10 @@ function peakMemory(path) {
 
 const row = (...cells) =>
   console.log(cells.map((cell, i) => (i ? String(cell).padStart(12) : String(cell).padEnd(22))).join(''));
-const ms = (s) => (s === null ? '–' : `${Math.round(s * 1000)} ms`);
-const times = (a, b) => (a === null || b === null ? '–' : `${(a / b).toFixed(2)}×`);
+const ms = (s) => (s === undefined ? '–' : `${Math.round(s * 1000)} ms`);
+const times = (a, b) => (a === undefined || b === undefined ? '–' : `${(a / b).toFixed(2)}×`);
+const program = (name, run, base, ...more) =>
+  row(`  ${name}`, ms(run?.wall), times(run?.wall, base.wall), ms(run?.cpu), times(run?.cpu, base.cpu), ...more);
 
 console.log(`${cpus().length} × ${cpus()[0].model.trim()}, node ${process.version}, fastest of ${repeats}\n`);
 const paths = [
@@ -66,34 +88,25 @@ for (const [name, make] of paths) {
   const path = make();
   const bytes = statSync(path).size;
   spawnSync('cat', [path], { stdio: ['ignore', 'ignore', 'ignore'] }); // warm the cache
-  const cat = seconds('sh', ['-c', `cat ${path} > /dev/null`]);
+  const cat = timed('cat', [path]);
   console.log(`${name}: ${(bytes / 1e9).toFixed(2)} GB`);
-  row('  whole process', 'time', 'to cat', 'rate', 'memory');
-  row('  cat', ms(cat), '1.00×', `${(bytes / cat / 1e9).toFixed(2)} GB/s`);
-  const whole = seconds(process.execPath, [cli, 'analyze', path, '--json', '-']);
-  row(
-    '  migscope',
-    ms(whole),
-    times(whole, cat),
-    whole ? `${(bytes / whole / 1e9).toFixed(2)} GB/s` : '–',
-    `${Math.round(peakMemory(path))} MB`,
-  );
-  if (installed('tcptrace')) {
-    const other = seconds('tcptrace', ['-l', '-r', '-W', path], 1);
-    row('  tcptrace -l -r -W', ms(other), times(other, cat), `ours ${times(whole, other)}`);
+  row('  whole process', 'time', 'to cat', 'CPU', 'to cat', 'memory');
+  program('cat', cat, cat);
+  const whole = timed(process.execPath, [cli, 'analyze', path, '--json', '-']);
+  program('migscope', whole, cat, `${Math.round(peakMemory(path))} MB`);
+  for (const [tool, args] of OTHERS) {
+    if (!installed(tool) || bytes > Number(options['others-below'])) continue;
+    const other = timed(tool, [...args, path], 1);
+    program(tool, other, cat, `ours ${times(whole?.cpu, other?.cpu)} in CPU`);
   }
-  if (installed('tshark')) {
-    const other = seconds('tshark', ['-q', '-z', 'conv,tcp', '-r', path], 1);
-    row('  tshark conv,tcp', ms(other), times(other, cat), `ours ${times(whole, other)}`);
-  }
-  row('  stages so far', 'time', 'to read', 'ns/frame');
+  row('  stages so far', 'time', 'to read', 'CPU', 'ns/frame');
   let read = null;
   let before = 0;
   for (const stage of STAGES) {
-    const { seconds: s, frames } = await timeStage(stage, path, repeats);
-    read ??= s;
-    row(`  + ${stage}`, ms(s), times(s, read), (((s - before) * 1e9) / frames).toFixed(0));
-    before = s;
+    const { seconds, cpu, frames } = await timeStage(stage, path, repeats);
+    read ??= seconds;
+    row(`  + ${stage}`, ms(seconds), times(seconds, read), ms(cpu), (((cpu - before) * 1e9) / frames).toFixed(0));
+    before = cpu;
   }
   const html = `${scratch}/report.html`;
   const saved = `${scratch}/report.json`;
@@ -101,8 +114,14 @@ for (const [name, make] of paths) {
     saved,
     spawnSync(process.execPath, [cli, 'analyze', path, '--json', '-'], { maxBuffer: 1 << 28 }).stdout,
   );
-  const page = seconds(process.execPath, [cli, 'report', saved, '--html', html, '--force', '--quiet']);
-  row('  page from JSON', ms(page), '', page === null ? '–' : `${(statSync(html).size / 1e6).toFixed(2)} MB`);
+  const page = timed(process.execPath, [cli, 'report', saved, '--html', html, '--force', '--quiet']);
+  row(
+    '  page from JSON',
+    ms(page?.wall),
+    '',
+    ms(page?.cpu),
+    page ? `${(statSync(html).size / 1e6).toFixed(2)} MB` : '–',
+  );
   console.log('');
 }
 
