@@ -17,6 +17,7 @@ const missing = [
   ...(process.getuid?.() === 0 ? [] : ['root']),
   ...(runs('ip', '-V') ? [] : ['ip']),
   ...(runs('tcpdump', '--version') ? [] : ['tcpdump']),
+  ...(runs('unshare', '--net', '--mount', 'true') ? [] : ['the right to make network namespaces']),
   ...(existsSync(CLI) ? [] : ['dist/ (npm run build)']),
 ];
 
