@@ -65,8 +65,8 @@ export function carrier(connection: Connection, source: string | null): Carrier 
 
 /** The flows of other transports that carry a migration's streams. */
 export function flowsOf(report: ReportData, migration: Migration): UdpFlow[] {
-  const wanted = new Set(migration.connections);
-  return report.flows.filter((flow) => flow.streams.some((direction) => wanted.has(direction >>> 1)));
+  const wanted = new Set(migration.udpStreams);
+  return report.flows.filter((flow) => flow.streams.some((direction) => wanted.has(direction)));
 }
 
 /** Totals over carriers; rates are over `spanNs`. What a transport does not show is null. */
@@ -112,14 +112,23 @@ export function migrationTraffic(report: ReportData, migration: Migration): Traf
   const spanNs = migration.endNs - migration.startNs;
   const carriers = carriersOf(report, migration);
   if (carriers.length > 0) return trafficOf(carriers, spanNs);
-  const counts = flowsOf(report, migration).flatMap((flow) => flow.directions.map((one) => one.retransmittedPackets));
+  const flows = flowsOf(report, migration);
+  const fact = (name: string): number | null => {
+    const value = flows[0]?.facts[name];
+    return typeof value === 'number' ? value : null;
+  };
+  const counts = flows.flatMap((flow) => flow.directions.map((one) => one.retransmittedPackets));
+  const segments = counts.reduce<number | null>((sum, n) => (n === null ? sum : (sum ?? 0) + n), null);
+  const packetBytes = fact('packetPayloadBytes');
+  const uniqueBytes = migration.bytes.total;
+  const retransmittedBytes = segments === null || packetBytes === null ? null : segments * packetBytes;
   return {
-    uniqueBytes: migration.bytes.total,
-    retransmittedSegments: counts.reduce<number | null>((sum, n) => (n === null ? sum : (sum ?? 0) + n), null),
-    retransmittedBytes: null,
-    retransmittedShare: null,
-    goodput: spanNs > 0 ? migration.bytes.total / (spanNs / 1e9) : null,
-    rttMinNs: null,
+    uniqueBytes,
+    retransmittedSegments: segments,
+    retransmittedBytes,
+    retransmittedShare: retransmittedBytes === null || uniqueBytes === 0 ? null : retransmittedBytes / uniqueBytes,
+    goodput: spanNs > 0 ? uniqueBytes / (spanNs / 1e9) : null,
+    rttMinNs: fact('rttMinNs'),
     rttP50Ns: null,
     rttP95Ns: null,
     limits: [],
