@@ -1,4 +1,4 @@
-import { bitRate, digits } from '../format.js';
+import { bitRate } from '../format.js';
 import { lineRateOf, paceOf } from './plateau.js';
 import { defineRule } from './rule.js';
 
@@ -36,7 +36,7 @@ export default defineRule({
           confidence: 0.4,
           interval: [precopy],
           metrics: { rate: pace.median, lineBitsPerSecond: line },
-          text: `At ${bitRate(pace.median)} the migration fills a ${digits(line / 1e9)} Gbit/s line. If the hosts have a faster network, ${migration.destination} is the wrong address.`,
+          text: `At ${bitRate(pace.median)} the migration fills a ${bitRate(line / 8)} line. If the hosts have a faster network, ${migration.destination} is the wrong address.`,
           advice: [
             'Use the address of the fast network: virsh migrate --migrateuri tcp://FAST_ADDRESS, Nova live_migration_inbound_addr, Proxmox migration: network=.',
           ],

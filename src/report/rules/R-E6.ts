@@ -12,7 +12,7 @@ export default defineRule({
   explains: [],
   thresholds: {
     minObeyed: { value: 0.5, unit: 'share', meaning: 'of the fall in dirtying that throttling predicts' },
-    minFirings: { value: 2, unit: 'steps', meaning: 'of the throttle that must have happened' },
+    minFirings: { value: 4, unit: 'steps', meaning: 'of the throttle that must have happened' },
   },
   about: {
     meaning:

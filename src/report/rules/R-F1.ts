@@ -1,5 +1,5 @@
 import { bitRate, bytes, duration, percent } from '../format.js';
-import { downtimeOf } from './downtime.js';
+import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
 /** Fewer bytes are only the marks of the stream. */
@@ -33,6 +33,7 @@ export default defineRule({
       const long = split.totalNs > downtimeLimitNs;
       return [
         {
+          severity: downtimeSeverity(split, downtimeLimitNs),
           confidence: 0.85,
           interval: [[split.startNs, split.endNs]],
           metrics: {

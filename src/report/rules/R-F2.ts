@@ -1,5 +1,5 @@
 import { bytes, duration, percent, plain } from '../format.js';
-import { downtimeOf } from './downtime.js';
+import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -32,6 +32,7 @@ export default defineRule({
       const long = split.totalNs > downtimeLimitNs || (largest?.bytes ?? 0) >= limits.largeBytes;
       return [
         {
+          severity: downtimeSeverity(split, downtimeLimitNs),
           confidence: 0.8,
           interval: [[split.startNs, split.endNs]],
           metrics: {

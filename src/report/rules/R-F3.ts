@@ -1,5 +1,5 @@
 import { duration, percent } from '../format.js';
-import { downtimeOf } from './downtime.js';
+import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -22,7 +22,7 @@ export default defineRule({
       'Trace the destination: trace-enable loadvm_* and vmstate_downtime_* (QEMU 8.2 or later) names the device and its time.',
     ],
   },
-  run: ({ migrations }, limits) =>
+  run: ({ migrations, downtimeLimitNs }, limits) =>
     migrations.flatMap((transfer) => {
       const split = downtimeOf(transfer);
       const rttNs = transfer.minRttNs ?? 0;
@@ -30,6 +30,7 @@ export default defineRule({
         return [];
       return [
         {
+          severity: downtimeSeverity(split, downtimeLimitNs),
           confidence: 0.75,
           interval: [[split.endNs - split.handoverNs, split.endNs]],
           metrics: { downtimeNs: split.totalNs, handoverNs: split.handoverNs, rttNs },

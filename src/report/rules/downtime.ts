@@ -1,5 +1,6 @@
 // The wire part of the downtime, split: final memory, device state, hand-over.
-import type { Migration } from '../report.js';
+import type { Migration, Severity } from '../report.js';
+import { MAJOR_DOWNTIME_FACTOR } from './severity.js';
 import type { Transfer } from './transfer.js';
 
 export interface DowntimeSplit {
@@ -31,10 +32,14 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
     startNs: downtime.endNs - downtime.estimateNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
-    ramNs: sum('stop-and-copy', 'ns') + (draining ? handoverNs : 0),
+    ramNs: Math.min(downtime.estimateNs, sum('stop-and-copy', 'ns') + (draining ? handoverNs : 0)),
     ramBytes: sum('stop-and-copy', 'bytes'),
     deviceNs: sum('device-state', 'ns'),
     deviceBytes: sum('device-state', 'bytes'),
     handoverNs: draining ? 0 : handoverNs,
   };
 }
+
+/** A cause of downtime matters as much as the whole downtime does, not as its own share. */
+export const downtimeSeverity = ({ totalNs }: DowntimeSplit, limitNs: number): Severity =>
+  totalNs >= MAJOR_DOWNTIME_FACTOR * limitNs ? 'major' : totalNs > limitNs ? 'minor' : 'info';

@@ -7,6 +7,7 @@
 import type { Finding, ReportData, Severity } from '../report.js';
 import { RULES } from './index.js';
 import type { Aspect, Limits, Observation, Rule, RuleContext, RuledOut } from './rule.js';
+import { MAJOR_DOWNTIME_FACTOR, MAJOR_TIME_NS, MAJOR_TIME_SHARE, MINOR_TIME_NS, MINOR_TIME_SHARE } from './severity.js';
 import { bulkTransfersOf, migrationsOf, type Transfer } from './transfer.js';
 
 export interface DiagnoseOptions {
@@ -19,14 +20,6 @@ export interface DiagnoseOptions {
 }
 
 export const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
-/** A cost from here on is major: this share of the migration's time, and long enough to be felt … */
-export const MAJOR_TIME_SHARE = 0.2;
-export const MAJOR_TIME_NS = 500e6;
-/** … or this many times the accepted downtime. */
-export const MAJOR_DOWNTIME_FACTOR = 2;
-/** A cost below this share, or this time, is not worth acting on. */
-export const MINOR_TIME_SHARE = 0.03;
-export const MINOR_TIME_NS = 100e6;
 /** Proof frames and intervals kept per finding. */
 const PROOFS = 20;
 

@@ -21,7 +21,7 @@ const MIN_STEPS = 8;
 /** Steps below this share of the fastest are pauses. */
 const BUSY_SHARE = 0.1;
 
-/** Rates are of all payload, as what shapes them counts repeated bytes too. Null when the timeline is missing or too coarse for eight steps. */
+/** Needs eight steps with data. Rates are of all payload, as what shapes them counts repeated bytes too. Null when the timeline is missing or too coarse. */
 export function paceOf(transfer: Transfer, within: Interval): Pace | null {
   const spanNs = within[1] - within[0];
   const wanted = Math.max(MIN_STEP_NS, 4 * (transfer.minRttNs ?? 0));
@@ -33,6 +33,7 @@ export function paceOf(transfer: Transfer, within: Interval): Pace | null {
   const rates = steps.map((bytes) => (bytes / stepNs) * 1e9);
   const sorted = [...rates].sort((a, b) => a - b);
   const flowing = sorted.filter((rate) => rate > BUSY_SHARE * sorted.at(-1)!);
+  if (flowing.length < MIN_STEPS) return null;
   const edge = Math.floor(flowing.length / 10);
   const middle = flowing.slice(edge, flowing.length - edge);
   const centre = middle.length > 0 ? mean(middle) : 0;
