@@ -180,7 +180,10 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   );
   page.line(verdict.headline, '  ');
   if (migration.downtime) {
-    page.line(`The pause was ${downtimeRange(migration.downtime)} on the wire (${migration.downtime.method}).`, '  ');
+    page.line(
+      `Estimated from ${migration.downtime.method}; the wire alone allows ${downtimeRange(migration.downtime)}.`,
+      '  ',
+    );
   } else if (migration.outcome === 'completed') {
     page.line('How long the guest was paused cannot be told from this capture.', '  ');
   }

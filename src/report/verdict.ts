@@ -226,7 +226,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       ? {
           label: 'Downtime',
           value: duration(downtime.estimateNs),
-          note: `${downtimeRange(downtime)}, seen on the wire`,
+          note: `the wire alone allows ${downtimeRange(downtime)}`,
         }
       : { label: 'Downtime', value: '–', note: 'the switch-over is not in the capture' },
     {
