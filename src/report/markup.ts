@@ -39,6 +39,9 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (mark) => ENTITIES[mark]!);
 
+/** Text of our own with its line breaks kept. */
+export const lines = (text: string): Html => new Html(text.split('\n').map(escaped).join('\n'));
+
 /** JSON that cannot end the script element it stands in. */
 export const jsonForScript = (value: unknown): Html =>
   new Html(

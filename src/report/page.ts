@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { MARGIN } from './charts/frame.js';
 import { PALETTE } from './charts/palette.js';
-import { Html, html, jsonForScript } from './markup.js';
+import { Html, html, jsonForScript, lines } from './markup.js';
 
 /** One chart as the viewer gets it: a compiled Vega specification and where its plot area lies. */
 export interface PageChart {
@@ -82,23 +82,57 @@ function variables(): string {
   ].join('\n');
 }
 
-// vega.min.js carries no licence banner of its own; these are what its licences ask for.
-function notices(): Html {
-  return html`<details><summary>Licences of what this page contains</summary>
-<pre>${licence('vega')}
+// vega.min.js carries no licence banner of its own; its licences and those of what is built into it ask for these texts.
+const BUNDLED = [
+  'vega',
+  'd3-array',
+  'd3-color',
+  'd3-delaunay',
+  'd3-dispatch',
+  'd3-dsv',
+  'd3-ease',
+  'd3-force',
+  'd3-format',
+  'd3-geo',
+  'd3-geo-projection',
+  'd3-hierarchy',
+  'd3-interpolate',
+  'd3-path',
+  'd3-quadtree',
+  'd3-scale',
+  'd3-scale-chromatic',
+  'd3-shape',
+  'd3-time',
+  'd3-time-format',
+  'd3-timer',
+  'delaunator',
+  'internmap',
+  'robust-predicates',
+  'topojson-client',
+];
 
-D3 (part of the above):
-${licence('d3-array')}</pre></details>`;
+function notices(): Html {
+  const byText = new Map<string, string[]>();
+  for (const name of BUNDLED) {
+    const text = licence(name);
+    if (text !== null) byText.set(text, [...(byText.get(text) ?? []), name]);
+  }
+  return html`<details><summary>Licences of what this page contains</summary>
+<pre>${[...byText].map(([text, names]) => lines(`${names.join(', ')}\n\n${text}\n\n\n`))}</pre></details>`;
 }
 
-function licence(name: string): string {
+/** The licence text of a package; null when it is not installed beside Vega, and so not in its bundle either. */
+function licence(name: string): string | null {
   const require = createRequire(import.meta.url);
   for (const root of require.resolve.paths(name) ?? []) {
-    try {
-      return `${name}\n${readFileSync(`${root}/${name}/LICENSE`, 'utf8').trim()}`;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    for (const file of ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'UNLICENSE']) {
+      try {
+        return readFileSync(`${root}/${name}/${file}`, 'utf8').trim();
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' && (error as NodeJS.ErrnoException).code !== 'ENOTDIR')
+          throw error;
+      }
     }
   }
-  return `${name}: see the licence of the package.`;
+  return null;
 }

@@ -72,7 +72,8 @@ describe('page', () => {
   test('the runtime is there once, with the notices its licences ask for', async () => {
     const page = await renderHtml(reportData('healthy'));
     expect(page.match(/University of Washington Interactive Data Lab/g)).toHaveLength(1);
-    expect(page).toMatch(/Copyright 2010-20\d\d Mike Bostock/);
+    expect(page).toMatch(/Copyright 2010-20\d\d Mike Bostock\n\nPermission to use/);
+    expect(page).not.toContain('\\u{a}');
   });
 
   test('a complete run shows every chart but those that have nothing to say', async () => {
