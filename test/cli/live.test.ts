@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ENGINE_NAMES } from '../../src/capture/live.js';
 import type { ReportData } from '../../src/report/report.js';
-import { describeRoot, haveProgram, migscope, type Running, TwoHosts } from '../support/namespaces.js';
+import { CLI, describeRoot, haveProgram, migscope, type Running, TwoHosts } from '../support/namespaces.js';
 import { recordMigration } from '../support/record.js';
 
 const capBuild = fileURLToPath(new URL('../../node_modules/cap/build/Release/cap.node', import.meta.url));
@@ -191,7 +191,7 @@ describeRoot('live capture', () => {
     test('without the privilege names the command that gives it', async () => {
       const { code, stderr } = await hosts.start(
         ...(['a', 'setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', process.execPath] as const),
-        ...[fileURLToPath(new URL('../../dist/cli.js', import.meta.url)), 'live', '-i', 'va', '--engine', engine],
+        ...[CLI, 'live', '-i', 'va', '--engine', engine],
       ).ended;
       expect([code, stderr]).toEqual([1, expect.stringMatching(/may not|may capture|sudo (setcap|usermod)/)]);
     });
@@ -223,6 +223,16 @@ describeRoot('live capture', () => {
     const lost = report.capture.inputs[0]!.droppedByCapture!;
     expect(lost).toBeGreaterThan(0);
     expect(report.anomalies.find((anomaly) => anomaly.code === 'capture/dropped')?.count).toBe(lost);
+  });
+
+  test('a reader that goes away takes the engine along', async () => {
+    const running = hosts.start(
+      ...(['a', 'sh', '-c', '"$@" | head -n 1; wait', 'sh', process.execPath, CLI] as const),
+      ...['live', '-i', 'va', '--interval', '100ms', '--filter', 'udp port 9'], // no frame ever wakes the engine
+    );
+    await running.says(ready);
+    expect((await running.ended).code).toBe(0); // as soon as head has its line
+    await expect.poll(() => hosts.processes('a'), { timeout: 2000 }).toEqual([]);
   });
 
   test('a second signal ends at once', async () => {
@@ -272,9 +282,8 @@ describeRoot('live capture', () => {
     const json = join(folder, 'full.json');
     // `ip netns exec` gives a command mounts of its own: this disk is the capture's alone and goes with it.
     const script = `mount -t tmpfs -o size=2m tmpfs ${disk} && "$@"; code=$?; cp ${disk}/full.pcap ${folder}; exit $code`;
-    const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
     const running = hosts.start(
-      ...(['a', 'sh', '-c', script, 'sh', process.execPath, cli] as const),
+      ...(['a', 'sh', '-c', script, 'sh', process.execPath, CLI] as const),
       ...[
         'live',
         '-i',
@@ -314,7 +323,7 @@ describeRoot('live capture', () => {
     chmodSync(empty, 0o755);
     const { code, stderr } = await hosts.start(
       ...(['a', 'env', `PATH=${empty}`, process.execPath] as const),
-      ...[fileURLToPath(new URL('../../dist/cli.js', import.meta.url)), 'live', '-i', 'va', '--engine', 'dumpcap'],
+      ...[CLI, 'live', '-i', 'va', '--engine', 'dumpcap'],
     ).ended;
     expect([code, stderr]).toEqual([
       1,

@@ -6,7 +6,8 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
 
-const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
+/** The built command. */
+export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
 function runs(command: string, ...args: string[]): boolean {
   const { error, status } = spawnSync(command, args, { stdio: 'ignore' });
@@ -103,6 +104,11 @@ export class TwoHosts {
     return this.start('a', process.execPath, CLI, ...args);
   }
 
+  /** Ids of the processes inside a host. */
+  processes(host: 'a' | 'b'): string[] {
+    return this.#ip('netns', 'pids', this[host]).split('\n').filter(Boolean);
+  }
+
   /** Adds a second link to host `a`, both ends there, up; for tests that take it away. */
   addLink(name: string): void {
     this.#ip('-n', this.a, 'link', 'add', name, 'type', 'veth', 'peer', 'name', `${name}-peer`);
@@ -121,9 +127,10 @@ export class TwoHosts {
     for (const host of [this.a, this.b]) spawnSync('ip', ['netns', 'del', host]);
   }
 
-  #ip(...args: string[]): void {
-    const { status, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
+  #ip(...args: string[]): string {
+    const { status, stdout, stderr } = spawnSync('ip', args, { encoding: 'utf8' });
     if (status !== 0) throw new Error(`ip ${args.join(' ')}: ${stderr}`);
+    return stdout;
   }
 }
 

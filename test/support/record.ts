@@ -5,10 +5,9 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Output, Running } from './namespaces.js';
+import { CLI, type Output, Running } from './namespaces.js';
 
 const RECORDER = fileURLToPath(new URL('../../samples/record.mjs', import.meta.url));
-const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
 
 export interface RecordedMigration {
   /** The recorder's own capture, by tcpdump. */

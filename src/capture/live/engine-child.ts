@@ -62,8 +62,12 @@ export class EngineChild {
         this.#text += `${reasonOf(error)}\n`;
       });
     }
+    // However we end, short of being killed, the engine does not outlive us on a link where it would never notice.
+    const kill = (): void => this.kill();
+    process.once('exit', kill);
     this.#exit = new Promise((resolve) => {
       child.once('close', (code, signal) => {
+        process.off('exit', kill);
         this.#running = false;
         resolve({ code, signal });
       });
