@@ -7,6 +7,7 @@ import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.j
 import { CURSOR_BYTES } from '../limits.js';
 import { EOS_BYTES, NOT_A_RECORD, type RamReader, TOO_SHORT_TO_TELL } from './ram.js';
 import type { MigrationSink } from './records.js';
+import { QEMU_VM_SECTION_FOOTER } from './wire.js';
 
 /**
  * What begins at a place: a chain of RAM records; RAM records with stronger proof; a section's footer with an element
@@ -66,6 +67,9 @@ export function* search(
 function scan(stream: ByteCursor, ram: RamReader, isSectionEnd: IsSectionEnd): Find {
   const { buffer, end, position, offset } = stream;
   for (let at = position; at < end; at++) {
+    // What `judge` looks for begins with a zero or a footer; hardly a byte of page contents is either.
+    const first = buffer[at]!;
+    if (first !== 0 && first !== QEMU_VM_SECTION_FOOTER) continue;
     const found = judge(buffer, at, end, offset + at - position, ram, isSectionEnd);
     if (found === 'no') continue;
     stream.position = at;
