@@ -24,7 +24,7 @@ export default defineRule({
     periodNs: { value: 100e6, unit: 'ns', meaning: 'slice in which QEMU spends its limit' },
     periodTolerance: { value: 0.05, unit: 'share', meaning: 'how far the burst distance may be from the slice' },
     minRegularity: { value: 0.7, unit: 'share', meaning: 'burst distances that must fit the period' },
-    maxSizeVariation: { value: 0.1, unit: 'deviation / mean', meaning: 'bursts of a limit have equal size' },
+    maxSizeVariation: { value: 0.1, unit: 'share of a burst', meaning: 'bursts of a limit have equal size' },
     minWaitShare: { value: 0.2, unit: 'share of pre-copy', meaning: 'time waited before the limit is worth a word' },
     knownLimitTolerance: { value: 0.03, unit: 'share', meaning: 'how near a rate must be to a known default' },
   },

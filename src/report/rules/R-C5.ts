@@ -15,7 +15,7 @@ export default defineRule({
     minRegularity: { value: 0.7, unit: 'share', meaning: 'burst distances that must fit the period' },
     minSizeVariation: {
       value: 0.15,
-      unit: 'deviation / mean',
+      unit: 'share of a burst',
       meaning: 'below it bursts are equal: a rate limit (R-A1)',
     },
     minSilentShare: { value: 0.2, unit: 'share of pre-copy', meaning: 'time without sending' },

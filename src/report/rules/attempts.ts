@@ -5,6 +5,9 @@ import type { Connection, ReportData } from '../report.js';
 const isMigrationPort = (port: number): boolean =>
   (port >= 49152 && port <= 49215) || port === 16509 || port === 16514 || port === 4444;
 
+/** A connection that carries more may be a migration that was not recognised. */
+const MOVED_BYTES = 1_000_000;
+
 export interface FailedAttempt {
   readonly connection: Connection;
   readonly how: 'refused' | 'unanswered';
@@ -13,15 +16,20 @@ export interface FailedAttempt {
 }
 
 /**
- * Attempts that look meant for a migration. In a capture without any migration every failed attempt counts,
+ * Attempts that look meant for a migration. In a capture in which nothing was moved every failed attempt counts,
  * otherwise only those to a migration port or to the port of a migration that is in the capture.
  */
 export function failedAttempts(report: ReportData): FailedAttempt[] {
+  const moved = report.connections.some(
+    ({ directions }) => Math.max(directions[0].uniqueBytes, directions[1].uniqueBytes) >= MOVED_BYTES,
+  );
   const ports = new Set(report.migrations.map((migration) => migration.port));
   return report.connections.flatMap((connection): FailedAttempt[] => {
     const [out, back] = connection.directions;
     const relevant =
-      report.migrations.length === 0 || isMigrationPort(connection.server.port) || ports.has(connection.server.port);
+      (report.migrations.length === 0 && !moved) ||
+      isMigrationPort(connection.server.port) ||
+      ports.has(connection.server.port);
     const opened = connection.options.mss[0] !== null || connection.options.windowScale[0] !== null;
     const carried = out.payloadBytes > 0 || back.payloadBytes > 0 || connection.handshakeRttNs !== null;
     if (!relevant || carried || !opened || out.frames === 0) return [];

@@ -13,7 +13,10 @@ export interface Comb {
   readonly regularity: number;
   /** Median bytes of a burst. */
   readonly burstBytes: number;
-  /** Standard deviation over mean of burst sizes, the tenth at either end left out. */
+  /**
+   * How much a burst differs from the one before, as a share of the median: a spread that a limit changed on the way, or a
+   * few short bursts, do not raise (1.05 × the median absolute difference, which is one standard deviation of even noise).
+   */
   readonly sizeVariation: number;
   /** Share of the time in which nothing was sent. */
   readonly silentShare: number;
@@ -76,9 +79,8 @@ function combOfTimeline(transfer: Transfer, within: Interval): Comb | null {
     const periods = Math.max(1, Math.round(distance / periodNs));
     return Math.abs(distance / periods - periodNs) <= Math.max(0.05 * periodNs, binNs);
   });
-  const sizes = bursts.map((burst) => burst.bytes).sort((a, b) => a - b);
-  const edge = Math.floor(sizes.length / 10);
-  const typical = sizes.slice(edge, sizes.length - edge);
+  const sizes = bursts.map((burst) => burst.bytes);
+  const changes = sizes.slice(1).map((size, at) => Math.abs(size - sizes[at]!));
   const sendingNs = bursts.reduce((total, burst) => total + burst.endNs - burst.startNs, 0);
   const spanNs = bursts.at(-1)!.endNs - bursts[0]!.startNs;
   return {
@@ -86,7 +88,7 @@ function combOfTimeline(transfer: Transfer, within: Interval): Comb | null {
     periodNs,
     regularity: regular.length / distances.length,
     burstBytes: median(sizes),
-    sizeVariation: deviation(typical) / mean(typical),
+    sizeVariation: (1.05 * median(changes)) / median(sizes),
     silentShare: 1 - sendingNs / spanNs,
     burstRate: (sizes.reduce((total, size) => total + size, 0) / sendingNs) * 1e9,
   };

@@ -1,4 +1,5 @@
 // The pace of a transfer: its rate in steps of several round trips, the level it settles on, and how flat it is there.
+import { lineEfficiency } from '../models/ceilings.js';
 import { deviation, mean, median } from './comb.js';
 import type { Interval, Transfer } from './transfer.js';
 
@@ -54,8 +55,12 @@ export const FLAT = {
   meaning: 'a rate this even is set by a line or a shaper',
 } as const;
 
-/** The line rate (bits/s) that a goodput fills: 94 % of it at MTU 1500, 99 % with jumbo frames; null when none fits. */
+/** Measured rates may be off by so much: other traffic, the edges of the steps. */
+const LINE_TOLERANCE = 0.015;
+
+/** The line rate (bits/s) that a goodput fills, headers of MTU 1500 to 9000 allowed for; null when none fits. */
 export function lineRateOf(goodput: number): number | null {
-  const bits = goodput * 8;
-  return LINE_RATES.find((line) => bits >= 0.925 * line && bits <= 0.995 * line) ?? null;
+  const lowest = lineEfficiency(1500) - LINE_TOLERANCE;
+  const highest = lineEfficiency(9000) + LINE_TOLERANCE / 3;
+  return LINE_RATES.find((line) => goodput * 8 >= lowest * line && goodput * 8 <= highest * line) ?? null;
 }

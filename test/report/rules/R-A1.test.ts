@@ -26,6 +26,11 @@ describe('hypervisor rate limit', () => {
     expect(finding!.text).toContain('capped at 128 MiB/s');
   });
 
+  test('a limit that is raised on the way is still a limit', () => {
+    const raised = bursts(100, (burst) => (burst < 60 ? 3.2 : 12.8) * MIB);
+    expect(findings('R-A1', report({ tables: { timeline: raised } }))).toMatchObject([{ confidence: 0.95 }]);
+  });
+
   test('a CPU quota has the same rhythm but uneven bursts', () => {
     const uneven = bursts(100, (burst) => (8 + ((burst * 7) % 10)) * MIB);
     expect(findings('R-A1', report({ tables: { timeline: uneven } }))).toEqual([]);

@@ -50,6 +50,12 @@ describe('destination not reachable', () => {
     expect(findings('R-H1', report({ connections: [connection(), other] }))).toEqual([]);
   });
 
+  test('nor one beside a bulk transfer that may be the migration', () => {
+    const bulk = connection({ channel: { kind: 'unknown', index: null, migration: null } });
+    const other = { ...refused, id: 1, server: { address: '10.0.0.9', port: 80 } };
+    expect(findings('R-H1', report({ connections: [bulk, other], migrations: [] }))).toEqual([]);
+  });
+
   test('a connection that opens and then stalls was reachable', () => {
     const stalled = connection({ endedBy: 'rst', closedFirstBy: 1 });
     expect(findings('R-H1', report({ connections: [stalled], migrations: [] }))).toEqual([]);
