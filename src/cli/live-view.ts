@@ -15,6 +15,8 @@ export interface CaptureState {
   /** Frames lost by the capture; null when the engine cannot know. */
   readonly lost: number | null;
   readonly snapLength: number | null;
+  /** Frames cut by it so far; with some, pages cannot be counted nor foretold. */
+  readonly cutFrames: number;
   /** Lines that need attention, worst first. */
   readonly alerts: readonly string[];
   readonly recording: { readonly path: string; readonly bytes: number; readonly files: number } | null;
@@ -93,7 +95,10 @@ export class LiveMeter {
       rate,
       goodput,
       goodputs: this.#goodputs,
-      forecast: migration && forecast(migration, snapshot.nowNs, recentGoodput(this.#goodputs), this.#downtimeLimitNs),
+      forecast:
+        migration === null || capture.cutFrames > 0
+          ? null
+          : forecast(migration, snapshot.nowNs, recentGoodput(this.#goodputs), this.#downtimeLimitNs),
       channels,
     };
   }

@@ -209,6 +209,7 @@ class Session {
       accuracy: engine.accuracy,
       lost,
       snapLength,
+      cutFrames: this.#source.info.inputs[0]?.cutFrames ?? 0,
       alerts,
       recording: recording && { path: this.#options.write ?? '', bytes: recording.bytes, files: recording.files },
       ending: this.#ending,

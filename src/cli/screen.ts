@@ -74,9 +74,13 @@ export function picture(view: LiveView, width: number, rows: number, paint: Pain
     ...(capture.recording ? [field('recording', recordingText(capture.recording))] : []),
     '',
     field('migration', migrationText(view)),
-    ...(view.migration ? [field('pages', pagesText(view, width - LABEL_CELLS))] : []),
+    ...(view.migration
+      ? [field('pages', hasPages(view) ? pagesText(view, width - LABEL_CELLS) : 'cannot be counted: frames are cut')]
+      : []),
     field('rate', rateText(view, width)),
-    ...(isRunning(view) ? [field('dirtying', dirtyText(view)), field('converges', convergesText(view))] : []),
+    ...(isRunning(view) && hasPages(view)
+      ? [field('dirtying', dirtyText(view)), field('converges', convergesText(view))]
+      : []),
     '',
   ];
   const [head, ...channels] = channelTable(view.channels, width);
@@ -94,12 +98,15 @@ export function plainLine(view: LiveView): string {
   parts.push(...view.capture.alerts);
   if (migration) {
     parts.push(stageText(view));
-    parts.push(`sent ${plural(pagesSent(migration), 'page')}`, `left ${about(forecast?.pagesLeft ?? null)}`);
+    if (hasPages(view)) {
+      parts.push(`sent ${plural(pagesSent(migration), 'page')}`, `left ${about(forecast?.pagesLeft ?? null)}`);
+    }
   } else {
     parts.push('no migration yet');
   }
   parts.push(`rate ${bitRate(view.rate)}`, `goodput ${bitRate(view.goodput)}`);
-  if (isRunning(view)) parts.push(`dirtying ${pressure(view) ?? '–'}`, `converges ${convergesText(view)}`);
+  if (isRunning(view) && hasPages(view))
+    parts.push(`dirtying ${pressure(view) ?? '–'}`, `converges ${convergesText(view)}`);
   if (migration || view.channels.length === 1) {
     for (const channel of view.channels) {
       const rates = view.channels.length > 1 ? `${bitRate(channel.rate)} goodput ${bitRate(channel.goodput)} ` : '';
@@ -154,6 +161,9 @@ function stageText({ migration }: LiveView): string {
 }
 
 const pagesSent = ({ pages }: MigrationSnapshot): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+
+/** Page headers sit anywhere in the payload: cut frames hide most of them. */
+const hasPages = ({ capture }: LiveView): boolean => capture.cutFrames === 0;
 
 const isRunning = ({ migration }: LiveView): boolean => migration !== null && migration.outcome === null;
 

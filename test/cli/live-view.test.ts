@@ -10,6 +10,7 @@ const capture: CaptureState = {
   accuracy: '',
   lost: 0,
   snapLength: null,
+  cutFrames: 0,
   alerts: [],
   recording: null,
   ending: false,

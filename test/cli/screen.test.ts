@@ -12,6 +12,7 @@ const capture: CaptureState = {
   accuracy: 'kernel time stamps, whole lengths, losses counted as they happen',
   lost: 0,
   snapLength: null,
+  cutFrames: 0,
   alerts: [],
   recording: null,
   ending: false,
@@ -157,6 +158,12 @@ describe('the picture', () => {
     const lines = picture({ ...view, forecast: soFar }, 80, 24);
     expect(lines).toContain('dirtying   at least 7,000 pages/s; known at the end of this round');
     expect(lines).toContain('converges  this round ends in 1.60 s (1.40 s … 1.90 s); the rest is known later');
+  });
+
+  test('counts no pages in cut frames', () => {
+    const lines = picture({ ...view, forecast: null, capture: { ...capture, snapLength: 128, cutFrames: 9 } }, 80, 24);
+    expect(lines).toContain('pages      cannot be counted: frames are cut');
+    expect(lines.join('\n')).not.toMatch(/converges|dirtying/);
   });
 
   test('forecasts nothing once it is over', () => {
