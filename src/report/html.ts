@@ -34,8 +34,8 @@ import {
 const SCENES = 5;
 /** Connections and flows that get charts in a capture without migration. */
 const PATH_SCENES = 3;
-/** Rows of the rounds tables, over all migrations. */
-const ROUND_ROWS = 500;
+/** Rows of a table about a migration, over all that are shown. */
+const SCENE_ROWS = 500;
 
 /** The page as text. */
 export async function renderHtml(report: ReportData): Promise<string> {
@@ -45,7 +45,7 @@ export async function renderHtml(report: ReportData): Promise<string> {
   for (const migration of shown) {
     const drawn = await draw(migrationScene(report, migration, 1 / shown.length));
     scenes.push(drawn.page);
-    articles.push(migrationArticle(report, migration, drawn, Math.round(ROUND_ROWS / shown.length)));
+    articles.push(migrationArticle(report, migration, drawn, Math.round(SCENE_ROWS / shown.length)));
   }
   if (shown.length === 0) {
     articles.push(noMigrationArticle(report));
@@ -128,7 +128,7 @@ function heightOf({ height, padding }: { height?: unknown; padding?: unknown }):
   return Number(height) + top + bottom;
 }
 
-function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, roundRows: number): Html {
+function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, rows: number): Html {
   const verdict = verdictOf(migration);
   const traffic = migrationTraffic(report, migration);
   const transport = flowsOf(report, migration)[0]?.transport ?? 'plain TCP';
@@ -146,8 +146,8 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
 ${figuresList(keyFigures(report, migration))}
 ${findingsSection(findingsOf(report, migration.id), traffic, excluded, `${drawn.scene.id}-findings`)}
 ${timeSection(drawn)}
-${memorySection(report, migration, drawn, roundRows)}
-${switchSection(migration, drawn)}
+${memorySection(report, migration, drawn, rows)}
+${switchSection(migration, drawn, rows)}
 ${modelsSection(migration)}
 ${absentList(drawn)}
 </article>`;

@@ -8,9 +8,17 @@ import { captureNotes, findingsOf } from '../verdict.js';
 import { findingItem } from './findings.js';
 import { quantity, words } from './quantity.js';
 
+/** Findings about no migration in particular that are shown. */
+const FINDINGS = 20;
+
 export function connectionsSection(report: ReportData): Html {
   const notes = captureNotes(report);
-  const rest = report.migrations.length > 0 ? findingsOf(report, null).filter((one) => !notes.includes(one)) : [];
+  const rest =
+    report.migrations.length > 0
+      ? findingsOf(report, null)
+          .filter((one) => !notes.includes(one))
+          .slice(0, FINDINGS)
+      : [];
   return html`<section id="connections"><h2>Connections</h2>
 <p class="lead">Each row is one direction. ${plural(report.connections.length, 'TCP connection')}, ${plural(report.flows.length, 'other flow')}.</p>
 ${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding))}</ol>` : ''}
@@ -69,7 +77,7 @@ function connectionTable(connections: readonly Connection[]): Html {
       })
       .filter((_, side) => connection.directions[side]!.uniqueBytes > 0),
   );
-  return sortableTable('TCP connections', columns, rows, 400);
+  return sortableTable('TCP connections', columns, rows, 250);
 }
 
 function flowTable(flows: readonly UdpFlow[]): Html {

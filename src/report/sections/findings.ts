@@ -7,6 +7,9 @@ import { isCause, type Tone, type Traffic } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 
+/** Findings shown of a kind; more can only come from a capture made to produce them. */
+const SHOWN = 40;
+
 /** @param excluded  what the rules could rule out; @param id  of the section, for links */
 export function findingsSection(
   findings: readonly Finding[],
@@ -14,8 +17,9 @@ export function findingsSection(
   excluded: readonly RuledOut[],
   id: string,
 ): Html {
-  const causes = findings.filter(isCause);
-  const notes = findings.filter((finding) => !isCause(finding));
+  const causes = findings.filter(isCause).slice(0, SHOWN);
+  const notes = findings.filter((finding) => !isCause(finding)).slice(0, SHOWN);
+  const left = findings.length - causes.length - notes.length;
   const lead =
     causes.length === 0
       ? 'Nothing that a rule would call a cause.'
@@ -24,6 +28,7 @@ export function findingsSection(
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
 ${causes.length > 0 ? html`<ol class="findings">${causes.map((finding) => findingItem(finding))}</ol>` : ''}
 ${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding))}</ol></details>` : ''}
+${left > 0 ? html`<p class="note">${plural(left, 'more finding')} in the JSON result.</p>` : ''}
 ${excluded.length > 0 ? html`<details class="more"><summary>Ruled out (${excluded.length})</summary><ul class="facts">${excluded.map(({ rule, title, text }) => html`<li>${title}: ${text} <span class="neutral">(${rule})</span></li>`)}</ul></details>` : ''}</section>`;
 }
 

@@ -10,20 +10,15 @@ const HOT_REGIONS = 12;
 
 const MEMORY_CHARTS = ['page-kinds', 'heat-map'];
 
-export function memorySection(
-  report: ReportData,
-  migration: Migration,
-  { figures, scene }: Drawn,
-  roundRows: number,
-): Html {
+export function memorySection(report: ReportData, migration: Migration, { figures, scene }: Drawn, rows: number): Html {
   const shown = MEMORY_CHARTS.map((id) => figures.get(id)).filter((figure) => figure !== undefined);
   if (shown.length === 0 && migration.rounds.length === 0 && migration.ramBlocks.length === 0) return html``;
   const convergence = convergenceOf(migration);
   return html`<section><h2>Memory and rounds</h2>
 <p class="lead">${memoryLead(migration)}${convergence ? ` Of the rounds, ${convergence.text}.` : ''}</p>
 <div class="pair">${shown}</div>
-${roundsTable(migration, scene.id, roundRows)}
-<div class="pair">${ramTable(migration)}${hotTable(report, migration)}</div></section>`;
+${roundsTable(migration, scene.id, rows)}
+<div class="pair">${ramTable(migration, rows)}${hotTable(report, migration)}</div></section>`;
 }
 
 function memoryLead({ pages, ramBlocks, stream }: Migration): string {
@@ -83,7 +78,7 @@ function roundsTable(migration: Migration, scene: string, limit: number): Html {
   );
 }
 
-function ramTable(migration: Migration): Html {
+function ramTable(migration: Migration, limit: number): Html {
   if (migration.ramBlocks.length === 0) return html``;
   return sortableTable(
     'RAM blocks',
@@ -92,6 +87,7 @@ function ramTable(migration: Migration): Html {
       cell(plain(block.name, 120)),
       cell(memory(block.lengthBytes), block.lengthBytes),
     ]),
+    limit,
   );
 }
 

@@ -91,7 +91,9 @@ function known(result: Result, name: string): number | null {
 function modelDetail([id, result]: readonly [string, Result]): Html {
   const model = MODELS.find((one) => one.id === id);
   return html`<div class="model"><h3>${titleOf(id)}</h3>
-<dl class="metrics">${flattened(result).map(([name, value]) => html`<dt>${words(name)}</dt><dd>${quantity(name, value)}</dd>`)}</dl>
+<dl class="metrics">${flattened(result)
+    .slice(0, 100)
+    .map(([name, value]) => html`<dt>${words(name)}</dt><dd>${quantity(name, value)}</dd>`)}</dl>
 ${model ? html`<p class="note">${model.validity} Source: ${model.source}.</p>` : ''}</div>`;
 }
 

@@ -5,7 +5,7 @@ import type { Migration } from '../report.js';
 import { downtimeRange } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
-export function switchSection(migration: Migration, { figures }: Drawn): Html {
+export function switchSection(migration: Migration, { figures }: Drawn, rows: number): Html {
   const { downtime, devices, phases, postcopy } = migration;
   if (!downtime && devices.length === 0 && phases.length === 0) return html``;
   const lead = downtime
@@ -15,10 +15,10 @@ export function switchSection(migration: Migration, { figures }: Drawn): Html {
   return html`<section><h2>Switch-over and devices</h2><p class="lead">${lead}</p>
 ${postcopy ? html`<p>Post-copy: ${plural(postcopy.requests, 'page request')}, ${plural(postcopy.pages, 'page')} from ${moment(postcopy.startNs)} to ${moment(postcopy.endNs)}${latency ? `; a request was answered in ${duration(latency.p50)} (median), ${duration(latency.p99)} (p99), ${duration(latency.max)} (worst)` : ''}.</p>` : ''}
 ${figures.get('switchover') ?? ''}
-<div class="pair">${deviceTable(migration)}${phaseTable(migration)}</div></section>`;
+<div class="pair">${deviceTable(migration, rows)}${phaseTable(migration)}</div></section>`;
 }
 
-function deviceTable(migration: Migration): Html {
+function deviceTable(migration: Migration, limit: number): Html {
   if (migration.devices.length === 0) return html``;
   return sortableTable(
     'Devices',
@@ -30,6 +30,7 @@ function deviceTable(migration: Migration): Html {
       cell(bytes(device.bytes), device.bytes),
       cell(duration(device.endNs - device.startNs), device.endNs - device.startNs),
     ]),
+    limit,
   );
 }
 
