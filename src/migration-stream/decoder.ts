@@ -214,6 +214,7 @@ export class StreamDriver implements StreamConsumer {
 
   #found(): void {
     const { offset, tNs, frame } = this.#cursor;
+    if (!this.#proven) this.#onProven?.();
     this.account.undecodedBytes += offset - this.#lostAt;
     this.#sink.blind(this.#lostAt, offset, tNs);
     this.#log.note(this.#proven ? 'stream/resync' : 'stream/mid-stream', {
@@ -223,7 +224,6 @@ export class StreamDriver implements StreamConsumer {
       frame,
       detail: `${offset - this.#lostAt} bytes not decoded`,
     });
-    if (!this.#proven) this.#onProven?.();
     this.#proven = true;
     this.#lostAt = Number.NaN;
     this.#foundAt = offset;

@@ -49,9 +49,10 @@ export class Generations {
     rounds.unordered();
   }
 
-  /** A further channel; returns its lane. It joins at the main channel's generation. */
-  join(): number {
-    this.#lanes.push({ generation: 0, ended: false, waiting: [], ends: [] });
+  /** A further channel; returns its lane. One joined midway is taken to be as far as the main channel. */
+  join(late = false): number {
+    const generation = late ? this.#lanes[MAIN_LANE]!.generation : 0;
+    this.#lanes.push({ generation, ended: false, waiting: [], ends: [] });
     return this.#lanes.length - 1;
   }
 

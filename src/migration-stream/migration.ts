@@ -225,11 +225,11 @@ export class MigrationState implements MigrationSink {
     this.rounds.page(tNs, block, address, kind, bytes);
   }
 
-  /** A multifd channel joins; returns its lane for the calls below. */
-  joinMultifd(): number {
+  /** A multifd channel joins, `late` when it is in the middle of its stream; returns its lane for the calls below. */
+  joinMultifd(late: boolean): number {
     this.feature('multifd');
     this.#generations ??= new Generations(this.rounds);
-    return this.#generations.join();
+    return this.#generations.join(late);
   }
 
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
@@ -427,7 +427,6 @@ export class MigrationState implements MigrationSink {
 
   blind(offset: number, resumed: number, tNs: number): void {
     this.#undecodedBytes += resumed - offset;
-    if (offset === 0) this.rounds.joined();
     const lastNs = Math.max(this.#latestNs, this.#startNs);
     if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.

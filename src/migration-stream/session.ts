@@ -5,7 +5,13 @@
 // what they carry, and only beside a migration that could own them.
 import type { AnomalyLog } from '../anomaly.js';
 import { TableBuilder } from '../columns.js';
-import { type ClaimStream, type StreamConsumer, UDP_STREAM_BASE } from '../decode/stream.js';
+import {
+  type ClaimStream,
+  type HoleCause,
+  type StreamConsumer,
+  type StreamEnd,
+  UDP_STREAM_BASE,
+} from '../decode/stream.js';
 import type { RdmaConsumer } from '../decode/udp/rdma.js';
 import { EVENT_ROWS, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
 import { DECODERS, StreamDriver } from './decoder.js';
@@ -73,7 +79,7 @@ interface Stream {
   readonly driver: StreamDriver;
   readonly identity: ConnectionIdentity;
   /** null for disks, which belong to no migration until the end. */
-  readonly entry: Entry | null;
+  entry: Entry | null;
   /** What a multifd channel said of itself; null for other streams. */
   readonly multifd: MultifdSink | null;
 }
@@ -134,7 +140,9 @@ export class MigrationStreams implements RdmaConsumer {
     const connection = direction >>> 1;
     const options = this.#options;
     if (options.connection !== undefined && options.connection !== connection) return null;
-    const identity = this.#connections.identity(connection);
+    const seen = this.#connections.identity(connection);
+    // Which side opened a connection is not known midway: the one that sends is the source then.
+    const identity = fromStart || isForward(direction) ? seen : { ...seen, client: seen.server, server: seen.client };
     const forced =
       options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
     if (options.port !== undefined && !forced) return null;
@@ -164,9 +172,16 @@ export class MigrationStreams implements RdmaConsumer {
       if (probe === 'search') search ??= decoder;
     }
     if (undecided) return undefined;
-    if (!search || this.#isBesideMigration(identity) || this.#searches() >= STREAM_SEARCHES) return null;
-    return this.#open(search, context, identity, key, undefined, tNs, true);
+    if (!search || this.#searches() >= STREAM_SEARCHES) return null;
+    return this.#joined(context, identity, key, tNs);
   };
+
+  /** A stream joined midway: a main channel, unless one is open, or a multifd channel. */
+  #joined(context: StreamContext, identity: ConnectionIdentity, key: string, tNs: number): StreamConsumer {
+    const channel = this.#open(multifd, context, identity, key, undefined, tNs, true);
+    if (this.#entries.some((entry) => entry.key === key && isUnderway(entry))) return channel;
+    return new EitherStream(this.#open(mainChannel, context, identity, key, undefined, tNs, true), channel);
+  }
 
   // RDMA: pages are written past the stream, see RdmaConsumer.
 
@@ -245,31 +260,45 @@ export class MigrationStreams implements RdmaConsumer {
     owner: Entry | undefined,
     tNs: number,
     joined: boolean,
-  ): StreamConsumer {
+  ): StreamDriver {
     const { direction } = context;
     const opposite = this.#streams.get(direction ^ 1)?.entry;
     let entry = decoder === returnPath ? (opposite ?? owner) : owner;
     if (decoder === tls) entry = opposite ?? this.#sealed(key);
     else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
+    if (joined) entry ??= this.#searched(key);
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
       entry = { key, state, identity, streams: [], startNs };
     }
     if (decoder === preempt) entry.state.feature('preempt');
-    const channel = decoder === multifd ? new MultifdSink(entry.state) : null;
+    const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
     const sink = channel ?? sinkOf(decoder, entry.state, direction);
-    // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
-    const own = entry;
-    const enter = (): void => {
-      if (!this.#entries.includes(own)) this.#entries.push(own);
-    };
-    if (!joined) enter();
-    const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
+    const driver = new StreamDriver(
+      decoder,
+      sink,
+      context,
+      this.#log,
+      joined ? () => this.#enter(stream, key, true) : null,
+    );
     const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
-    entry.streams.push(stream);
     this.#streams.set(direction, stream);
+    // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
+    if (!joined) this.#enter(stream, key, false);
     return driver;
+  }
+
+  /** Makes a stream, now known for what it is, part of its migration. */
+  #enter(stream: Stream, key: string, joined: boolean): void {
+    // While a channel was searched, the migration that it belongs to may have been found.
+    if (stream.multifd) stream.entry = this.#beginning(key, multifd) ?? stream.entry;
+    const entry = stream.entry!;
+    entry.streams.push(stream);
+    this.#streams.set(stream.direction, stream);
+    if (this.#entries.includes(entry)) return;
+    this.#entries.push(entry);
+    if (joined) entry.state.rounds.joined();
   }
 
   #openDisk(decoder: StreamDecoder, context: StreamContext, identity: ConnectionIdentity, tNs: number): StreamConsumer {
@@ -279,6 +308,12 @@ export class MigrationStreams implements RdmaConsumer {
     this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
     if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
     return driver;
+  }
+
+  /** What other streams between the same ends, still searched, would belong to. */
+  #searched(key: string): Entry | undefined {
+    for (const { entry, driver } of this.#streams.values()) if (entry?.key === key && driver.searching) return entry;
+    return undefined;
   }
 
   /** A migration that is under way and still lacks this kind of channel: channels open in any order. */
@@ -311,15 +346,6 @@ export class MigrationStreams implements RdmaConsumer {
     );
   }
 
-  /**
-   * Beside a migration under way, a stream joined midway is one of its own channels and not another migration. Which
-   * side opened the connection is not known then.
-   */
-  #isBesideMigration({ client, server }: ConnectionIdentity): boolean {
-    const keys = [groupKey({ client, server }), groupKey({ client: server, server: client })];
-    return this.#entries.some((entry) => keys.includes(entry.key) && isUnderway(entry));
-  }
-
   /** Streams searched at the moment; those that were searched in vain are forgotten. */
   #searches(): number {
     let searches = 0;
@@ -328,6 +354,40 @@ export class MigrationStreams implements RdmaConsumer {
       else if (!driver.proven) this.#streams.delete(direction);
     }
     return searches;
+  }
+}
+
+/** A stream that one of two decoders may prove to be its own; the other is dropped then. */
+class EitherStream implements StreamConsumer {
+  #drivers: readonly StreamDriver[];
+
+  constructor(...drivers: StreamDriver[]) {
+    this.#drivers = drivers;
+  }
+
+  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
+    let wanted = false;
+    for (const driver of this.#drivers) {
+      wanted = driver.bytes(buffer, start, end, offset, tNs, frame) || wanted;
+      if (this.#settle(driver)) break;
+    }
+    return wanted;
+  }
+
+  hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
+    for (const driver of this.#drivers) driver.hole(offset, length, cause, tNs, frame);
+  }
+
+  end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
+    for (const driver of this.#drivers) {
+      driver.end(offset, cause, tNs, frame);
+      if (this.#settle(driver)) break;
+    }
+  }
+
+  #settle(driver: StreamDriver): boolean {
+    if (driver.proven && this.#drivers.length > 1) this.#drivers = [driver];
+    return driver.proven;
   }
 }
 

@@ -95,38 +95,64 @@ export class SealedSink extends SideChannelSink {
 }
 
 /** One multifd channel: its pages and SYNCs go to a lane of their own. */
-export class MultifdSink extends SideChannelSink {
-  readonly #lane: number;
+export class MultifdSink extends SilentSink {
   /** Number the channel gave itself; null until it did. */
   channel: number | null = null;
+  readonly #owner: () => MigrationState;
+  readonly #late: boolean;
+  #state: MigrationState | null = null;
+  #lane = 0;
 
-  constructor(state: MigrationState) {
-    super(state);
-    this.#lane = state.joinMultifd();
+  /**
+   * @param owner  asked once, when the channel has something to say
+   * @param late   true when the channel is joined midway and has passed some of its marks
+   */
+  constructor(owner: () => MigrationState, late: boolean) {
+    super();
+    this.#owner = owner;
+    this.#late = late;
+  }
+
+  #join(): MigrationState {
+    if (!this.#state) {
+      this.#state = this.#owner();
+      this.#lane = this.#state.joinMultifd(this.#late);
+    }
+    return this.#state;
+  }
+
+  override block(name: string): number {
+    return this.#join().block(name);
+  }
+
+  override feature(name: string): void {
+    this.#join().feature(name);
   }
 
   override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
-    this.state.multifdPage(this.#lane, tNs, block, address, kind, bytes);
+    this.#join().multifdPage(this.#lane, tNs, block, address, kind, bytes);
   }
 
   override flush(): void {
-    this.state.multifdSync(this.#lane);
+    this.#join().multifdSync(this.#lane);
   }
 
   override hello(channel: number): void {
     this.channel = channel;
+    this.#join();
   }
 
   override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
-    this.state.deviceState(place, name, instance, bytes);
+    this.#join().deviceState(place, name, instance, bytes);
   }
 
   override blind(offset: number, resumed: number): void {
-    this.state.multifdBlind(resumed - offset);
+    // What lies before the place where a stream was joined is not the migration's yet.
+    if (this.#state || !this.#late) this.#join().multifdBlind(resumed - offset);
   }
 
   override streamEnd(): void {
-    this.state.multifdEnd(this.#lane);
+    this.#state?.multifdEnd(this.#lane);
   }
 }
 

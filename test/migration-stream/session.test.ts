@@ -213,6 +213,57 @@ describe('captures that begin late', () => {
     expect(codes).toContain('stream/mid-stream');
   });
 
+  test('it does not matter which side was seen first: the one that sends is the source', () => {
+    const { migrations } = analyse([{ direction: 1, offset: 0, payload: whole.slice(9000) }]);
+    expect(migrations).toMatchObject([{ source: '10.0.0.2', destination: '10.0.0.1', outcome: 'completed' }]);
+  });
+
+  test('of one migration, channels joined midway in any order are one', () => {
+    const ram = [{ name: 'pc.ram', length: 512 * PAGE }];
+    const main = stream()
+      .ramStart(ram)
+      .part((pages) => pages.flushMark())
+      .part((pages) => pages.flushMark())
+      .end((pages) => pages.zeros('pc.ram', range(0, 4)))
+      .eof()
+      .build()
+      .slice(30);
+    const packet = (pages: number[], flags = 0) =>
+      bytes(
+        [0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1],
+        be32(flags),
+        be32(128),
+        be32(pages.length),
+        be32(pages.length * PAGE),
+        be64(7),
+        be32(0),
+        new Uint8Array(28),
+        ascii('pc.ram'),
+        new Uint8Array(250),
+        ...range(0, 128).map((i) => be64((pages[i] ?? 0) * PAGE)),
+        new Uint8Array(pages.length * PAGE),
+      );
+    const channel = bytes(new Uint8Array(500), packet(range(0, 8)), packet(range(8, 16)), packet([], 1));
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const payloads = order.map((at) => (at === 0 ? main : channel));
+      const frames: Frame[] = [];
+      // A few bytes of the main channel last as long as many of the other.
+      for (let step = 0; step < 100; step++) {
+        payloads.forEach((payload, connection) => {
+          const [from, to] = [step, step + 1].map((at) => Math.floor((at * payload.length) / 100)) as [number, number];
+          frames.push({ direction: 2 * connection, offset: from, payload: payload.slice(from, to) });
+        });
+      }
+      const { migrations, channels } = analyse(frames);
+      expect(migrations).toHaveLength(1);
+      expect(migrations[0]).toMatchObject({ outcome: 'completed', pages: { normal: 16, zero: 4 } });
+      expect(channels.map(({ kind }) => kind).sort()).toEqual(['main', 'multifd']);
+    }
+  });
+
   test('a stream that is something else is searched for so long and no longer', () => {
     const megabyte = new Uint8Array(1 << 20).fill(0x41);
     const log = new AnomalyLog();
