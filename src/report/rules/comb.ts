@@ -9,7 +9,7 @@ export interface Comb {
   readonly bursts: number;
   /** Median distance of burst starts, ns. */
   readonly periodNs: number;
-  /** Share of distances within 5 % of `periodNs` or of a whole multiple of it. */
+  /** Share of distances within JITTER of `periodNs`, or so near to a whole multiple of it. */
   readonly regularity: number;
   /** Median bytes of a burst. */
   readonly burstBytes: number;
@@ -24,8 +24,13 @@ export interface Comb {
   readonly burstRate: number;
 }
 
-/** A pause of this length ends a burst. */
-const PAUSE_NS = 10e6;
+/**
+ * A pause of this length ends a burst. Several threads that share a budget may spend it in two goes a few ms apart, and a
+ * limit near the path's speed leaves only short pauses; so each is tried and the most regular reading counts.
+ */
+const PAUSES_NS = [10e6, 25e6, 50e6] as const;
+/** Distances may be off by this share of the period: timers of a busy host fire late. */
+const JITTER = 0.2;
 /** Bins wider than this blur a 100 ms rhythm. */
 const WIDEST_BIN_NS = 10e6;
 
@@ -64,20 +69,39 @@ function combOfTimeline(transfer: Transfer, within: Interval): Comb | null {
     }
   }
   const busy = [...bytesAt].sort((a, b) => a[0] - b[0]);
-  const bursts: { startNs: number; endNs: number; bytes: number }[] = [];
+  const readings = PAUSES_NS.map((pauseNs) => combOfBursts(burstsOf(busy, binNs, pauseNs), binNs));
+  return readings.reduce((best, comb) => (comb && (!best || comb.regularity > best.regularity) ? comb : best), null);
+}
+
+interface Burst {
+  readonly startNs: number;
+  endNs: number;
+  bytes: number;
+}
+
+function burstsOf(
+  busy: readonly (readonly [startNs: number, bytes: number])[],
+  binNs: number,
+  pauseNs: number,
+): Burst[] {
+  const bursts: Burst[] = [];
   for (const [startNs, bytes] of busy) {
     const last = bursts.at(-1);
-    if (last && startNs - last.endNs < PAUSE_NS) {
+    if (last && startNs - last.endNs < pauseNs) {
       last.endNs = startNs + binNs;
       last.bytes += bytes;
     } else bursts.push({ startNs, endNs: startNs + binNs, bytes });
   }
+  return bursts;
+}
+
+function combOfBursts(bursts: readonly Burst[], binNs: number): Comb | null {
   if (bursts.length < 5) return null;
   const distances = bursts.slice(1).map((burst, at) => burst.startNs - bursts[at]!.startNs);
   const periodNs = median(distances);
   const regular = distances.filter((distance) => {
     const periods = Math.max(1, Math.round(distance / periodNs));
-    return Math.abs(distance / periods - periodNs) <= Math.max(0.05 * periodNs, binNs);
+    return Math.abs(distance / periods - periodNs) <= Math.max((JITTER / periods) * periodNs, binNs);
   });
   const sizes = bursts.map((burst) => burst.bytes);
   const changes = sizes.slice(1).map((size, at) => Math.abs(size - sizes[at]!));

@@ -31,6 +31,19 @@ describe('hypervisor rate limit', () => {
     expect(findings('R-A1', report({ tables: { timeline: raised } }))).toMatchObject([{ confidence: 0.95 }]);
   });
 
+  test('channels that spend one budget in two goes, on a host whose timers fire late', () => {
+    const late = [0, 12, 2, 9, 0, 10, 1, 8];
+    const starts = Array.from({ length: 90 }, (_, burst) => (burst * 100 + 20 + late[burst % 8]!) * MS);
+    const goes = timeline(2 * MS, 4950, (_, startNs) => {
+      const at = starts.findLast((start) => start <= startNs);
+      const sinceMs = at === undefined ? 1000 : (startNs - at) / MS;
+      if (sinceMs < 4) return { bytes: 0.8 * MIB };
+      return sinceMs >= 18 && sinceMs < 20 ? { bytes: 0.4 * MIB } : { limit: 'Idle' };
+    });
+    const [finding] = findings('R-A1', report({ tables: { timeline: goes } }));
+    expect(finding!.metrics['limitBytesPerSecond']).toBeCloseTo(20 * MIB, -6);
+  });
+
   test('a CPU quota has the same rhythm but uneven bursts', () => {
     const uneven = bursts(100, (burst) => (8 + ((burst * 7) % 10)) * MIB);
     expect(findings('R-A1', report({ tables: { timeline: uneven } }))).toEqual([]);
