@@ -43,7 +43,7 @@ export function* search(
   for (;;) {
     if (stream.available === 0) {
       atHole = false;
-      if (!(yield* want(stream, 1)) && stream.ended) return 'no';
+      if (!(yield 1) && stream.ended) return 'no';
       continue;
     }
     if (stream.offset >= glimpsed) {
