@@ -57,9 +57,16 @@ class Capture {
     b[at + 46] = 0x80;
     b[at + 47] = flags;
     b.writeUInt16BE(window, at + 48);
-    b.writeUInt32BE(0x0101080a, at + 54);
-    b.writeUInt32BE(Math.floor(tNs / 1e6) + 1000, at + 58);
-    b.writeUInt32BE(Math.floor(tNs / 1e6) + 1000, at + 62);
+    if (flags & 0x02) {
+      // Window scale 14, SACK permitted, MSS 1460.
+      b.writeUInt32BE(0x03030e01, at + 54);
+      b.writeUInt32BE(0x04020101, at + 58);
+      b.writeUInt32BE(0x020405b4, at + 62);
+    } else {
+      b.writeUInt32BE(0x0101080a, at + 54);
+      b.writeUInt32BE(Math.floor(tNs / 1e6) + 1000, at + 58);
+      b.writeUInt32BE(Math.floor(tNs / 1e6) + 1000, at + 62);
+    }
     if (captured > LINK_HEADERS) source.copy(b, at + LINK_HEADERS, start, start + captured - LINK_HEADERS);
     this.#at = at + captured;
     this.frames++;
@@ -79,7 +86,7 @@ class Capture {
 
 /** A TCP sender that turns chunks of a stream into segments and acknowledgements. */
 class Sender {
-  constructor(capture, clock, conn, mss, { lossEvery = 0, reorderEvery = 0 } = {}) {
+  constructor(capture, clock, conn, mss, { lossEvery = 0, reorderEvery = 0, inFlight = 0 } = {}) {
     Object.assign(this, {
       capture,
       clock,
@@ -87,6 +94,7 @@ class Sender {
       mss,
       lossEvery,
       reorderEvery,
+      inFlight,
       sent: 0,
       segments: 0,
       held: null,
@@ -128,16 +136,17 @@ class Sender {
       );
       this.held = null;
     }
-    // A segment that was captured at the source and lost on the way: sent again 40 segments later.
+    // Captured at the source and lost on the way: sent again when the flight has passed, 40 segments later at the least.
     if (this.lossEvery && n % this.lossEvery === 0)
-      this.lost.push({ seq, bytes: Buffer.from(chunk.subarray(start, end)), after: n + 40 });
+      this.lost.push({ seq, bytes: Buffer.from(chunk.subarray(start, end)), after: n + Math.max(40, this.inFlight) });
     if (this.lost.length && n >= this.lost[0].after) {
       const again = this.lost.shift();
       capture.tcp(clock.now(500), conn, 0, 0x10, again.seq, 100, 64_240, again.bytes, 0, again.bytes.length);
     }
     if (n % 2 === 0) {
       const held = this.held ? this.held.seq : Number.POSITIVE_INFINITY;
-      const ack = Math.min(conn.isn + this.sent, this.lost[0]?.seq ?? Number.POSITIVE_INFINITY, held);
+      const newest = Math.max(conn.isn, conn.isn + this.sent - this.inFlight * this.mss);
+      const ack = Math.min(newest, this.lost[0]?.seq ?? Number.POSITIVE_INFINITY, held);
       capture.tcp(clock.now(200), conn, 1, 0x10, 100, ack, 0x7fff, chunk, 0, 0);
     }
   }
@@ -338,6 +347,8 @@ export const INPUTS = {
   multifd: (path, scale) => multifd(path, 1e9 * scale, 1448, 4),
   'headers-only': (path, scale) => plain(path, 8e6 * (2 / 3) * 1448 * scale, 1448, { snap: 96 }),
   loss: (path, scale) => plain(path, 5e8 * scale, 1448, { lossEvery: 50, reorderEvery: 70 }),
+  'in-flight-20': (path, scale) => plain(path, 3e8 * scale, 1448, { inFlight: 20, lossEvery: 5000 }),
+  'in-flight-20000': (path, scale) => plain(path, 3e8 * scale, 1448, { inFlight: 20_000, lossEvery: 5000 }),
   'many-connections': (path, scale) => manyConnections(path, 5e8 * scale, 10_000),
   'beyond-4-gib': (path, scale) => plain(path, 4.5e9 * scale, 65_160),
 };
