@@ -572,7 +572,8 @@ export class MigrationState implements MigrationSink {
     if (!Number.isNaN(this.#stopMarkNs)) return;
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
-    this.#stopWrittenNs = this.#sendBuffer.writtenNs(place.offset, place.tNs);
+    // With multifd the pages, and so the full buffers, are on other connections.
+    this.#stopWrittenNs = this.#generations ? place.tNs : this.#sendBuffer.writtenNs(place.offset, place.tNs);
     this.#stopEarliestNs = this.#generations
       ? this.#multifdBuffers.earliestNs(this.#multifdBytes, place.tNs)
       : this.#sendBuffer.earliestNs(place.offset, place.tNs);

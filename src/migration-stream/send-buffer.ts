@@ -13,6 +13,8 @@ const STEP_BYTES = 16 << 10;
 const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
 /** Sections that follow the first and tell how long a section is on the wire. */
 const SECTIONS = 9;
+/** The first few of them may be the one that fills the buffer. */
+const FILLING_SECTIONS = 3;
 /** Sections that last this long ended because of the time limit, not because of a rate limit or nothing to send. */
 const SECTION_MIN_NS = 45e6;
 const SECTION_MAX_NS = 100e6;
@@ -41,7 +43,8 @@ export class SendBuffer {
     const buffered = this.#bufferBytes();
     const step = Math.floor((offset - buffered) / STEP_BYTES);
     if (buffered === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
-    return Math.min(tNs, Math.max(this.#leftNs[step % STEPS]!, this.#latestSection.tNs));
+    const leftNs = this.#leftNs[step % STEPS]!;
+    return Math.min(tNs, Math.max(leftNs, this.#latestSection.tNs));
   }
 
   /**
@@ -56,15 +59,17 @@ export class SendBuffer {
 
   /** Size of the buffer; 0 where the sections do not show it. */
   #bufferBytes(): number {
-    const durationsNs: number[] = [];
-    for (let i = 1; i < this.#sections.length; i++) {
-      durationsNs.push(this.#sections[i]!.tNs - this.#sections[i - 1]!.tNs);
-    }
-    const [firstNs, ...others] = durationsNs;
-    if (firstNs === undefined || others.length < 3) return 0;
-    const usualNs = others.sort((a, b) => a - b)[others.length >> 1]!;
-    if (usualNs < SECTION_MIN_NS || usualNs > SECTION_MAX_NS || firstNs <= usualNs) return 0;
-    const bytes = this.#sections[1]!.offset - this.#sections[0]!.offset;
-    return Math.min(SEND_BUFFER_BYTES, (bytes * (firstNs - usualNs)) / firstNs);
+    const sections = this.#sections.slice(1).map(({ offset, tNs }, i) => {
+      const from = this.#sections[i]!;
+      return { bytes: offset - from.offset, durationNs: tNs - from.tNs };
+    });
+    if (sections.length < 4) return 0;
+    const usual = sections.slice(1).sort((a, b) => a.durationNs - b.durationNs)[(sections.length - 1) >> 1]!;
+    if (usual.durationNs < SECTION_MIN_NS || usual.durationNs > SECTION_MAX_NS) return 0;
+    // Zero pages take next to no bytes: where memory begins with them, the buffer fills a section or two later.
+    const excess = sections
+      .slice(0, FILLING_SECTIONS)
+      .map(({ bytes, durationNs }) => (bytes * (durationNs - usual.durationNs)) / durationNs);
+    return Math.min(SEND_BUFFER_BYTES, Math.max(0, ...excess));
   }
 }

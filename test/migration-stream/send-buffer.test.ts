@@ -24,6 +24,12 @@ describe('when a byte was written', () => {
     expect(Math.abs(delayMs - 90)).toBeLessThan(17);
   });
 
+  test('where memory begins with zero pages, the section behind them fills the buffer', () => {
+    const { buffer, offset, tNs } = sender([5, 150, ...range(0, 12).map(() => 60), 200]);
+    const delayMs = (tNs - buffer.writtenNs(offset, tNs)) / MS;
+    expect(Math.abs(delayMs - 90)).toBeLessThan(17);
+  });
+
   test('not before the section it is in began', () => {
     const { buffer, offset, tNs } = sender([150, ...range(0, 12).map(() => 60), 20]);
     expect(buffer.writtenNs(offset, tNs)).toBe(tNs - 20 * MS);
