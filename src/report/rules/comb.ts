@@ -101,7 +101,7 @@ function combOfBursts(bursts: readonly Burst[], binNs: number): Comb | null {
   const periodNs = median(distances);
   const regular = distances.filter((distance) => {
     const periods = Math.max(1, Math.round(distance / periodNs));
-    return Math.abs(distance / periods - periodNs) <= Math.max((JITTER / periods) * periodNs, binNs);
+    return Math.abs(distance - periods * periodNs) <= Math.max(JITTER * periodNs, binNs);
   });
   const sizes = bursts.map((burst) => burst.bytes);
   const changes = sizes.slice(1).map((size, at) => Math.abs(size - sizes[at]!));
