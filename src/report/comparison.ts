@@ -9,6 +9,7 @@ import {
   type Carrier,
   carrier,
   carriersOf,
+  congestionControlOf,
   LIMIT_WORDS,
   migrationTraffic,
   signedPercent,
@@ -44,6 +45,8 @@ export interface ComparedRun {
   readonly finished: boolean;
   readonly spanNs: number;
   readonly limits: Readonly<Partial<Record<Limit, number>>>;
+  /** How its heaviest connection answers loss; null where the packets do not tell. */
+  readonly congestionControl: string | null;
   /** Times relative to the run's start. */
   readonly rounds: readonly {
     readonly index: number;
@@ -312,6 +315,7 @@ function comparedRun(name: string, run: Measured): ComparedRun {
     path: `${plain(from, 60)} → ${plain(to, 60)}`,
     finished: run.finished,
     spanNs: endNs - startNs,
+    congestionControl: congestionControlOf(run.carriers),
     limits: Object.fromEntries(run.traffic.limits.map(([limit, share]) => [limit, share])),
     rounds: (migration?.rounds ?? []).map((round) => ({
       index: round.index,
@@ -439,6 +443,11 @@ function conclusionsOf(
     if (top && baseTop && top[0] !== baseTop[0]) {
       sentences.push(
         `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`,
+      );
+    }
+    if (run.congestionControl !== base!.congestionControl && run.congestionControl && base!.congestionControl) {
+      sentences.push(
+        `Congestion control of ${base!.name} looks ${base!.congestionControl}; of ${run.name} ${run.congestionControl}.`,
       );
     }
     const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';

@@ -29,6 +29,7 @@ export function redact(report: ReportData): ReportData {
     migration.destination = names.address(migration.destination);
     for (const block of migration.ramBlocks) block.name = names.ramBlock(block.name);
     for (const device of migration.devices) device.name = names.device(device.name);
+    migration.disks = migration.disks.map((disk) => ({ ...disk, name: names.of('name', disk.name) }));
   }
   for (const [name, table] of Object.entries(copy.tables)) copy.tables[name] = redactTable(table, names);
   for (const flow of copy.flows) {

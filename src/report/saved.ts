@@ -47,6 +47,7 @@ const TCP_DIRECTION = parts({
   window: QUANTILES,
   inFlight: QUANTILES,
   limitedBy: orNull(record('number')),
+  congestionControl: orNull(parts({ family: 'string', decrease: orNull('number'), episodes: 'number' })),
 });
 
 const CONNECTION = parts({
@@ -95,6 +96,7 @@ const MIGRATION = parts({
   source: 'string',
   destination: 'string',
   connections: list('number'),
+  udpStreams: list('number'),
   outcome: words('completed', 'cancelled', 'failed', 'incomplete'),
   encryption: words('none', 'tls', 'tls-decrypted'),
   stream: parts({
@@ -116,6 +118,9 @@ const MIGRATION = parts({
   downtime: orNull(parts({ ...numbers('earliestStartNs latestStartNs endNs estimateNs'), method: 'string' })),
   devices: list(parts({ name: 'string', ...numbers('instance version bytes startNs endNs') })),
   postcopy: orNull(parts({ ...numbers('startNs endNs requests pages'), requestLatencyNs: QUANTILES })),
+  disks: list(
+    parts({ name: 'string', ...numbers('connection writtenBytes zeroedBytes readBytes requests startNs endNs') }),
+  ),
   returnPath: record('number'),
   models: record(either('number', 'string', 'boolean', record(anything()), list(anything()))),
 });

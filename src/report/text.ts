@@ -24,6 +24,7 @@ import {
   captureNotes,
   carrier,
   carriersOf,
+  congestionControlOf,
   convergenceOf,
   downtimeRange,
   excludedIn,
@@ -241,6 +242,8 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
       ? 'retransmissions cannot be seen in this transport'
       : `retransmitted ${plural(traffic.retransmittedSegments, 'segment')}${share}`;
   page.line(sentence(`${roundTrip}${resent}.`), '  ');
+  const control = congestionControlOf(carriersOf(report, migration));
+  if (control) page.line(`Congestion control looks ${control}.`, '  ');
   if (stream.features.length > 0 || stream.machineType) {
     const facts = [stream.machineType, ...stream.features]
       .filter((fact) => fact !== null)

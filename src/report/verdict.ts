@@ -1,6 +1,6 @@
 // What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
 // terminal, the page and the comparison share, so that all three say the same.
-import { LIMITS, type Limit } from '../decode/tcp/results.js';
+import { LIMITS, type Limit, type TcpDirection } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
@@ -342,4 +342,18 @@ const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> 
 export function signedPercent(change: number): string {
   if (change === 0) return '=';
   return change >= 2 ? `× ${digits(change + 1, 2)}` : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`;
+}
+
+/** How the heaviest carrier answers loss, in words; null where the packets do not tell. */
+export function congestionControlOf(carriers: readonly Carrier[]): string | null {
+  const heaviest = carriers.reduce<TcpDirection | null>((best, { connection, side }) => {
+    const one = connection.directions[side];
+    return one.congestionControl && (!best || one.uniqueBytes > best.uniqueBytes) ? one : best;
+  }, null);
+  const found = heaviest?.congestionControl;
+  if (!found || found.family === 'unknown') return null;
+  if (found.family === 'rate-based')
+    return `rate-based, as BBR: ${plural(found.episodes, 'loss episode')} did not slow it down`;
+  const to = found.decrease === null ? '' : ` to ${percent(found.decrease)} of what was in flight`;
+  return `loss-based, as CUBIC or Reno: falls${to} after a loss`;
 }

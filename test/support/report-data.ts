@@ -247,6 +247,7 @@ function migrationOf(run: RunShape): Migration {
     destination: '10.77.0.2',
     port: 49_152,
     connections: Array.from({ length: 1 + run.channels }, (_, i) => i),
+    udpStreams: [],
     outcome: run.outcome,
     encryption: 'none',
     stream: {
@@ -300,6 +301,7 @@ function migrationOf(run: RunShape): Migration {
         }
       : null,
     devices,
+    disks: [],
     postcopy: null,
     returnPath: completed ? { SHUT: 1 } : {},
     models: {},
@@ -327,6 +329,11 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
       inFlight: quantiles(run.bandwidth * (run.rttMs / 1e3)),
       throughput: (unique + retransmitted) / spanS,
       goodput: unique / spanS,
+      congestionControl: {
+        family: run.limit === 'recovery' ? ('loss-based' as const) : ('unknown' as const),
+        decrease: run.limit === 'recovery' ? 0.7 : null,
+        episodes: segments,
+      },
       limitedBy: { ...noLimits(), [run.limit]: 0.62, 'sender-application': 0.21, idle: 0.17 },
     };
     return {
@@ -375,6 +382,21 @@ const quietDirection = (frames: number): Connection['directions'][0] => ({
   inFlight: null,
   throughput: 20,
   goodput: 20,
+  firstDataNs: null,
+  lastDataNs: null,
+  ackedBytes: 12,
+  wireBytes: null,
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  windowScaleInferred: false,
+  windowShrinks: 0,
+  pipe: null,
+  lateOriginals: 0,
+  inferredRetransmissions: 0,
+  rhythm: null,
+  comb: null,
+  pacingRate: null,
+  limitSummary: null,
+  congestionControl: null,
   limitedBy: null,
 });
 

@@ -24,7 +24,8 @@ export function connectionsSection(report: ReportData): Html {
 ${rest.length > 0 ? html`<ol class="findings">${rest.map((finding) => findingItem(finding))}</ol>` : ''}
 ${report.connections.length > 0 ? connectionTable(report.connections) : ''}
 ${report.flows.length > 0 ? flowTable(report.flows) : ''}
-${tunnelTable(report)}</section>`;
+${tunnelTable(report)}
+${diskTable(report)}</section>`;
 }
 
 /** An endpoint that does not break; IPv6 may. */
@@ -48,6 +49,7 @@ function connectionTable(connections: readonly Connection[]): Html {
     numeric('Out of order'),
     numeric('Zero window'),
     numeric('Not captured'),
+    text('Answers loss'),
     text('Ended by'),
   ];
   const rows = connections.flatMap((connection) =>
@@ -72,6 +74,11 @@ function connectionTable(connections: readonly Connection[]): Html {
             direction.zeroWindow.totalNs,
           ),
           cell(bytes(direction.unseenBytes), direction.unseenBytes),
+          cell(
+            direction.congestionControl && direction.congestionControl.family !== 'unknown'
+              ? direction.congestionControl.family
+              : '–',
+          ),
           cell(connection.endedBy),
         ];
       })
@@ -116,6 +123,36 @@ function flowTable(flows: readonly UdpFlow[]): Html {
       ];
     }),
     200,
+  );
+}
+
+/** Disks that moved beside the memory. */
+function diskTable({ migrations }: ReportData): Html {
+  const disks = migrations.flatMap((migration) => migration.disks);
+  if (disks.length === 0) return html``;
+  return sortableTable(
+    'Disks mirrored over NBD',
+    [
+      numeric('Connection'),
+      text('Export'),
+      numeric('Written'),
+      numeric('Zeroed'),
+      numeric('Read'),
+      numeric('Requests'),
+      numeric('Start'),
+      numeric('Took'),
+    ],
+    disks.map((disk) => [
+      cell(String(disk.connection), disk.connection),
+      cell(plain(disk.name, 80) || '–'),
+      cell(bytes(disk.writtenBytes), disk.writtenBytes),
+      cell(bytes(disk.zeroedBytes), disk.zeroedBytes),
+      cell(bytes(disk.readBytes), disk.readBytes),
+      cell(count(disk.requests), disk.requests),
+      cell(moment(disk.startNs), disk.startNs),
+      cell(duration(disk.endNs - disk.startNs), disk.endNs - disk.startNs),
+    ]),
+    100,
   );
 }
 
