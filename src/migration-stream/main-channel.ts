@@ -5,7 +5,7 @@
 // pre-copy stream lists the sizes QEMU measured while writing, and checks every end found that way. Machine types up to
 // 2.3 send neither configuration nor footers: there the next section's header is searched for instead.
 // Source: QEMU migration/savevm.c, qemu_loadvm_state_main(), qemu_savevm_state_complete_precopy(); docs/ has the versions.
-import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import { type ByteCursor, type Reading, uint32, want } from '../decode/tcp/byte-cursor.js';
 import { DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
 import { describedDevices } from './description.js';
 import { bodyReader } from './iterables.js';
@@ -547,6 +547,3 @@ class MainChannelReader implements StreamReader {
     }
   }
 }
-
-const uint32 = (buffer: Uint8Array, at: number): number =>
-  ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;

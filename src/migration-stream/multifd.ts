@@ -5,7 +5,7 @@
 // are normal pages: up to 8.1, packets that only mark a SYNC carry a stale size. Page counts and addresses never need
 // decompression. From 10.0 on a packet may carry device state instead; its header is shorter and told by a flag.
 // Source: QEMU migration/multifd.h (MultiFDInit_t, MultiFDPacket_t, MultiFDPacketDeviceState_t), multifd.c.
-import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import { type ByteCursor, type Reading, uint32, want } from '../decode/tcp/byte-cursor.js';
 import {
   type MigrationSink,
   type NoteDamage,
@@ -32,9 +32,6 @@ import {
 const LIKELY_PAGE_BYTES = 4096;
 /** Contents of one packet are at most this many times its pages: qpl and qatzip may grow what does not compress. */
 const GROWTH = 2;
-
-const uint32 = (buffer: Uint8Array, at: number): number =>
-  ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;
 
 export const multifd: StreamDecoder = {
   id: 'multifd',

@@ -4,7 +4,7 @@
 // the page size. Page records carry the RAM block's name unless CONTINUE says "as before"; that state belongs to the
 // channel and outlives sections. The record with EOS ends a body. Page contents are skipped, never looked at.
 // Source: QEMU migration/ram.c, save_page_header(), ram_save_setup(), ram_load_precopy(); docs/ has the versions.
-import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
+import { type ByteCursor, type Reading, uint32, want } from '../decode/tcp/byte-cursor.js';
 import { RAM_BLOCKS } from '../limits.js';
 import {
   type MigrationSink,
@@ -325,9 +325,6 @@ function isBlockPageSize(stream: ByteCursor): boolean {
   for (let i = 0; i < 8; i++) value = value * 256 + stream.peek(i);
   return value >= 4096 && Number.isInteger(Math.log2(value));
 }
-
-const uint32 = (buffer: Uint8Array, at: number): number =>
-  ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;
 
 /** Source: zlib compressBound(). */
 const compressBound = (length: number): number => length + (length >> 12) + (length >> 14) + (length >> 25) + 13;

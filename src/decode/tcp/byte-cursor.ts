@@ -51,13 +51,7 @@ export class ByteCursor {
   u32(): number {
     const { buffer, position } = this;
     this.position = position + 4;
-    return (
-      ((buffer[position]! << 24) |
-        (buffer[position + 1]! << 16) |
-        (buffer[position + 2]! << 8) |
-        buffer[position + 3]!) >>>
-      0
-    );
+    return uint32(buffer, position);
   }
 
   /** A 64-bit field as a number: exact below 2^53, rounded above. Callers check the range. */
@@ -149,6 +143,10 @@ export class ByteCursor {
 }
 
 const EMPTY = new Uint8Array(0);
+
+/** The big-endian 32-bit field at `buffer[at]`. */
+export const uint32 = (buffer: Uint8Array, at: number): number =>
+  ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;
 
 /**
  * Waits until `length` contiguous bytes are at hand.
