@@ -144,7 +144,8 @@ export function triggerOf(
   const first = start <= sender.acked || Number.isNaN(sender.acked);
   const timeoutNs = sender.timeoutNs;
   if (!ackClocked || !lossReported) {
-    const waitedNs = Math.max(sinceSentNs, reactionNs);
+    // Away from the sender a hole may be old because its turn came late; silence is what a timer needs.
+    const waitedNs = sender.isAtSender ? Math.max(sinceSentNs, reactionNs) : reactionNs;
     // Linux sends at most one probe an episode, only while nothing is reported lost, and needs SACK for it
     // (tcp_schedule_loss_probe). With one segment out it waits as long as the timer proper would.
     const mayProbe = !inRecovery && !sender.probing && sacked.count === 0 && sender.sackUsable;

@@ -26,7 +26,8 @@ export class Comb {
   #sumNs = 0;
   #sumBytes = 0;
   #sumSquares = 0;
-  #run: Pause[] = [];
+  /** Slices in time that are not believed yet. */
+  #run: { readonly pause: Pause; readonly lengthNs: number; readonly bytes: number }[] = [];
   #believed = false;
   #edgeNs = Number.NaN;
   #edgeBytes = 0;
@@ -42,7 +43,9 @@ export class Comb {
     let found: readonly Pause[] = [];
     if (Number.isNaN(this.#edgeNs)) this.#restart(toNs, bytes);
     else if (toNs - this.#edgeNs > PERIOD_NS + LATE_NS) found = this.#endSlice(toNs, bytes);
-    if (this.#longest === null || toNs - fromNs > this.#longest.toNs - this.#longest.fromNs) {
+    // A pause that the slice is reckoned from is none within it.
+    const within = toNs > this.#edgeNs;
+    if (within && (this.#longest === null || toNs - fromNs > this.#longest.toNs - this.#longest.fromNs)) {
       this.#longest = { fromNs, toNs, state };
       this.#longestBytes = bytes;
     }
@@ -75,29 +78,27 @@ export class Comb {
       if (toNs < Number.POSITIVE_INFINITY) this.#restart(toNs, bytes);
       return [];
     }
-    const sent = this.#longestBytes - this.#edgeBytes;
+    this.#run.push({ pause: longest, lengthNs, bytes: this.#longestBytes - this.#edgeBytes });
     this.#edgeNs = longest.toNs;
     this.#edgeBytes = this.#longestBytes;
     this.#longest = null;
-    this.#run.push(longest);
-    this.periods++;
-    this.#sumNs += lengthNs;
-    this.#sumBytes += sent;
-    this.#sumSquares += sent * sent;
     if (this.#run.length < BELIEVE && !this.#believed) return [];
     this.#believed = true;
     const found = this.#run;
     this.#run = [];
-    return found;
+    for (const slice of found) {
+      this.periods++;
+      this.#sumNs += slice.lengthNs;
+      this.#sumBytes += slice.bytes;
+      this.#sumSquares += slice.bytes * slice.bytes;
+    }
+    return found.map(({ pause }) => pause);
   }
 
   /** The next slice is reckoned from here; slices not yet believed do not count. */
   #restart(edgeNs: number, bytes: number): void {
-    if (!this.#believed) {
-      this.periods = this.#sumNs = this.#sumBytes = this.#sumSquares = 0;
-    }
     this.#run = [];
-    this.#believed = this.#believed && this.periods > 0;
+    this.#believed = false;
     this.#edgeNs = edgeNs;
     this.#edgeBytes = bytes;
     this.#longest = null;

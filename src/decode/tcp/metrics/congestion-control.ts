@@ -14,6 +14,8 @@ const CUT_MAX = 0.85;
 const LEAST_CUT = 0.9;
 const EPISODES_MIN = 3;
 const EPISODES_KEPT = 256;
+/** Share of time in recovery up to which episodes can be told apart. */
+const RECOVERY_SHARE_MAX = 0.3;
 /** Fewer bytes than this in flight say nothing: every control keeps a few segments out. */
 const FLIGHT_MIN_BYTES = 20_000;
 
@@ -62,11 +64,13 @@ export function congestionControl(_: MetricContext): TcpMetric {
         const cuts = [...state.cuts].sort((a, b) => a - b);
         const decrease = cuts.length > 0 ? cuts[Math.floor(LEAST_CUT * (cuts.length - 1))]! : null;
         const enough = decrease !== null && cuts.length >= EPISODES_MIN;
-        const { pacingRate } = into[side];
+        const { pacingRate, limitedBy } = into[side];
+        // Where most of the time goes into repair, one episode runs into the next.
+        const separate = (limitedBy?.recovery ?? 1) < RECOVERY_SHARE_MAX;
         const family =
           pacingRate !== null || (enough && decrease > CUT_MAX)
             ? 'rate-based'
-            : enough && decrease >= CUT_MIN
+            : enough && separate && decrease >= CUT_MIN
               ? 'loss-based'
               : 'unknown';
         into[side].congestionControl = { family, decrease, episodes: cuts.length };

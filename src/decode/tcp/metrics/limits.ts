@@ -15,6 +15,9 @@
 // Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import {
+  FLAG_ACK,
+  FLAG_RST,
+  FLAG_SYN,
   NO_DIRECTION,
   type SegmentRows,
   TRIGGER_NONE,
@@ -85,6 +88,10 @@ class Sender {
   room = Number.NaN;
   acked = Number.NaN;
   edge = Number.NaN;
+  /** The latest time in which the window was 0; the end grows while it is. */
+  shutFromNs = Number.NEGATIVE_INFINITY;
+  shutToNs = Number.NEGATIVE_INFINITY;
+  shut = false;
   recovering = false;
   recoveryPoint = Number.NEGATIVE_INFINITY;
   everLost = false;
@@ -139,6 +146,16 @@ class Sender {
     this.roundTripMinNs = (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
     this.promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, this.roundTripNs / 2 || 0));
     this.near = this.roundTripMinNs < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * this.roundTripMinNs;
+  }
+
+  /** Takes a window of the peer. */
+  advertised(tNs: number, windowRaw: number): void {
+    if (windowRaw === 0 && !this.shut) {
+      this.shut = true;
+      this.shutFromNs = tNs;
+    } else if (!this.shut) return;
+    this.shutToNs = tNs;
+    if (windowRaw > 0) this.shut = false;
   }
 
   /** Follows the largest flight of each round trip. */
@@ -248,6 +265,17 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     }
     const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
     const { near, promptNs } = sender;
+    if (sender.shutToNs > fromNs) {
+      // The window closed behind the last frame: what was idle before and after that is not the receiver's.
+      const shutNs = Math.max(fromNs, sender.shutFromNs);
+      const openNs = Math.min(tNs, sender.shutToNs);
+      if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
+      charge(id, sender, RECEIVER_WINDOW, shutNs, openNs);
+      if (tNs - openNs > promptNs + (near ? 0 : sender.roundTripNs))
+        chargePause(id, sender, frame, openNs, tNs, before);
+      else charge(id, sender, RECEIVER_WINDOW, openNs, tNs);
+      return;
+    }
     const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, gapNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
@@ -306,7 +334,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
 
   return {
     push(batch: PacketBatch, rows: SegmentRows): void {
-      const { direction, verdict, payloadLen, loopNs } = rows;
+      const { direction, verdict, payloadLen, loopNs, flags, window } = rows;
       for (let row = 0; row < batch.count; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
@@ -315,6 +343,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         if (loopNs[row]! >= 0) {
           senders.find(id)?.loop(loopNs[row]!, false);
           senders.find(id ^ 1)?.loop(loopNs[row]!, true);
+        }
+        if (flags[row]! & FLAG_ACK && !(flags[row]! & (FLAG_SYN | FLAG_RST))) {
+          senders.find(id ^ 1)?.advertised(batch.tNs[row]!, window[row]!);
         }
         if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
         take(rows, row, batch.firstFrame + row, id, senders.at(id), batch.tNs[row]!);
@@ -329,12 +360,16 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         toRateLimit(id, sender, sender.comb.finish());
         into[side].limitedBy = shares(sender);
         into[side].comb = sender.comb.summary();
-        into[side].pacingRate = sender.near && sender.pacer.paces ? sender.pacer.rate : null;
+        into[side].pacingRate = pacingRate(sender);
         into[side].limitSummary = summary(into[side]);
       }
     },
   };
 }
+
+/** Known at the sender only, and where gaps are long enough to be a timer's. */
+const pacingRate = ({ near, roundTripMinNs, pacer }: Sender): number | null =>
+  near && roundTripMinNs >= PACED_NS && pacer.paces ? pacer.rate : null;
 
 /** Shares of the time from first to last payload; they sum to 1. Null when too much of it is not known. */
 function shares(sender: Sender): Record<Limit, number> | null {

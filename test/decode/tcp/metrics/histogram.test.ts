@@ -1,0 +1,34 @@
+import { describe, expect, test } from 'vitest';
+import { LogHistogram } from '../../../../src/decode/tcp/metrics/histogram.js';
+import { random } from '../../../support/random.js';
+
+describe('log histogram', () => {
+  test('quantiles within a hundredth of the true ones, over twelve decades', () => {
+    const source = random(3);
+    const histogram = new LogHistogram();
+    const values = Array.from({ length: 20_000 }, () => Math.exp(source.next() * 27));
+    for (const value of values) histogram.add(value);
+    values.sort((a, b) => a - b);
+    for (const q of [0.01, 0.5, 0.95, 0.99]) {
+      const exact = values[Math.ceil(q * values.length) - 1]!;
+      expect(Math.abs(histogram.quantile(q) / exact - 1)).toBeLessThan(0.01);
+    }
+    expect([histogram.min, histogram.max]).toEqual([values[0], values[values.length - 1]]);
+  });
+
+  test('zero is a value, unknown and negative are not', () => {
+    const histogram = new LogHistogram();
+    for (const value of [0, 0, Number.NaN, -5]) histogram.add(value);
+    expect(histogram.quantiles()).toEqual({ min: 0, p50: 0, p95: 0, p99: 0, max: 0, samples: 2 });
+  });
+
+  test('nothing added, nothing said', () => {
+    expect(new LogHistogram().quantiles()).toBeNull();
+  });
+
+  test('scaled and shifted', () => {
+    const histogram = new LogHistogram();
+    histogram.add(3);
+    expect(histogram.quantiles(128, 1)).toEqual({ min: 385, p50: 385, p95: 385, p99: 385, max: 385, samples: 1 });
+  });
+});

@@ -1,0 +1,182 @@
+import { describe, expect, test } from 'vitest';
+import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../../../src/decode/tcp/results.js';
+import { EVENT_ROWS, TIMELINE_DIRECTIONS } from '../../../../src/limits.js';
+import { framesOf, transfer } from '../../../support/conversation.js';
+import type { CapturedFrame } from '../../../support/frames.js';
+import { mutated, random } from '../../../support/random.js';
+import { Script } from '../../../support/script.js';
+import { analyzeFrames, bulk } from '../../../support/tcp-analysis.js';
+
+const MS = 1e6;
+const values = (table: { columns: Record<string, { values: unknown }> }, name: string): number[] => [
+  ...(table.columns[name]!.values as Float64Array),
+];
+
+describe('events and episodes', () => {
+  const run = transfer({ bytes: 2_000_000, oneWayNs: 10 * MS, lose: (n) => [200, 201, 202, 900].includes(n) });
+  const { results } = analyzeFrames(framesOf(run.sender));
+
+  test('every retransmission is an event with its frame', () => {
+    const frames = values(results.events, 'frame');
+    const sent = run.sender.flatMap(({ truth }, n) => (truth === 'fast' ? [n + 1] : []));
+    expect(frames).toEqual(sent);
+    expect(new Set(values(results.events, 'kind').map((kind) => TCP_EVENT_KINDS[kind]))).toEqual(
+      new Set(['retransmission-fast']),
+    );
+  });
+
+  test('losses of one flight are one episode, later ones another', () => {
+    expect(values(results.episodes, 'kind').map((kind) => TCP_EPISODE_KINDS[kind])).toEqual(['recovery', 'recovery']);
+    expect(values(results.episodes, 'retransmittedBytes')).toEqual([3 * 1448, 1448]);
+    expect(values(results.episodes, 'lostBytes')).toEqual([3 * 1448, 1448]);
+  });
+
+  test('a retransmission that was not needed is called spurious once the receiver says so', () => {
+    const late = transfer({ bytes: 1_000_000, oneWayNs: 10 * MS, delay: (n) => (n % 100 === 50 ? 5 * MS : 0) });
+    const analysis = analyzeFrames(framesOf(late.sender));
+    expect(bulk(analysis).direction.retransmissions.spurious).toBe(late.truth.retransmitted);
+    expect(late.truth.retransmitted).toBeGreaterThan(0);
+    expect(values(analysis.results.events, 'kind').map((kind) => TCP_EVENT_KINDS[kind])).toContain(
+      'retransmission-spurious',
+    );
+  });
+
+  test('events beyond the limit are counted in the totals all the same', () => {
+    const script = new Script().open().client({ length: 100 });
+    const frames = script.frames();
+    const again: CapturedFrame[] = Array.from({ length: EVENT_ROWS + 10 }, (_, n) => {
+      const bytes = frames[3]!.bytes.slice();
+      new DataView(bytes.buffer).setUint16(18, (103 + n) & 0xffff);
+      new DataView(bytes.buffer).setUint32(58, 100_000 + n);
+      return { bytes, wire: frames[3]!.wire!, tNs: 1e9 + n * MS };
+    });
+    const analysis = analyzeFrames([...frames, ...again]);
+    expect(analysis.results.events.rows).toBe(EVENT_ROWS);
+    expect(bulk(analysis).direction.retransmittedSegments).toBe(EVENT_ROWS + 10);
+  });
+});
+
+describe('windows', () => {
+  const closed = new Script().open().client({ length: 1000 });
+  closed.server({ ack: 1000, window: 0 }).client({ seq: 999, afterMs: 200 }).server({ ack: 1000, window: 0 });
+  closed.server({ ack: 1000, window: 400, afterMs: 300 }).client({ seq: 1000, length: 1000 });
+
+  test('an episode lasts from the first window 0 to the next that a segment fits in', () => {
+    const { direction } = bulk(analyzeFrames(closed.frames()));
+    expect(direction.zeroWindow).toEqual({ episodes: 1, totalNs: 501 * MS });
+    expect(direction.windowProbes).toBe(1);
+  });
+
+  test('one still open at the end counts up to the last frame', () => {
+    const { direction } = bulk(analyzeFrames(closed.frames().slice(0, 7)));
+    expect(direction.zeroWindow).toEqual({ episodes: 1, totalNs: 201 * MS });
+  });
+
+  test('the time is the receiver’s, not the idle sender’s', () => {
+    const { direction } = bulk(analyzeFrames(closed.frames()));
+    expect(direction.limitedBy!['receiver-window']).toBeGreaterThan(0.7);
+  });
+});
+
+describe('limits', () => {
+  const limited = (options: Parameters<typeof transfer>[0]) =>
+    bulk(analyzeFrames(framesOf(transfer({ oneWayNs: 10 * MS, ...options }).sender))).direction;
+
+  test('a congestion window that is always full', () => {
+    expect(limited({ bytes: 5_000_000, cwndMax: 40 }).limitedBy!['recovery']).toBe(0);
+    const { limitedBy } = limited({ bytes: 3_000_000, lose: (_, source) => source.next() < 0.005 });
+    expect(limitedBy!.congestion + limitedBy!.recovery).toBeGreaterThan(0.9);
+  });
+
+  test('a receiver that reads slowly', () => {
+    expect(
+      limited({ bytes: 2_000_000, bufferBytes: 100_000, readRate: 1e6 }).limitedBy!['receiver-window'],
+    ).toBeGreaterThan(0.9);
+  });
+
+  test('an application that writes every 100 ms is a rate limit, every 137 ms it is not', () => {
+    const sliced = (everyNs: number) => limited({ bytes: 4_000_000, slices: { bytes: 150_000, everyNs } });
+    const [comb, other] = [sliced(100 * MS), sliced(137 * MS)];
+    expect(comb.limitedBy!['rate-limit']).toBeGreaterThan(0.8);
+    expect(comb.comb!.bytesPerPeriod).toBeCloseTo(150_000, -3);
+    expect(comb.limitSummary).toMatch(/^rate-limit \d+ % \(15\d{4} bytes every 100 ms\)/);
+    expect([other.limitedBy!['rate-limit'], other.comb]).toEqual([0, null]);
+    expect(other.limitedBy!.idle + other.limitedBy!['sender-application']).toBeGreaterThan(0.6);
+  });
+});
+
+describe('timelines', () => {
+  test('bins add up to the totals', () => {
+    const analysis = analyzeFrames(framesOf(transfer({ bytes: 3_000_000, oneWayNs: 10 * MS }).sender));
+    const { direction } = bulk(analysis);
+    const { timeline } = analysis.results;
+    const sum = (name: string): number => values(timeline, name).reduce((total, value) => total + value, 0);
+    expect([sum('payloadBytes'), sum('uniqueBytes'), sum('ackedBytes')]).toEqual([
+      direction.payloadBytes,
+      direction.uniqueBytes,
+      direction.ackedBytes,
+    ]);
+    const limits = Object.keys(timeline.columns).filter((name) => name.startsWith('limit'));
+    const charged = limits.reduce((total, name) => total + sum(name), 0);
+    expect(Math.abs(charged - (direction.lastDataNs! - direction.firstDataNs!))).toBeLessThan(1000);
+  });
+
+  test('beyond the limit the smallest direction gives way to one above 1 MB', () => {
+    const small = Array.from({ length: TIMELINE_DIRECTIONS }, (_, n) =>
+      port(framesOf(transfer({ bytes: 3000 }).sender), 1000 + n),
+    );
+    const large = port(framesOf(transfer({ bytes: 3_000_000 }).sender), 5000).map((item) => ({
+      ...item,
+      tNs: item.tNs! + 1e9,
+    }));
+    const { timeline, connections } = analyzeFrames([...small.flat(), ...large]).results;
+    expect(connections).toHaveLength(TIMELINE_DIRECTIONS + 1);
+    expect(new Set(values(timeline, 'direction'))).toEqual(new Set([2 * TIMELINE_DIRECTIONS]));
+  });
+});
+
+describe('congestion control', () => {
+  test('a sender that cuts its window at every loss is loss-based', () => {
+    const run = transfer({
+      bytes: 8_000_000,
+      oneWayNs: 10 * MS,
+      cwndMax: 100,
+      lose: (_, source) => source.next() < 0.001,
+    });
+    const { congestionControl } = bulk(analyzeFrames(framesOf(run.sender))).direction;
+    expect(congestionControl!.family).toBe('loss-based');
+    expect(congestionControl!.episodes).toBeGreaterThan(2);
+  });
+
+  test('without loss nothing is said', () => {
+    const { congestionControl } = bulk(analyzeFrames(framesOf(transfer().sender))).direction;
+    expect(congestionControl).toEqual({ family: 'unknown', decrease: null, episodes: 0 });
+  });
+});
+
+test.each([1, 2, 3, 4])('damaged frames never stop the analysis, seed %i', (seed) => {
+  const source = random(seed);
+  const { receiver } = transfer({ bytes: 500_000, lose: (_, other) => other.next() < 0.02 });
+  const frames = framesOf(receiver).map((item) =>
+    source.below(4) === 0
+      ? { ...item, bytes: mutated(item.bytes, source), tNs: item.tNs! - source.below(3) * 50 * MS }
+      : item,
+  );
+  const { results } = analyzeFrames(frames);
+  for (const { directions } of results.connections) {
+    for (const { limitedBy, uniqueBytes, payloadBytes } of directions) {
+      expect(uniqueBytes).toBeLessThanOrEqual(payloadBytes);
+      if (limitedBy) expect(Object.values(limitedBy).reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 6);
+    }
+  }
+});
+
+/** The same frames from another client port. */
+function port(frames: readonly CapturedFrame[], client: number): CapturedFrame[] {
+  return frames.map((item) => {
+    const bytes = item.bytes.slice();
+    const view = new DataView(bytes.buffer);
+    view.setUint16(view.getUint16(34) === 40_000 ? 34 : 36, client);
+    return { ...item, bytes };
+  });
+}
