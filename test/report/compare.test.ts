@@ -28,6 +28,18 @@ describe('comparison', () => {
     );
   });
 
+  test('says how either sender answers loss, where the packets tell', () => {
+    const bbr = reportData('recovered');
+    bbr.connections[0]!.directions[0].congestionControl = { family: 'rate-based', decrease: 0.93, episodes: 12 };
+    const { conclusions } = compareReports([
+      { name: 'cubic', report: reportData('lossy') },
+      { name: 'bbr', report: bbr },
+    ]);
+    expect(conclusions).toContain(
+      'Congestion control of cubic looks loss-based, as CUBIC or Reno: falls to 70 % of what was in flight after a loss; of bbr rate-based, as BBR: 12 loss episodes did not slow it down.',
+    );
+  });
+
   test('figures of an unfinished run are lower bounds, and its downtime is unknown', () => {
     const comparison = cubicAndBbr();
     expect(figure(comparison, 'total').lowerBound).toEqual([true, false]);
