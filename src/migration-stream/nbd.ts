@@ -35,7 +35,8 @@ export const nbdServer: StreamDecoder = {
   },
   // Replies say nothing that the requests do not.
   open: () => ({
-    *decode(): Reading<ReadEnd> {
+    *decode(stream: ByteCursor): Reading<ReadEnd> {
+      while (yield* want(stream, 1)) stream.skip(stream.available);
       return 'end';
     },
   }),
