@@ -11,7 +11,7 @@ export default defineRule({
   explains: ['R-C1', 'R-C2', 'R-E1', 'R-E2', 'R-E7', 'R-F1'],
   thresholds: {
     periodNs: { value: 100e6, unit: 'ns', meaning: 'default period of CFS bandwidth control' },
-    periodTolerance: { value: 0.05, unit: 'share', meaning: 'how far the burst distance may be from it' },
+    periodTolerance: { value: 0.12, unit: 'share', meaning: 'how far the burst distance may be from it' },
     minRegularity: { value: 0.7, unit: 'share', meaning: 'burst distances that must fit the period' },
     minSizeVariation: {
       value: 0.15,
@@ -34,7 +34,7 @@ export default defineRule({
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
       const comb = combOf(transfer, transfer.precopy);
-      if (!comb || comb.bursts < limits.minBursts || comb.regularity < limits.minRegularity) return [];
+      if (!comb?.burstByBurst || comb.bursts < limits.minBursts || comb.regularity < limits.minRegularity) return [];
       if (Math.abs(comb.periodNs / limits.periodNs - 1) > limits.periodTolerance) return [];
       if (comb.sizeVariation < limits.minSizeVariation || comb.silentShare < limits.minSilentShare) return [];
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];

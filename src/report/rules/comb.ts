@@ -7,7 +7,7 @@ import type { Interval, Transfer } from './transfer.js';
 
 export interface Comb {
   readonly bursts: number;
-  /** Median distance of burst starts, ns. */
+  /** Mean distance of burst starts, skipped ones counted, ns. */
   readonly periodNs: number;
   /** Share of distances within JITTER of `periodNs`, or so near to a whole multiple of it. */
   readonly regularity: number;
@@ -18,6 +18,8 @@ export interface Comb {
    * few short bursts, do not raise (1.05 × the median absolute difference, which is one standard deviation of even noise).
    */
   readonly sizeVariation: number;
+  /** Sizes were compared burst by burst; otherwise `sizeVariation` is deviation over mean, and mergers raise it. */
+  readonly burstByBurst: boolean;
   /** Share of the time in which nothing was sent. */
   readonly silentShare: number;
   /** Bytes per second while sending. */
@@ -32,7 +34,7 @@ const PAUSES_NS = [10e6, 25e6, 50e6] as const;
 /** Distances may be off by this share of the period: timers of a busy host fire late. */
 const JITTER = 0.2;
 /** Bins wider than this blur a 100 ms rhythm. */
-const WIDEST_BIN_NS = 10e6;
+const WIDEST_BIN_NS = 20e6;
 
 /** The rhythm of all flows of `transfer` together; null with fewer than five bursts, or where it cannot be told. */
 export function combOf(transfer: Transfer, within: Interval): Comb | null {
@@ -52,6 +54,7 @@ function combOfFlow(transfer: Transfer): Comb | null {
     regularity: 1,
     burstBytes: bytesPerPeriod,
     sizeVariation: bytesVariation,
+    burstByBurst: false,
     silentShare: waiting,
     burstRate: waiting < 1 ? (bytesPerPeriod / periodNs / (1 - waiting)) * 1e9 : Number.POSITIVE_INFINITY,
   };
@@ -98,11 +101,15 @@ function burstsOf(
 function combOfBursts(bursts: readonly Burst[], binNs: number): Comb | null {
   if (bursts.length < 5) return null;
   const distances = bursts.slice(1).map((burst, at) => burst.startNs - bursts[at]!.startNs);
-  const periodNs = median(distances);
-  const regular = distances.filter((distance) => {
-    const periods = Math.max(1, Math.round(distance / periodNs));
-    return Math.abs(distance - periods * periodNs) <= Math.max(JITTER * periodNs, binNs);
-  });
+  const typicalNs = median(distances);
+  const periodsIn = (distance: number): number => Math.max(1, Math.round(distance / typicalNs));
+  const regular = distances.filter(
+    (distance) => Math.abs(distance - periodsIn(distance) * typicalNs) <= Math.max(JITTER * typicalNs, binNs),
+  );
+  // Starts are known to the width of a bin; their mean distance is much finer.
+  const periodNs =
+    regular.reduce((total, distance) => total + distance, 0) /
+    regular.reduce((total, distance) => total + periodsIn(distance), 0);
   const sizes = bursts.map((burst) => burst.bytes);
   const changes = sizes.slice(1).map((size, at) => Math.abs(size - sizes[at]!));
   const sendingNs = bursts.reduce((total, burst) => total + burst.endNs - burst.startNs, 0);
@@ -113,6 +120,7 @@ function combOfBursts(bursts: readonly Burst[], binNs: number): Comb | null {
     regularity: regular.length / distances.length,
     burstBytes: median(sizes),
     sizeVariation: (1.05 * median(changes)) / median(sizes),
+    burstByBurst: true,
     silentShare: 1 - sendingNs / spanNs,
     burstRate: (sizes.reduce((total, size) => total + size, 0) / sendingNs) * 1e9,
   };

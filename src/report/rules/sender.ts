@@ -32,7 +32,7 @@ export function slowSender(transfer: Transfer, limits: SlowSenderLimits): SlowSe
   const comb = combOf(transfer, transfer.precopy);
   const pace = paceOf(transfer, transfer.precopy);
   if (pace !== null && pace.variation <= limits.minVariation) return null;
-  const locked = comb !== null && comb.regularity >= 0.7 && Math.abs(comb.periodNs / 100e6 - 1) <= 0.05;
+  const locked = comb !== null && comb.regularity >= 0.7 && Math.abs(comb.periodNs / 100e6 - 1) <= 0.12;
   const segments = transfer.sum(({ forward }) => forward.wireSegments ?? forward.dataFrames);
   const lossy = transfer.sum(({ forward }) => forward.retransmittedSegments) > limits.maxLossShare * segments;
   if (lossy || share < limits.minShare || shares.recovery > limits.maxRecoveryShare || locked) return null;

@@ -23,7 +23,7 @@ describe('hypervisor rate limit', () => {
     expect(finding!.metrics['limitBytesPerSecond']).toBeCloseTo(128 * MIB, -4);
     expect(finding!.metrics['knownLimit']).toBe('the default of QEMU since 5.2');
     expect(finding!.cost!.ns / S).toBeCloseTo(7, 0);
-    expect(finding!.text).toContain('capped at 128 MiB/s');
+    expect(finding!.text).toContain('capped at about 128 MiB/s');
   });
 
   test('a limit that is raised on the way is still a limit', () => {
