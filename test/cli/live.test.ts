@@ -11,9 +11,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ENGINE_NAMES } from '../../src/capture/live.js';
+import { ENGINE_NAMES, ENGINES, type EngineName } from '../../src/capture/live/engines.js';
 import type { ReportData } from '../../src/report/report.js';
 import { CLI, describeRoot, haveProgram, migscope, type Running, TwoHosts } from '../support/namespaces.js';
 import { recordMigration } from '../support/record.js';
@@ -49,6 +50,9 @@ async function framesIn(...paths: string[]): Promise<number> {
   expect([code, stderr]).toEqual([0, '']);
   return readReport(result).capture.frames;
 }
+
+/** Until a frame has left the kernel's ring and the recording has been flushed. */
+const handOnMs = (name: EngineName): number => ENGINES.find((engine) => engine.name === name)!.latencyMs + 300;
 
 const ready = /capturing on \S+ with/;
 const childOf = (running: Running): number =>
@@ -140,7 +144,7 @@ describeRoot('live capture', () => {
       const json = join(folder, 'killed.json');
       const running = await capture('--engine', engine, '--write', pcap, '--json', json);
       await traffic(2);
-      await new Promise((resolve) => setTimeout(resolve, 1200)); // tcpdump's kernel ring hands on once a second
+      await sleep(handOnMs(engine));
       process.kill(childOf(running), 'SIGKILL');
       const { code, stderr } = await running.ended;
       expect([code, stderr]).toEqual([1, expect.stringContaining(`${engine} ended without being asked (SIGKILL)`)]);
@@ -154,7 +158,7 @@ describeRoot('live capture', () => {
       const running = hosts.migscope('live', '-i', 'vx', '--engine', engine, '--interval', '100ms');
       await running.says(ready);
       hosts.start('a', 'ping', '-c1', '-w1', '-I', 'vx', '10.1.1.1');
-      await new Promise((resolve) => setTimeout(resolve, 1300));
+      await sleep(handOnMs(engine));
       hosts.removeLink('vx');
       const { code, stderr } = await running.ended;
       expect([code, stderr]).toEqual([1, expect.stringContaining('Interface vx is gone; the capture ended there.')]);
@@ -239,7 +243,7 @@ describeRoot('live capture', () => {
     const running = await capture();
     process.kill(childOf(running), 'SIGSTOP'); // an engine that cannot end in order
     running.process.kill('SIGINT');
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await sleep(300);
     running.process.kill('SIGINT');
     expect((await running.ended).code).toBe(130);
   });
@@ -248,7 +252,7 @@ describeRoot('live capture', () => {
     const pcap = join(folder, name);
     const running = await capture('--write', pcap);
     await traffic(4);
-    await new Promise((resolve) => setTimeout(resolve, 1500)); // the ring's second, and a flush
+    await sleep(handOnMs('tcpdump'));
     const child = childOf(running);
     running.process.kill('SIGKILL');
     await running.ended;
@@ -261,7 +265,7 @@ describeRoot('live capture', () => {
     const json = join(folder, 'ring.json');
     const running = await capture(
       '--duration',
-      '3s',
+      '2500ms',
       '--json',
       json,
       '--write',
@@ -291,7 +295,7 @@ describeRoot('live capture', () => {
         '--interval',
         '100ms',
         '--duration',
-        '4s',
+        '3s',
         '--json',
         json,
         '--write',
