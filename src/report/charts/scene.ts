@@ -541,11 +541,14 @@ function regionsData(report: ReportData, migration: Migration, detail: number): 
   };
 }
 
-/** Phases and devices of the switch-over, in ms from the earliest moment the guest can have stopped. */
+/** Phases and devices of the switch-over, in ms, 0 where the guest is estimated to have stopped. */
 function switchoverData(migration: Migration): Dataset | null {
   const { downtime, phases, devices } = migration;
   if (!downtime) return null;
-  const [from, to] = [downtime.earliestStartNs, downtime.endNs];
+  const to = downtime.endNs;
+  const pausedNs = to - downtime.estimateNs;
+  // The earliest moment the wire allows can be seconds before; a little room before the estimate is enough to see it start.
+  const from = Math.min(pausedNs, Math.max(downtime.earliestStartNs, pausedNs - 0.1 * downtime.estimateNs));
   interface Bar {
     readonly label: string;
     readonly startNs: number;
@@ -558,7 +561,7 @@ function switchoverData(migration: Migration): Dataset | null {
       .map((span) => ({ ...span, startNs: Math.max(from, span.startNs), endNs: Math.min(to, span.endNs) }))
       .filter((span) => span.endNs >= span.startNs);
   const bars: Bar[] = [
-    { label: 'guest paused', startNs: downtime.latestStartNs, endNs: to, kind: 'downtime', bytes: null },
+    { label: 'guest paused', startNs: pausedNs, endNs: to, kind: 'downtime', bytes: null },
     ...inside(phases)
       .filter((phase) => phase.kind !== 'setup' && phase.kind !== 'precopy' && phase.endNs > phase.startNs)
       .map((phase): Bar => ({ ...phase, label: phase.kind, kind: 'phase' })),
@@ -587,8 +590,8 @@ function switchoverData(migration: Migration): Dataset | null {
   return {
     order: bars.map((_, i) => i),
     label: bars.map((bar) => bar.label),
-    start: bars.map((bar) => rounded((bar.startNs - from) / 1e6)),
-    end: bars.map((bar) => rounded((bar.endNs - from) / 1e6)),
+    start: bars.map((bar) => rounded((bar.startNs - pausedNs) / 1e6)),
+    end: bars.map((bar) => rounded((bar.endNs - pausedNs) / 1e6)),
     kind: bars.map((bar) => bar.kind),
     took: bars.map((bar) => duration(bar.endNs - bar.startNs)),
     tip: bars.map(

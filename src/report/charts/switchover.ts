@@ -17,6 +17,7 @@ export const switchover: Chart = {
   ],
   spec({ data }) {
     const height = Math.max(60, (data['switchover']?.['label']?.length ?? 0) * 20);
+    const smallest = Math.min(0, ...(data['switchover']?.['start'] ?? []).map(Number));
     const y = {
       field: 'order',
       type: 'ordinal',
@@ -31,7 +32,7 @@ export const switchover: Chart = {
       },
     };
     return {
-      unit: 'ms from the earliest moment the guest can have stopped',
+      unit: 'ms since the guest stopped, as estimated',
       height,
       left: 140,
       vegaLite: {
@@ -46,7 +47,7 @@ export const switchover: Chart = {
                 type: 'quantitative',
                 // Room on the right for the label of the last bar.
                 scale: {
-                  domain: [0, { expr: `${largest(data['switchover']?.['end'])} * (1 + 64 / width)` }],
+                  domain: [smallest, { expr: `${largest(data['switchover']?.['end'])} * (1 + 64 / width)` }],
                   nice: false,
                 },
                 axis: {
