@@ -6,6 +6,7 @@ import { run } from './cli/program.js';
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
+    if (error.code === 'EIO') return; // the terminal was closed; files that were asked for are still to be written
     if (stream === process.stdout) process.stderr.write(`migscope: ${error.message}: standard output is incomplete.\n`);
     process.exit(1);
   });

@@ -5,7 +5,7 @@ import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
 import { redact } from '../report/redact.js';
 import type { ReportData } from '../report/report.js';
-import { diagnose } from '../report/rules/engine.js';
+import { diagnose, ruledOut } from '../report/rules/engine.js';
 import { renderText } from '../report/text.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
 import type { AnalysisOptions, OutputOptions } from './options.js';
@@ -26,7 +26,9 @@ export function toReport(
 /** Fills in (or renews) models and findings of a report. */
 export function judge(report: ReportData, options: AnalysisOptions & OutputOptions): ReportData {
   for (const migration of report.migrations) migration.models = modelMigration(report, migration, options.whatIf);
-  report.findings = diagnose(report);
+  const downtime = options.whatIf?.downtime;
+  report.findings = diagnose(report, downtime === undefined ? {} : { downtimeLimitNs: downtime });
+  report.ruledOut = ruledOut(report, report.findings);
   return options.redact ? redact(report) : report;
 }
 

@@ -6,7 +6,7 @@ import { openFiles, openStream } from '../../src/capture/source.js';
 import { reportFrom } from '../../src/report/from-results.js';
 import { modelMigration } from '../../src/report/models/index.js';
 import type { ReportData } from '../../src/report/report.js';
-import { diagnose } from '../../src/report/rules/engine.js';
+import { diagnose, ruledOut } from '../../src/report/rules/engine.js';
 
 export interface ReadSetting extends AnalysisOptions {
   readonly chunkBytes?: number;
@@ -30,5 +30,6 @@ export async function reportOn(paths: string | readonly string[], setting: ReadS
   const report = reportFrom(await analyzeFiles(typeof paths === 'string' ? [paths] : paths, setting), '0.0.0-test');
   for (const migration of report.migrations) migration.models = modelMigration(report, migration);
   report.findings = diagnose(report);
+  report.ruledOut = ruledOut(report, report.findings);
   return report;
 }
