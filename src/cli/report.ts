@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { notAReport, twoOutputsToStdout } from '../errors.js';
 import type { ReportData } from '../report/report.js';
+import { checkSaved } from '../report/saved.js';
 import { deliver, judge } from './deliver.js';
 import type { CliIo } from './io.js';
 import { type AnalysisOptions, addOutputOptions, type OutputOptions, parseWhatIf } from './options.js';
@@ -39,8 +40,9 @@ export async function readReport(path: string, io: CliIo): Promise<ReportData> {
   } catch {
     throw notAReport(path, 'it is not JSON');
   }
-  if (!isReport(value)) throw notAReport(path, 'it is not a migscope.report of version 1');
-  return value;
+  const saved = checkSaved(value);
+  if (typeof saved === 'string') throw notAReport(path, saved);
+  return saved;
 }
 
 function readText(path: string): string {
@@ -55,23 +57,4 @@ async function readAll(io: CliIo): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk as Uint8Array));
   return Buffer.concat(chunks).toString('utf8');
-}
-
-/** True for an object that says it is ours and has the parts every reader relies on. */
-export function isReport(value: unknown): value is ReportData {
-  if (typeof value !== 'object' || value === null) return false;
-  const report = value as Partial<Record<keyof ReportData, unknown>>;
-  return (
-    report.schema === 'migscope.report' &&
-    report.schemaVersion === 1 &&
-    typeof report.capture === 'object' &&
-    report.capture !== null &&
-    Array.isArray(report.connections) &&
-    Array.isArray(report.flows) &&
-    Array.isArray(report.migrations) &&
-    Array.isArray(report.anomalies) &&
-    Array.isArray(report.findings) &&
-    typeof report.tables === 'object' &&
-    report.tables !== null
-  );
 }

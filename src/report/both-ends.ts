@@ -1,6 +1,6 @@
 // Both ends of one run: what the pairing of two captures adds to the report of the source's.
 import type { Pairing } from '../decode/tcp/pairing.js';
-import { jsonTable } from './build.js';
+import { spread } from './build.js';
 import { bytes, count, duration, percent } from './format.js';
 import type { ReportData } from './report.js';
 
@@ -11,7 +11,7 @@ export function addBothEnds(
   names: { readonly source: string; readonly destination: string },
 ): void {
   report.bothEnds = { ...names, clock, connections };
-  report.tables['losses'] = jsonTable(losses);
+  report.tables['losses'] = spread(losses);
 }
 
 /** Sentences for the summary and the page; none when only one end was captured. */

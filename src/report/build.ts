@@ -55,7 +55,7 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     udpTimeline: shrinkTimeline(input.udp.timeline, 'flow'),
     ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
-  for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table, OTHER_ROWS);
+  for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table);
   return {
     schema: 'migscope.report',
     schemaVersion: 1,
@@ -254,7 +254,7 @@ function mergeRounds(table: ColumnData, roundStep: number): ColumnData {
 }
 
 /** Rows spread evenly over the table, the first and the last among them. */
-function spread(table: ColumnData, limit: number): JsonTable {
+export function spread(table: ColumnData, limit = OTHER_ROWS): JsonTable {
   if (table.rows <= limit) return jsonTable(table);
   return jsonTable(
     pick(
