@@ -80,6 +80,8 @@ export class Connection {
   }
 }
 
+/** Rows cleared and then filled: so few that they stay in the processor's nearest cache. */
+const ROWS_AT_ONCE = 256;
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
 const KEY_WORDS = 10;
 const SIDE_0 = 2;
@@ -168,23 +170,17 @@ export class Connections {
 
   /** Fills the annotated part of every row. */
   annotate(batch: PacketBatch, rows: SegmentRows): void {
-    const { kind, direction } = rows;
-    const { count } = batch;
     this.trim();
-    rows.offset.fill(Number.NaN, 0, count);
-    rows.ackOffset.fill(Number.NaN, 0, count);
-    rows.verdict.fill(VERDICT_NONE, 0, count);
-    rows.newBytes.fill(0, 0, count);
-    rows.trigger.fill(TRIGGER_NONE, 0, count);
-    rows.segments.fill(0, 0, count);
-    rows.loopNs.fill(Number.NaN, 0, count);
-    rows.flight.fill(Number.NaN, 0, count);
-    rows.pipe.fill(Number.NaN, 0, count);
-    rows.room.fill(Number.NaN, 0, count);
-    rows.windowBytes.fill(Number.NaN, 0, count);
-    rows.reactionNs.fill(Number.NaN, 0, count);
-    rows.unseenBytes.fill(0, 0, count);
-    for (let row = 0; row < count; row++) {
+    for (let from = 0; from < batch.count; from += ROWS_AT_ONCE) {
+      const to = Math.min(batch.count, from + ROWS_AT_ONCE);
+      clear(rows, from, to);
+      this.#annotate(batch, rows, from, to);
+    }
+  }
+
+  #annotate(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    const { kind, direction } = rows;
+    for (let row = from; row < to; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
         continue;
@@ -465,6 +461,23 @@ function ipv6Text(words: Uint32Array): string {
   const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
   if (length < 2) return hex(groups);
   return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
+}
+
+/** Puts "nothing known" into the annotated part of rows [from, to). */
+function clear(rows: SegmentRows, from: number, to: number): void {
+  rows.offset.fill(Number.NaN, from, to);
+  rows.ackOffset.fill(Number.NaN, from, to);
+  rows.verdict.fill(VERDICT_NONE, from, to);
+  rows.newBytes.fill(0, from, to);
+  rows.trigger.fill(TRIGGER_NONE, from, to);
+  rows.segments.fill(0, from, to);
+  rows.loopNs.fill(Number.NaN, from, to);
+  rows.flight.fill(Number.NaN, from, to);
+  rows.pipe.fill(Number.NaN, from, to);
+  rows.room.fill(Number.NaN, from, to);
+  rows.windowBytes.fill(Number.NaN, from, to);
+  rows.reactionNs.fill(Number.NaN, from, to);
+  rows.unseenBytes.fill(0, from, to);
 }
 
 /** Follows a connection's opening and closing. */

@@ -32,9 +32,9 @@ class Answers {
 export function congestionControl(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Answers());
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, trigger, flight, pipe, offset, payloadLen } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
         const end = offset[row]! + payloadLen[row]!;

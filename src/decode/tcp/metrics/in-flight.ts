@@ -15,9 +15,9 @@ class Flight {
 export function inFlight(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Flight());
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, flight, pipe } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
         state.flight.add(flight[row]!);

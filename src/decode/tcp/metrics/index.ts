@@ -40,6 +40,9 @@ const METRICS: readonly StartMetric[] = [
   congestionControl,
 ];
 
+/** Rows that every metric sees before the next ones: so few that their columns stay in the processor's nearest cache. */
+const ROWS_AT_ONCE = 256;
+
 /** A connection silent for this long before the capture ended is taken to be over. */
 const IDLE_END_NS = 60e9;
 
@@ -69,7 +72,10 @@ export class TcpMetrics {
 
   /** Takes a batch whose rows are annotated. */
   push(batch: PacketBatch, rows: SegmentRows): void {
-    for (const metric of this.#metrics) metric.push(batch, rows);
+    for (let from = 0; from < batch.count; from += ROWS_AT_ONCE) {
+      const to = Math.min(batch.count, from + ROWS_AT_ONCE);
+      for (const metric of this.#metrics) metric.push(batch, rows, from, to);
+    }
     if (batch.count > 0) this.#latestNs = Math.max(this.#latestNs, batch.tNs[batch.count - 1]!);
   }
 

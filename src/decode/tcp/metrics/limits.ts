@@ -333,9 +333,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   };
 
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, loopNs, flags, window } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;

@@ -15,7 +15,8 @@ export interface MetricContext {
 }
 
 export interface TcpMetric {
-  push(batch: PacketBatch, rows: SegmentRows): void;
+  /** Takes rows [from, to) of a batch; they come in order, some rows at a time. */
+  push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void;
   /** A connection's id passes on to a new connection: its state goes. */
   forget(connection: number): void;
   /** Called once per connection at the end: closes what is open and fills this metric's fields of both directions. */

@@ -41,9 +41,9 @@ class Bursts {
 export function rhythm(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Bursts());
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, segments, ackOffset, loopNs } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;

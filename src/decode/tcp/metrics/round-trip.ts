@@ -15,9 +15,9 @@ export function roundTrip(_: MetricContext): TcpMetric {
   /** Loops from the capture point to the sender of a direction and back. */
   const loops = new PerDirection(() => new LogHistogram());
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, loopNs } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         if (loopNs[row]! >= 0) loops.at(direction[row]!).add(loopNs[row]!);
       }
     },

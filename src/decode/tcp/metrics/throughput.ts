@@ -57,10 +57,10 @@ const ETHERNET_BYTES = 38;
 export function throughput({ timelines }: MetricContext): TcpMetric {
   const totals = new PerDirection(() => new Totals());
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, newBytes, segments, ackOffset, loopNs, trigger, flight } = rows;
       const { tNs } = batch;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const sum = totals.at(id);

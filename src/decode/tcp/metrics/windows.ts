@@ -50,9 +50,9 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
     state.closedSinceNs = Number.NaN;
   };
   return {
-    push(batch: PacketBatch, rows: SegmentRows): void {
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
       const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen } = rows;
-      for (let row = 0; row < batch.count; row++) {
+      for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (segments[row]! > 0) {
           const own = states.at(id);
