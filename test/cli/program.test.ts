@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import type { ReportData } from '../../src/report/report.js';
 import { cli } from '../support/cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'migscope-cli-'));
@@ -48,7 +49,7 @@ describe('wrong calls', () => {
   test.each([
     ['an unknown command', ['analyse', 'x.pcap'], 'unknown command'],
     ['an unknown option', ['analyze', '--jsn', 'x.json', 'y.pcap'], 'unknown option'],
-    ['no file', ['analyze'], 'missing required argument'],
+    ['no file', ['analyze'], 'Expected capture files'],
     ['a port that is none', ['analyze', '--port', '70000', 'x.pcap'], '1 to 65535'],
     ['a what-if without unit', ['analyze', '--what-if', 'bandwidth=10', 'x.pcap'], 'bandwidth=10Gbit'],
     ['two results on standard output', ['analyze', '--json', '-', '--html', '-', 'x.pcap'], 'standard output'],
@@ -126,6 +127,26 @@ describe('outputs', () => {
     const first = await cli(['analyze', 'samples/precopy.pcap.gz', '--json', saved]);
     const again = await cli(['report', saved]);
     expect(again).toEqual(first);
+  });
+});
+
+describe('both ends', () => {
+  test('one end alone is a wrong call', async () => {
+    const { code, stderr } = await cli(['analyze', '--source', 'samples/precopy.pcap.gz']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('--destination');
+  });
+
+  test('a capture beside itself lost nothing', async () => {
+    const { code, stdout } = await cli([
+      'analyze',
+      ...['--source', 'samples/precopy.pcap.gz', '--destination', 'samples/precopy.pcap.gz'],
+      ...['--json', '-'],
+    ]);
+    expect(code).toBe(0);
+    const { bothEnds } = JSON.parse(stdout) as ReportData;
+    expect(bothEnds?.clock?.offsetNs).toBe(0);
+    expect(bothEnds?.connections[0]?.directions.map(({ lostBytes }) => lostBytes)).toEqual([0, 0]);
   });
 });
 
