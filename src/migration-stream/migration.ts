@@ -111,6 +111,8 @@ export class MigrationState implements MigrationSink {
   #phase: OpenPhase | null = null;
   #latestNs = 0;
   #latestOffset = 0;
+  /** Where the last page record ends, by its header. */
+  #pageEnd = 0;
   readonly #sendBuffer = new SendBuffer();
   /** The buffers of all multifd channels taken as one, by the bytes of all. */
   readonly #multifdBuffers = new SendBuffer();
@@ -209,6 +211,7 @@ export class MigrationState implements MigrationSink {
   page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = tNs;
     this.#latestOffset = offset + bytes;
+    this.#pageEnd = offset + bytes;
     this.#sendBuffer.left(offset, tNs);
     // Where next to nothing can be read, what can must do for an estimate.
     if (2 * this.#undecodedBytes > offset) this.sighting(offset, tNs, block, address, kind);
@@ -439,8 +442,8 @@ export class MigrationState implements MigrationSink {
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
-    // The last record may be cut off: what did not come was counted with its header.
-    if (!this.#generations && this.#latestOffset > offset) this.#ramRecordBytes -= this.#latestOffset - offset;
+    // The last page may be cut off: what did not come was counted with its header.
+    if (!this.#generations && this.#pageEnd > offset) this.#ramRecordBytes -= this.#pageEnd - offset;
     this.#latestOffset = offset;
     this.#latestNs = Math.max(this.#latestNs, tNs);
   }

@@ -167,8 +167,9 @@ describe('connections', () => {
   });
 
   test('EVENT_ROWS: events beyond it are left out of the table', () => {
-    const toggling = range(0, 60).map((i) => server(1000, 0, i % 2 === 0 ? 0 : 1000));
-    const results = analysed([...handshake(1000), ...toggling]);
+    const toggling = range(0, 60).map((i) => server(1000, 10, i % 2 === 0 ? 0 : 1000));
+    const data = [client(1000, 0, new Uint8Array(10)), ...toggling, client(1000, 10, new Uint8Array(10))];
+    const results = analysed([...handshake(1000), ...data]);
     expect(results.tcp.connections[0]!.directions[0].zeroWindow.episodes).toBe(30);
     expect(results.tcp.events.rows).toBe(limits.EVENT_ROWS);
   });
@@ -275,7 +276,7 @@ describe('migration streams', () => {
   });
 
   test('ROUNDS: the last one grows', () => {
-    const rounds = new Rounds(new PageHistory(), 0);
+    const rounds = new Rounds(new PageHistory());
     for (let round = 0; round < 9; round++) {
       rounds.section(round * 100, 'part');
       for (let page = 0; page < 10; page++) rounds.page(round * 100 + page, 0, page * PAGE, PAGE_NORMAL, PAGE + 8);
@@ -296,7 +297,7 @@ describe('migration streams', () => {
   });
 
   test('MULTIFD_WAITING_PAGES: a lane that stands still is not waited for', () => {
-    const rounds = new Rounds(new PageHistory(), 0);
+    const rounds = new Rounds(new PageHistory());
     const generations = new Generations(rounds);
     const [fast] = [generations.join(), generations.join()];
     generations.mark(fast);
