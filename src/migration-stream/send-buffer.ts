@@ -15,6 +15,11 @@ const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
 const SECTIONS = 9;
 /** The first few of them may be the one that fills the buffer. */
 const FILLING_SECTIONS = 3;
+/** Longer than frames of a slow link are apart; longer than an iterating source is ever silent. */
+const SILENCE_NS = 5e6;
+const ITERATION_NS = 150e6;
+/** A stream at less than this share of the rate at which the buffer filled is not held up by the path. */
+const BACKLOG_SHARE = 0.8;
 /** Sections that last this long ended because of the time limit, not because of a rate limit or nothing to send. */
 const SECTION_MIN_NS = 45e6;
 const SECTION_MAX_NS = 100e6;
@@ -23,13 +28,19 @@ export class SendBuffer {
   /** Wire time of every STEP_BYTES-th byte, the newest SEND_BUFFER_BYTES of them. */
   readonly #leftNs = new Float64Array(STEPS);
   #steps = 0;
+  /** When the latest page was on the wire. */
+  #latestNs = 0;
   /** Offsets and times at which the first sections began, and the offset of the latest one. */
   readonly #sections: { readonly offset: number; readonly tNs: number }[] = [];
   #latestSection = { offset: 0, tNs: 0 };
 
   /** The byte at `offset` was on the wire at `tNs`; called in stream order, at least once a page. */
   left(offset: number, tNs: number): void {
-    while (this.#steps * STEP_BYTES <= offset) this.#leftNs[this.#steps++ % STEPS] = tNs;
+    this.#latestNs = tNs;
+    const step = Math.floor(offset / STEP_BYTES);
+    // Behind a long hole only what is kept is filled.
+    if (step - this.#steps > STEPS) this.#steps = step - STEPS;
+    while (this.#steps <= step) this.#leftNs[this.#steps++ % STEPS] = tNs;
   }
 
   /** A RAM section with pages began. */
@@ -40,10 +51,16 @@ export class SendBuffer {
 
   /** When the byte at `offset`, on the wire at `tNs`, was written, as far as can be told; `tNs` at the latest. */
   writtenNs(offset: number, tNs: number): number {
-    const buffered = this.#bufferBytes();
-    const step = Math.floor((offset - buffered) / STEP_BYTES);
-    if (buffered === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
+    const { bytes, bytesPerNs } = this.#buffer();
+    const step = Math.floor((offset - bytes) / STEP_BYTES);
+    if (bytes === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
     const leftNs = this.#leftNs[step % STEPS]!;
+    // After a pause the buffer is empty. A source that iterates sends something every 100 ms: a longer silence is the
+    // pause before the switch-over, with the guest stopped since before it.
+    const silenceNs = tNs - this.#latestNs;
+    if (silenceNs > SILENCE_NS && silenceNs < ITERATION_NS) return tNs;
+    // Where the bytes before this one came slower than the path takes them, none had to wait.
+    if (bytes < BACKLOG_SHARE * bytesPerNs * (this.#latestNs - leftNs)) return tNs;
     return Math.min(tNs, Math.max(leftNs, this.#latestSection.tNs));
   }
 
@@ -57,19 +74,22 @@ export class SendBuffer {
     return Math.min(tNs, this.#leftNs[Math.min(step, this.#steps - 1) % STEPS]!);
   }
 
-  /** Size of the buffer; 0 where the sections do not show it. */
-  #bufferBytes(): number {
+  /** Size of the buffer, 0 where the sections do not show it, and the rate of the one that does. */
+  #buffer(): { bytes: number; bytesPerNs: number } {
+    const none = { bytes: 0, bytesPerNs: 0 };
     const sections = this.#sections.slice(1).map(({ offset, tNs }, i) => {
       const from = this.#sections[i]!;
       return { bytes: offset - from.offset, durationNs: tNs - from.tNs };
     });
-    if (sections.length < 4) return 0;
+    if (sections.length < 4) return none;
     const usual = sections.slice(1).sort((a, b) => a.durationNs - b.durationNs)[(sections.length - 1) >> 1]!;
-    if (usual.durationNs < SECTION_MIN_NS || usual.durationNs > SECTION_MAX_NS) return 0;
+    if (usual.durationNs < SECTION_MIN_NS || usual.durationNs > SECTION_MAX_NS) return none;
     // Zero pages take next to no bytes: where memory begins with them, the buffer fills a section or two later.
-    const excess = sections
-      .slice(0, FILLING_SECTIONS)
-      .map(({ bytes, durationNs }) => (bytes * (durationNs - usual.durationNs)) / durationNs);
-    return Math.min(SEND_BUFFER_BYTES, Math.max(0, ...excess));
+    let filling = none;
+    for (const { bytes, durationNs } of sections.slice(0, FILLING_SECTIONS)) {
+      const excess = Math.min(SEND_BUFFER_BYTES, (bytes * (durationNs - usual.durationNs)) / durationNs);
+      if (excess > filling.bytes) filling = { bytes: excess, bytesPerNs: bytes / durationNs };
+    }
+    return filling;
   }
 }

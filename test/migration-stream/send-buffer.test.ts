@@ -35,6 +35,22 @@ describe('when a byte was written', () => {
     expect(buffer.writtenNs(offset, tNs)).toBe(tNs - 20 * MS);
   });
 
+  test('at the latest possible after silence: the buffer has emptied', () => {
+    const { buffer, offset, tNs } = sender([150, ...range(0, 12).map(() => 60), 200]);
+    expect(buffer.writtenNs(offset, tNs + 50 * MS)).toBe(tNs + 50 * MS);
+  });
+
+  test('before a silence that is longer than an iterating source ever keeps: a pause with the guest stopped', () => {
+    const { buffer, offset, tNs } = sender([150, ...range(0, 12).map(() => 60), 200]);
+    expect(buffer.writtenNs(offset, tNs + 400 * MS)).toBeLessThan(tNs);
+  });
+
+  test('a jump over an absurdly long hole takes no time', () => {
+    const { buffer, tNs } = sender([60, 60]);
+    buffer.left(2 ** 50, tNs);
+    expect(buffer.earliestNs(2 ** 50, tNs)).toBe(tNs);
+  });
+
   test('when it was seen, where sections end for other reasons than time', () => {
     for (const durations of [
       [150, 5, 5, 5, 5, 5],
