@@ -161,9 +161,7 @@ export function verdictOf(migration: Migration): Verdict {
   const postcopy = migration.postcopy ? ', finished by post-copy' : '';
   switch (migration.outcome) {
     case 'completed': {
-      const paused = migration.downtime
-        ? ` The guest was paused for about ${duration(migration.downtime.estimateNs)}.`
-        : '';
+      const paused = migration.downtime ? ` The guest was paused for ${pauseText(migration.downtime)}.` : '';
       return { tone: 'good', outcome: 'completed', headline: `Completed in ${took}${rounds}${postcopy}.${paused}` };
     }
     case 'cancelled':
@@ -206,6 +204,12 @@ export function convergenceOf(migration: Migration): Convergence | null {
   const plateau = migration.outcome !== 'completed' && Math.min(...recent) > 0.5 * Math.max(...recent);
   const text = `the last whole round sent ${bytes(last.bytes)}, ${percent(last.bytes / first.bytes)} of the first`;
   return { text: plateau ? `${text}; the rounds no longer shrink` : text, plateau };
+}
+
+/** "about 46.1 ms"; "at least" where the estimate is no more than the shortest that the wire allows, and far below the longest. */
+function pauseText({ earliestStartNs, latestStartNs, endNs, estimateNs }: Downtime): string {
+  const isLowest = estimateNs <= 1.01 * (endNs - latestStartNs) && endNs - earliestStartNs > 1.5 * estimateNs;
+  return `${isLowest ? 'at least' : 'about'} ${duration(estimateNs)}`;
 }
 
 /** "46.1 ms to 49.1 ms", or one figure where both ends agree. */
