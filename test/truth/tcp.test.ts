@@ -2,6 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
+import { FrameLog } from '../../src/decode/tcp/frame-log.js';
+import { type PairedCapture, pair } from '../../src/decode/tcp/pairing.js';
 import type { Vantage } from '../../src/decode/tcp/results.js';
 import { cut } from '../support/conversation.js';
 import { describeShared, haveShared, sharedCapture } from '../support/shared.js';
@@ -113,6 +115,29 @@ describeShared('migrations, captured at both hosts', () => {
     );
     expect(Math.abs(far.direction.inFlight!.max / near.direction.inFlight!.max - 1)).toBeLessThan(0.05);
     if (isRemote(folder)) expect(far.connection.vantage).toBe('destination');
+  });
+});
+
+/** A capture as one half of a pair. */
+async function paired(path: string): Promise<PairedCapture> {
+  const log = new FrameLog();
+  const { connections } = await analyzeFile(sharedCapture(path), { watch: (batch, rows) => log.push(batch, rows) });
+  return { log, connections, epochNs: null };
+}
+
+describeShared('two captures of one run', () => {
+  const wan = folders.filter((folder) => haveShared && isRemote(folder) && has(folder, 'dst.pcap.gz'));
+
+  test.each(wan)('%s: what was lost is what the path dropped', async (folder) => {
+    const { link } = JSON.parse(readFileSync(sharedCapture(`${folder}/truth.json`), 'utf8'));
+    const { losses } = pair(await paired(`${folder}/src.pcap.gz`), await paired(`${folder}/dst.pcap.gz`));
+    expect(losses.rows).toBe(link.a_to_b.random_drops + link.a_to_b.tail_drops);
+  });
+
+  test.each(transfers)('%s: what was lost is what the path dropped', async (name) => {
+    const { emu } = JSON.parse(readFileSync(sharedCapture(`tcp/${name}/result.json`), 'utf8'));
+    const { losses } = pair(await paired(`tcp/${name}/sender.pcap.gz`), await paired(`tcp/${name}/receiver.pcap.gz`));
+    expect(losses.rows).toBe(emu.drop + emu.qdrop);
   });
 });
 
