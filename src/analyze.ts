@@ -91,6 +91,11 @@ export class Analysis {
     this.#multipath = new Multipath(this.#streams.claim);
     this.#reassembler = new Reassembler(this.#multipath.claim, log);
     this.#udp = new UdpFlows(log, this.#streams.claim, this.#streams);
+    // Ids of connections are reused: whoever keeps something by id forgets it then.
+    this.#connections.onReplaced((id) => {
+      this.#reassembler.forget(id);
+      this.#streams.forget(id);
+    });
     this.#frameLog = options.keepFrames ? new FrameLog() : null;
   }
 
