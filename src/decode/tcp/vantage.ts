@@ -41,6 +41,15 @@ export function vantageOf(connection: Connection): Vantage {
 }
 
 /**
+ * Whether the whole path was seen to take next to no time. Then a longer time on another connection between the same
+ * hosts is a queue on one of them, not the path, and does not tell the place.
+ */
+export function isNear(connection: Connection): boolean {
+  const { toSenderNs, toReceiverNs } = halfLoops(connection, 0);
+  return toSenderNs + toReceiverNs <= NEAR_NS;
+}
+
+/**
  * Without handshake and timestamps only one half of the path is timed: from the capture point to the receiver of the bulk
  * and back. A half that takes time is a path, so the capture point is at the sender (or on the way); an answer within
  * microseconds is the receiver's own. Unless both hosts are one machine, where offloaded frames pass between them as they are.

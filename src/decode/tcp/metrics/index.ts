@@ -15,7 +15,7 @@ import {
   type TcpDirection,
   type TcpResults,
 } from '../results.js';
-import { halfLoops, vantageOf } from '../vantage.js';
+import { halfLoops, isNear, vantageOf } from '../vantage.js';
 import { congestionControl } from './congestion-control.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
@@ -106,6 +106,7 @@ export class TcpMetrics {
       for (const metric of this.#metrics) metric.fill(connection, directions);
       connections.push(this.#describe(connection, directions));
     }
+    this.#doubtVantage(connections);
     const { timelines, events, episodes } = this.#context;
     return {
       connections,
@@ -113,6 +114,13 @@ export class TcpMetrics {
       events: events.finish(),
       episodes: episodes.finish(),
     };
+  }
+
+  /** Where one connection shows that two hosts are next to each other, no connection between them tells the place. */
+  #doubtVantage(connections: readonly TcpConnection[]): void {
+    const pair = ({ client, server }: TcpConnection): string => [client.address, server.address].sort().join(' ');
+    const near = new Set(connections.filter(({ id }) => isNear(this.#connections.connection(id))).map(pair));
+    for (const connection of connections) if (near.has(pair(connection))) connection.vantage = 'unknown';
   }
 
   /** Gives up holes that the peer has acknowledged, and says what the capture lacks. */
