@@ -221,8 +221,9 @@ function returnPath(trouble, postcopy) {
     for (let i = 0; i < 6; i++) {
       const where = Buffer.concat([be(0, 4), be((i * 5 * PAGE) >>> 0, 4), be(PAGE, 4)]);
       const name = Buffer.from(trouble.name('pc.ram'), 'latin1').subarray(0, 255);
-      if (i % 3) message(3, where);
-      else message(4, Buffer.concat([where, be(name.length, 1), name]));
+      if (i % 3)
+        message(4, where); // MIG_RP_MSG_REQ_PAGES, then REQ_PAGES_ID
+      else message(3, Buffer.concat([where, be(name.length, 1), name]));
     }
   }
   message(1, be(0, 4)); // SHUT

@@ -20,7 +20,18 @@ import { SendBuffer } from '../../src/migration-stream/send-buffer.js';
 import { Sightings } from '../../src/migration-stream/sightings.js';
 import { decoded } from '../support/decoded.js';
 import { batchOf, type CapturedFrame, ethernet, frame, ipv4, mpls, tcp, udp } from '../support/frames.js';
-import { decodeChunks, describing, PAGE, range, type StreamBuilder, stream } from '../support/migration-stream.js';
+import {
+  be16,
+  be32,
+  be64,
+  decodeChunks,
+  describing,
+  PAGE,
+  range,
+  type StreamBuilder,
+  str8,
+  stream,
+} from '../support/migration-stream.js';
 import { feed } from '../support/reassembly.js';
 
 vi.mock('../../src/limits.js', async (original) => ({
@@ -305,6 +316,30 @@ describe('migration streams', () => {
     expect(generations.overflowed).toBe(true);
     const pages = rounds.finish().reduce((sum, round) => sum + round.pages.normal, 0);
     expect(pages).toBeGreaterThanOrEqual(200 - limits.MULTIFD_WAITING_PAGES);
+  });
+
+  test('PAGE_REQUESTS: the latency of further ones is not measured', () => {
+    const until = stream()
+      .header()
+      .command(1)
+      .ramStart(blocks)
+      .part((ram) => ram.pages('pc.ram', range(0, 4)))
+      .command(3, [...be64(PAGE), ...be64(PAGE)])
+      .packaged((inner) => inner.command(4).full(9, 'timer', range(0, 8)).command(5))
+      .build();
+    const rest = stream()
+      .part((ram) => ram.pages('pc.ram', range(40, 46)))
+      .end()
+      .eof()
+      .build();
+    // MIG_RP_MSG_REQ_PAGES_ID: address, length, block name.
+    const ask = (page: number): Uint8Array =>
+      Uint8Array.from([...be16(3), ...be16(19), ...be64(page * PAGE), ...be32(PAGE), ...str8('pc.ram')]);
+    const asking = range(40, 46).map((page, i) => server(1000, until.length, 1000, i * ask(page).length, ask(page)));
+    const results = analysed([...handshake(1000), ...sent(1000, until), ...asking, ...sent(1000, rest, until.length)]);
+    const { postcopy } = results.migration.migrations[0]!;
+    expect(postcopy!.requests).toBe(6);
+    expect(postcopy!.requestLatencyNs!.samples).toBe(limits.PAGE_REQUESTS);
   });
 
   test('SIGHTINGS: further ones are not kept', () => {
