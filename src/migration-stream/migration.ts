@@ -44,6 +44,8 @@ import { Rounds } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
+/** The word before every page. */
+const WORD_BYTES = 8;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
 /** As in rounds.ts: block number above, address below. */
@@ -469,7 +471,8 @@ export class MigrationState implements MigrationSink {
   }
 
   finish(): MigrationFigures {
-    const rounds = this.#inferredRounds() ?? this.rounds.finish();
+    const inferred = this.#inferredRounds();
+    const rounds = inferred ?? this.rounds.finish();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
@@ -484,11 +487,13 @@ export class MigrationState implements MigrationSink {
       pageSize: this.#pageSize,
       features: [...this.#features].sort(),
       ramBlocks: this.#blocks,
-      pages: {
-        ...pages,
-        distinct: this.history.distinct,
-        resent: total - this.history.untracked - this.history.distinct,
-      },
+      pages: inferred
+        ? this.#inferredPages(inferred)
+        : {
+            ...pages,
+            distinct: this.history.distinct,
+            resent: total - this.history.untracked - this.history.distinct,
+          },
       ramRecordBytes: Math.round(this.#ramRecordBytes),
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
@@ -521,6 +526,13 @@ export class MigrationState implements MigrationSink {
       if (complete && rounds.length > 1) this.#enter('stop-and-copy', last.startNs, end.offset - last.bytes);
     }
     return rounds;
+  }
+
+  /** Where most records could not be read: as many full pages as the rounds' bytes amount to; the rest is not known. */
+  #inferredPages(rounds: readonly Round[]): MigrationFigures['pages'] {
+    for (const { pages, bytes } of rounds) pages.normal ||= Math.round(bytes / (this.history.pageSize + WORD_BYTES));
+    const normal = rounds.reduce((sum, { pages }) => sum + pages.normal, 0);
+    return { normal, zero: null, xbzrle: 0, compressed: 0, distinct: null, resent: null };
   }
 
   #postcopy(): MigrationFigures['postcopy'] {
