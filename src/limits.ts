@@ -101,3 +101,5 @@ export const RDMA_RANGE_PAGES = 1 << 14;
 export const MULTIFD_WAITING_PAGES = 1 << 20;
 /** TCP frames of one capture remembered for pairing it with another (40 bytes each). Beyond: counted, not paired. */
 export const PAIRED_FRAMES = 1 << 22;
+/** Marks between rounds that a multifd channel may be ahead of another. Beyond: the channels are taken to be in step again. */
+export const MULTIFD_GENERATIONS = 4096;

@@ -11,7 +11,7 @@
 //   per scan     8.1 and later: a FLUSH word, at START and each time the scan comes around the end of memory.
 // A FLUSH in START tells the second dialect. There, one generation may hold several sections: a section that begins on
 // the main channel begins one for the rounds, as far as its header came in time.
-import { MULTIFD_WAITING_PAGES } from '../limits.js';
+import { MULTIFD_GENERATIONS, MULTIFD_WAITING_PAGES } from '../limits.js';
 import type { PageKind } from './records.js';
 import type { Rounds } from './rounds.js';
 
@@ -95,7 +95,8 @@ export class Generations {
     const own = this.#lanes[lane]!;
     if (own.generation > this.#current) own.ends.push(own.waiting.length);
     own.generation++;
-    this.#advance();
+    if (own.generation - this.#current > MULTIFD_GENERATIONS) this.#realign();
+    else this.#advance();
   }
 
   /** A lane is over: nobody waits for it any more. */

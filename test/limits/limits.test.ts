@@ -11,7 +11,7 @@ import { RangeSet } from '../../src/decode/tcp/ranges.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { Transmitted } from '../../src/decode/tcp/transmitted.js';
 import * as limits from '../../src/limits.js';
-import { Generations } from '../../src/migration-stream/generations.js';
+import { Generations, MAIN_LANE } from '../../src/migration-stream/generations.js';
 import { mainChannel } from '../../src/migration-stream/main-channel.js';
 import { NO_PAGE, PageHistory } from '../../src/migration-stream/pages.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
@@ -52,6 +52,7 @@ vi.mock('../../src/limits.js', async (original) => ({
   ROUNDS: 4,
   ANOMALY_KEYS: 20,
   MULTIFD_WAITING_PAGES: 50,
+  MULTIFD_GENERATIONS: 30,
 }));
 
 /** Frames through the whole analysis, 10 µs apart. */
@@ -316,6 +317,24 @@ describe('migration streams', () => {
     expect(generations.overflowed).toBe(true);
     const pages = rounds.finish().reduce((sum, round) => sum + round.pages.normal, 0);
     expect(pages).toBeGreaterThanOrEqual(200 - limits.MULTIFD_WAITING_PAGES);
+  });
+
+  test('MULTIFD_GENERATIONS: marks without pages do not pile up before a lane that stands still', () => {
+    const history = new PageHistory();
+    const pageOf = vi.spyOn(history, 'number');
+    const generations = new Generations(new Rounds(history));
+    const still = generations.join();
+    generations.section(0, 'part');
+    generations.endSection();
+    generations.page(MAIN_LANE, 1, 0, 0, PAGE_NORMAL, PAGE);
+    expect(pageOf).not.toHaveBeenCalled(); // it waits for the other lane
+    for (let i = 0; i < limits.MULTIFD_GENERATIONS; i++) {
+      generations.section(i, 'part');
+      generations.endSection();
+    }
+    expect(generations.overflowed).toBe(true);
+    generations.end(still);
+    expect(pageOf).toHaveBeenCalled();
   });
 
   test('PAGE_REQUESTS: the latency of further ones is not measured', () => {
