@@ -135,8 +135,9 @@ export class StreamDriver implements StreamConsumer {
     if (!this.#reading) return;
     const inContents = cursor.owed > 0 ? cursor.pay(length) : 0;
     if (inContents === length) return;
-    // The hole covers something that has to be read. A search first sees what is left before the hole, and may succeed.
-    if (!Number.isNaN(this.#lostAt)) {
+    // The hole covers something that has to be read. A search first sees what is left before the hole, if anything is,
+    // and may succeed.
+    if (!Number.isNaN(this.#lostAt) && cursor.available > 0) {
       this.#step(false);
       this.#resumeWhileReady();
       if (cursor.owed > 0 && cursor.pay(length) === length) return;

@@ -113,7 +113,8 @@ export class MigrationState implements MigrationSink {
   #phase: OpenPhase | null = null;
   #latestNs = 0;
   #latestOffset = 0;
-  /** Where the last page record ends, by its header. */
+  /** Where the last page record begins, and where it ends by its header. */
+  #pageStart = 0;
   #pageEnd = 0;
   readonly #sendBuffer = new SendBuffer();
   /** The buffers of all multifd channels taken as one, by the bytes of all. */
@@ -213,6 +214,7 @@ export class MigrationState implements MigrationSink {
   page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = tNs;
     this.#latestOffset = offset + bytes;
+    this.#pageStart = offset;
     this.#pageEnd = offset + bytes;
     this.#sendBuffer.left(offset, tNs);
     // Where next to nothing can be read, what can must do for an estimate.
@@ -444,8 +446,9 @@ export class MigrationState implements MigrationSink {
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
-    // The last page may be cut off: what did not come was counted with its header.
-    if (!this.#generations && this.#pageEnd > offset) this.#ramRecordBytes -= this.#pageEnd - offset;
+    // The last page may be cut off: what did not come was counted with its header. (After a recovery streams share this.)
+    if (!this.#generations && this.#pageStart < offset && offset < this.#pageEnd)
+      this.#ramRecordBytes -= this.#pageEnd - offset;
     this.#latestOffset = offset;
     this.#latestNs = Math.max(this.#latestNs, tNs);
   }

@@ -53,3 +53,30 @@ test('rounds end no sooner than they begin, although time steps back', () => {
     for (const round of rounds) expect(round.endNs, `back at ${at}`).toBeGreaterThanOrEqual(round.startNs);
   }
 });
+
+test('shares of time stay shares where frames of the two ways come out of order', () => {
+  const data = (offset: number): Uint8Array =>
+    frame(ethernet(), ipv4(), tcp({ seq: 1 + offset, ack: 1 }, 'x'.repeat(1000)));
+  const answer = (acked: number, window: number): Uint8Array =>
+    frame(
+      ethernet(),
+      ipv4({ src: '10.0.0.2', dst: '10.0.0.1' }),
+      tcp({ srcPort: 4444, dstPort: 40_000, seq: 1, ack: 1 + acked, window }),
+    );
+  const analysis = new Analysis();
+  const frames = [
+    { bytes: data(0), tNs: 0 },
+    { bytes: answer(1000, 60_000), tNs: 1e6 },
+    { bytes: data(1000), tNs: 2e6 },
+    { bytes: answer(2000, 0), tNs: 5e9 },
+    { bytes: answer(2000, 60_000), tNs: 6e9 },
+    { bytes: data(2000), tNs: 1e9 },
+    { bytes: data(3000), tNs: 7e9 },
+  ];
+  // One queue's frames a batch each, as a merge of queues delivers them.
+  frames.forEach((each, i) => void analysis.push(batchOf([each], { firstFrame: i + 1 })));
+  const { connections } = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' }).tcp;
+  const shares = Object.values(connections[0]!.directions[0].limitedBy!);
+  for (const share of shares) expect(share).toBeGreaterThanOrEqual(0);
+  expect(shares.reduce((sum, share) => sum + share)).toBeCloseTo(1, 9);
+});

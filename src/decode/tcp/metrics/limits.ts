@@ -267,8 +267,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const { near, promptNs } = sender;
     if (sender.shutToNs > fromNs) {
       // The window closed behind the last frame: what was idle before and after that is not the receiver's.
-      const shutNs = Math.max(fromNs, sender.shutFromNs);
-      const openNs = Math.min(tNs, sender.shutToNs);
+      // Frames of the two ways may be slightly out of order, so the answer may even be stamped after this frame.
+      const shutNs = Math.min(tNs, Math.max(fromNs, sender.shutFromNs));
+      const openNs = Math.max(shutNs, Math.min(tNs, sender.shutToNs));
       if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
       charge(id, sender, RECEIVER_WINDOW, shutNs, openNs);
       if (tNs - openNs > promptNs + (near ? 0 : sender.roundTripNs))
