@@ -8,8 +8,8 @@ export type { Limit, Quantiles, TcpConnection, TcpDirection, TcpResults, Vantage
 export type { UdpFlow, UdpResults } from './decode/udp/results.js';
 export { InputError, UsageError } from './errors.js';
 export type { Downtime, MigrationResults, Phase, Round } from './migration-stream/results.js';
-export { reportFrom } from './report/from-results.js';
 export { compareReports, renderCompareHtml, renderCompareText } from './report/compare.js';
+export { reportFrom } from './report/from-results.js';
 export { renderHtml } from './report/html.js';
 export { modelMigration } from './report/models/index.js';
 export { redact } from './report/redact.js';

@@ -113,13 +113,13 @@ describe('outputs', () => {
   });
 
   test('nothing but text without a terminal, colours with one', async () => {
-    const escape = '\x1b[';
+    const csi = '\x1b[';
     const plain = await cli(['analyze', 'samples/precopy.pcap.gz']);
-    expect(plain.stdout + plain.stderr).not.toContain(escape);
+    expect(plain.stdout + plain.stderr).not.toContain(csi);
     const coloured = await cli(['analyze', 'samples/precopy.pcap.gz'], { terminal: true });
-    expect(coloured.stdout).toContain(escape);
+    expect(coloured.stdout).toContain(csi);
     const against = await cli(['analyze', 'samples/precopy.pcap.gz'], { terminal: true, env: { NO_COLOR: '1' } });
-    expect(against.stdout).not.toContain(escape);
+    expect(against.stdout).not.toContain(csi);
   });
 
   test('a saved result gives the same summary as the capture', async () => {

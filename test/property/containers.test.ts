@@ -35,7 +35,7 @@ function toPcapng(pcap: Buffer): Buffer {
   };
   const words = (...values: number[]): Buffer => {
     const bytes = Buffer.alloc(4 * values.length);
-    values.forEach((value, i) => bytes.writeUInt32LE(value >>> 0, 4 * i));
+    for (const [i, value] of values.entries()) bytes.writeUInt32LE(value >>> 0, 4 * i);
     return bytes;
   };
   const blocks = [
