@@ -113,21 +113,36 @@ function thinned(samples: readonly DirtySample[]): DirtySample[] {
   }));
 }
 
+/** Relative precision of a fitted parameter; the rounds it is fitted to differ by far more. */
+const PRECISION = 1e-6;
+
 /** Where `of` is least in [from, to], both positive: a logarithmic grid, then golden section around its best point. */
 function minimum(of: (value: number) => number, from: number, to: number, grid = 24): number {
   if (!(to > from)) return from;
   const step = Math.log(to / from) / grid;
-  const at = (index: number): number => from * Math.exp(step * index);
-  let best = 0;
-  for (let index = 1; index <= grid; index++) if (of(at(index)) < of(at(best))) best = index;
-  let low = Math.log(at(Math.max(0, best - 1)));
-  let high = Math.log(at(Math.min(grid, best + 1)));
+  const errors = Array.from({ length: grid + 1 }, (_, index) => of(from * Math.exp(step * index)));
+  const best = errors.indexOf(Math.min(...errors));
+  let low = Math.log(from) + step * Math.max(0, best - 1);
+  let high = Math.log(from) + step * Math.min(grid, best + 1);
   const golden = (Math.sqrt(5) - 1) / 2;
-  for (let turn = 0; turn < 60 && high - low > 1e-9; turn++) {
-    const left = high - golden * (high - low);
-    const right = low + golden * (high - low);
-    if (of(Math.exp(left)) < of(Math.exp(right))) high = right;
-    else low = left;
+  let left = high - golden * (high - low);
+  let right = low + golden * (high - low);
+  let errorLeft = of(Math.exp(left));
+  let errorRight = of(Math.exp(right));
+  while (high - low > PRECISION) {
+    if (errorLeft < errorRight) {
+      high = right;
+      right = left;
+      errorRight = errorLeft;
+      left = high - golden * (high - low);
+      errorLeft = of(Math.exp(left));
+    } else {
+      low = left;
+      left = right;
+      errorLeft = errorRight;
+      right = low + golden * (high - low);
+      errorRight = of(Math.exp(right));
+    }
   }
   return Math.exp((low + high) / 2);
 }
