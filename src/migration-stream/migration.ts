@@ -513,7 +513,8 @@ export class MigrationState implements MigrationSink {
     if (this.#generations) {
       if (this.#multifdBlindBytes < this.#ramRecordBytes || this.#marks.length === 0) return null;
       this.feature('rounds-inferred');
-      return roundsFromMarks(this.#marks, this.#latestNs, this.#multifdBlindBytes);
+      const endNs = Math.max(this.#latestNs, this.#marks.at(-1)!.startNs);
+      return roundsFromMarks(this.#marks, endNs, this.#multifdBlindBytes);
     }
     const { pageSize } = this.history;
     if (this.#undecodedBytes < this.#latestOffset / 2) return null;
@@ -582,7 +583,9 @@ export class MigrationState implements MigrationSink {
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
-    if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs, boundary });
+    // Lanes may be stamped later than the main channel: a round begins no sooner than the one before it.
+    const earliestNs = this.#marks.at(-1)?.startNs ?? Number.NEGATIVE_INFINITY;
+    if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs: Math.max(startNs, earliestNs), boundary });
   }
 
   /** The guest has stopped by now: the first such mark counts. */
