@@ -376,11 +376,11 @@ const pacingRate = ({ near, roundTripMinNs, pacer }: Sender): number | null =>
 function shares(sender: Sender): Record<Limit, number> | null {
   const totalNs = sender.lastNs - sender.firstNs;
   if (sender.unknownNs > UNKNOWN_SHARE_MAX * totalNs) return null;
-  const knownNs = totalNs - sender.unknownNs;
-  return Object.fromEntries(LIMITS.map((limit, state) => [limit, sender.spentNs[state]! / knownNs])) as Record<
-    Limit,
-    number
-  >;
+  // Clocks that step can take back more time than was charged: such a state had none.
+  const spentNs = LIMITS.map((_, state) => Math.max(0, sender.spentNs[state]!));
+  const knownNs = spentNs.reduce((sum, ns) => sum + ns, 0);
+  if (knownNs === 0) return null;
+  return Object.fromEntries(LIMITS.map((limit, state) => [limit, spentNs[state]! / knownNs])) as Record<Limit, number>;
 }
 
 /** The two largest shares in words. */
