@@ -100,7 +100,12 @@ export class Sightings {
       const high = Math.min(end.offset, reach);
       starts.push({ offset: (low + high) / 2, widthBytes: high - low });
     }
-    const timeline = [...points, end];
+    // The start may be dated late, by what else was going on when the search began.
+    let latestNs = Number.NEGATIVE_INFINITY;
+    const timeline = [...points, end].map(({ offset, tNs }) => {
+      latestNs = Math.max(latestNs, tNs);
+      return { offset, tNs: latestNs };
+    });
     return toRounds(starts, stream, end, timeline);
   }
 }

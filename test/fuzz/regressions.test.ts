@@ -1,6 +1,7 @@
 // What fuzzing found, each as small as it gets.
 import { expect, test } from 'vitest';
 import { Analysis, type Results } from '../../src/analyze.js';
+import { Sightings } from '../../src/migration-stream/sightings.js';
 import { batchOf, ethernet, frame, ipv4, tcp } from '../support/frames.js';
 import { ascii, be32, PAGE, range, stream } from '../support/migration-stream.js';
 
@@ -79,4 +80,18 @@ test('shares of time stay shares where frames of the two ways come out of order'
   const shares = Object.values(connections[0]!.directions[0].limitedBy!);
   for (const share of shares) expect(share).toBeGreaterThanOrEqual(0);
   expect(shares.reduce((sum, share) => sum + share)).toBeCloseTo(1, 9);
+});
+
+test('rounds estimated from single headers end no sooner than they begin, although memory seems to start late', () => {
+  const sightings = new Sightings();
+  for (let i = 1; i < 30; i++) sightings.add(i * 4 * (PAGE + 8), 50 + i, 0, (i * 4) % 60);
+  const rounds = sightings.rounds({
+    pageSize: PAGE,
+    totalPages: 60,
+    start: { offset: 0, tNs: 1000 },
+    end: { offset: 120 * (PAGE + 8), tNs: 1000 },
+    complete: true,
+  });
+  expect(rounds.length).toBeGreaterThan(1);
+  for (const round of rounds) expect(round.endNs).toBeGreaterThanOrEqual(round.startNs);
 });
