@@ -32,6 +32,12 @@ const OTHERS = [
 ];
 const scratch = mkdtempSync(`${tmpdir()}/migscope-bench-`);
 
+/** Opens a page, runs its scripts, prints its elements and ends. */
+const BROWSER = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
+  ...['--disable-background-networking', '--disable-component-update', '--dump-dom'],
+];
+
 const installed = (tool) => spawnSync('sh', ['-c', `command -v ${tool}`]).status === 0;
 
 /** Fastest of `repeats` runs: seconds, and seconds of CPU time; null when the program failed. */
@@ -122,6 +128,18 @@ for (const [name, make] of paths) {
     ms(page?.cpu),
     page ? `${(statSync(html).size / 1e6).toFixed(2)} MB` : '–',
   );
+  if (installed('chromium')) {
+    writeFileSync(`${scratch}/empty.html`, '<!doctype html><title>empty</title>');
+    const opened = (file) => timed('chromium', [...BROWSER, `--user-data-dir=${scratch}/browser`, `file://${file}`]);
+    const [whole, empty] = [opened(html), opened(`${scratch}/empty.html`)];
+    row(
+      '  page opened',
+      whole && empty ? ms(Math.max(0, whole.wall - empty.wall)) : '–',
+      '',
+      '',
+      'beyond an empty page',
+    );
+  }
   console.log('');
 }
 
