@@ -84,9 +84,6 @@ export const twoOutputsToStdout = (): UsageError =>
     'Give - to one of --json and --html, a file to the other.',
   );
 
-export const notANumber = (option: string, value: string, range: string): UsageError =>
-  new UsageError(`${option} takes ${range}, not "${value}".`, 'See --help for examples.');
-
 export const notAReport = (path: string, reason: string): InputError =>
   new InputError(`${path} is not a saved result: ${reason}.`, 'Expected a file written by migscope analyze --json.');
 

@@ -1,6 +1,7 @@
 // Results of an analysis → ReportData: the facts about the capture as a whole, and what goes into which table.
 import type { Results } from '../analyze.js';
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
+import { type Stream, summarizeStreams } from '../decode/tcp/streams.js';
 import { buildReport } from './build.js';
 import type { ReportData } from './report.js';
 
@@ -11,7 +12,7 @@ import type { ReportData } from './report.js';
  */
 export function reportFrom(results: Results, version: string): ReportData {
   const { capture, frames, wireBytes, durationNs } = results;
-  return buildReport(
+  const report = buildReport(
     {
       capture: {
         inputs: capture.inputs,
@@ -29,6 +30,13 @@ export function reportFrom(results: Results, version: string): ReportData {
     },
     version,
   );
+  for (const migration of report.migrations) {
+    const streams = results.tcp.connections
+      .filter(({ id }) => migration.connections.includes(id))
+      .map((connection): Stream => ({ connection, side: connection.server.address === migration.source ? 1 : 0 }));
+    if (streams.length > 0) migration.streams = summarizeStreams(streams, results.tcp.episodes);
+  }
+  return report;
 }
 
 /** Where the capture was taken, seen from the migration; from the connection with most bytes where there is none. */

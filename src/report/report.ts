@@ -6,6 +6,7 @@
 import type { Anomaly } from '../anomaly.js';
 import type { ClockComparison, PairedConnection } from '../decode/tcp/pairing.js';
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
+import type { StreamsSummary } from '../decode/tcp/streams.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import type { ChannelKind, Migration as StreamMigration } from '../migration-stream/results.js';
 
@@ -41,6 +42,8 @@ export interface Connection extends TcpConnection {
 }
 
 export interface Migration extends StreamMigration {
+  /** The forward directions of its TCP connections taken together; absent without any. */
+  streams?: StreamsSummary;
   models: Record<string, unknown>;
 }
 

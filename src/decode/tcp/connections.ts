@@ -6,9 +6,11 @@
 // batch an id means one connection, and so the limit may be passed by one batch.
 //
 // Side 0 sent the SYN, or received the SYN-ACK, or was seen first. Lookups do not depend on which way a frame goes.
+
 import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { CONNECTIONS } from '../../limits.js';
+import { addressText } from '../address.js';
 import {
   FLAG_ACK,
   FLAG_FIN,
@@ -431,37 +433,18 @@ export class Connections {
   #endpoint(id: number, side: 0 | 1): Endpoint {
     const at = id * KEY_WORDS;
     const keys = this.#keys;
-    const words = keys.subarray(at + 2 + 4 * side, at + 6 + 4 * side);
+    const bytes = new Uint8Array(16);
+    const view = new DataView(bytes.buffer);
+    for (let word = 0; word < 4; word++) view.setUint32(4 * word, keys[at + 2 + 4 * side + word]!);
     const ports = keys[at + 1]!;
     return {
-      address: (keys[at]! & 15) === 4 ? ipv4Text(words[0]!) : ipv6Text(words),
+      address: addressText(bytes, 0, keys[at]! & 15),
       port: side === 0 ? ports >>> 16 : ports & 0xffff,
     };
   }
 }
 
 const swapped = (ports: number): number => ((ports << 16) | (ports >>> 16)) >>> 0;
-
-const ipv4Text = (word: number): string =>
-  `${word >>> 24}.${(word >>> 16) & 0xff}.${(word >>> 8) & 0xff}.${word & 0xff}`;
-
-/** Canonical text of an IPv6 address. Source: RFC 5952 §4. */
-function ipv6Text(words: Uint32Array): string {
-  const groups = Array.from({ length: 8 }, (_, g) => (g & 1 ? words[g >> 1]! & 0xffff : words[g >> 1]! >>> 16));
-  let start = 0;
-  let length = 0;
-  for (let from = 0; from < 8; from++) {
-    let to = from;
-    while (to < 8 && groups[to] === 0) to++;
-    if (to - from > length) {
-      start = from;
-      length = to - from;
-    }
-  }
-  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
-  if (length < 2) return hex(groups);
-  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
-}
 
 /** Puts "nothing known" into the annotated part of rows [from, to). */
 function clear(rows: SegmentRows, from: number, to: number): void {

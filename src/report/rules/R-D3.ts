@@ -1,5 +1,5 @@
+import { fairness as jainIndex } from '../../decode/tcp/streams.js';
 import { bytes, digits } from '../format.js';
-import { jainIndex } from '../models/fairness.js';
 import { channelText, multifdFlows } from './multifd.js';
 import { defineRule } from './rule.js';
 

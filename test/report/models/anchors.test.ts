@@ -11,7 +11,6 @@ import {
   lossCeiling,
   windowCeiling,
 } from '../../../src/report/models/ceilings.js';
-import { jainIndex, scalingEfficiency } from '../../../src/report/models/fairness.js';
 import { geometricPrecopy } from '../../../src/report/models/geometric.js';
 import { historyModel } from '../../../src/report/models/history.js';
 import {
@@ -206,19 +205,5 @@ describe('Clark’s adaptive rate', () => {
 
   test('a calm guest is never stopped by the rate', () => {
     expect(adaptiveRates({ dirtyRates: [1, 1], minRate: 10, maxRate: 1e12 }).stopsAtRound).toBeNull();
-  });
-});
-
-describe('several channels', () => {
-  test('Jain’s index', () => {
-    expect(jainIndex([5, 5, 5, 5])).toBe(1);
-    expect(jainIndex([8, 0, 0, 0])).toBe(0.25);
-    expect(jainIndex([0, 0])).toBeNull();
-  });
-
-  test('scaling of 1, 2, 4, 8, 16 connections on a 100 Gbit/s link', () => {
-    const rates = [1617, 3752, 7238, 11503, 10684];
-    const efficiency = rates.map((rate, at) => scalingEfficiency(rates[0]!, rate, 2 ** at));
-    expect(efficiency.map((value) => Number(value.toFixed(2)))).toEqual([1, 1.16, 1.12, 0.89, 0.41]);
   });
 });
