@@ -33,6 +33,7 @@ import {
   stream,
 } from '../support/migration-stream.js';
 import { feed } from '../support/reassembly.js';
+import * as rdma from '../support/udp-transports/roce.js';
 
 vi.mock('../../src/limits.js', async (original) => ({
   ...(await original<typeof limits>()),
@@ -53,6 +54,7 @@ vi.mock('../../src/limits.js', async (original) => ({
   ANOMALY_KEYS: 20,
   MULTIFD_WAITING_PAGES: 50,
   MULTIFD_GENERATIONS: 30,
+  RDMA_RANGE_PAGES: 16,
 }));
 
 /** Frames through the whole analysis, 10 µs apart. */
@@ -359,6 +361,36 @@ describe('migration streams', () => {
     const { postcopy } = results.migration.migrations[0]!;
     expect(postcopy!.requests).toBe(6);
     expect(postcopy!.requestLatencyNs!.samples).toBe(limits.PAGE_REQUESTS);
+  });
+
+  test('RDMA_RANGE_PAGES: the rest of a longer zero message is left out, and it is said', () => {
+    const [source, destination] = [0x11, 0x22];
+    const out = (datagram: Uint8Array): Uint8Array => frame(ethernet(), ipv4(), udp({ dstPort: 4791 }, datagram));
+    const back = (datagram: Uint8Array): Uint8Array =>
+      frame(ethernet(), ipv4({ src: '10.0.0.2', dst: '10.0.0.1' }), udp({ dstPort: 4791 }, datagram));
+    const zeros = (pages: number): Record<string, unknown> => {
+      const messages = [
+        rdma.qemuFile(
+          stream()
+            .header()
+            .ramStart([{ name: 'pc.ram', length: 64 * PAGE }])
+            .part((ram) => ram.pages('pc.ram', [60]))
+            .build(),
+        ),
+        rdma.compress(0, 0, pages * PAGE),
+      ];
+      const results = analysed([
+        out(rdma.cmRequest({ id: 1, queuePair: source, sequence: 0 })),
+        back(rdma.cmReply({ id: 2, peerId: 1, queuePair: destination, sequence: 0 })),
+        back(
+          rdma.packet(rdma.SEND_ONLY, source, 0, [], rdma.ramBlocksResult([{ host: 0, ram: 0, length: 64 * PAGE }])),
+        ),
+        ...messages.map((message, i) => out(rdma.packet(rdma.SEND_ONLY, destination, i, [], message))),
+      ]);
+      return { zero: results.migration.migrations[0]?.pages.zero, ...counts(results) };
+    };
+    expect(zeros(limits.RDMA_RANGE_PAGES)).toEqual({ zero: limits.RDMA_RANGE_PAGES });
+    expect(zeros(40)).toEqual({ zero: limits.RDMA_RANGE_PAGES, 'stream/limit': 1 });
   });
 
   test('SIGHTINGS: further ones are not kept', () => {
