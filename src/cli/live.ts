@@ -119,6 +119,7 @@ class Session {
   readonly #recording: Recording | null;
   readonly #analysis: Analysis;
   readonly #options: Options;
+  readonly #io: CliIo;
   readonly #screen: Screen | null;
   readonly #meter: LiveMeter;
   readonly #watch: EndWatch;
@@ -134,16 +135,15 @@ class Session {
     // Status goes where a reader looks for it, unless a result is going there.
     const stream = options.json === '-' || options.html === '-' ? io.stderr : io.stdout;
     this.#screen = options.quiet ? null : new Screen(stream, io.env);
-    if (!options.quiet)
-      io.stderr.write(
-        `migscope: capturing on ${options.interface} with ${source.engine.name}: ${source.engine.accuracy}\n`,
-      );
+    this.#io = io;
     this.#meter = new LiveMeter(performance.now(), options.downtimeLimit * 1e6);
     this.#watch = new EndWatch();
   }
 
   async run(): Promise<void> {
-    const { duration: limit, interval } = this.#options;
+    const { interface: device, duration: limit, interval, quiet } = this.#options;
+    const { engine } = this.#source;
+    if (!quiet) this.#io.stderr.write(`migscope: capturing on ${device} with ${engine.name}: ${engine.accuracy}\n`);
     const tick = setInterval(() => this.#tick(), interval);
     const deadline = limit === undefined ? null : setTimeout(() => this.#end(), limit);
     this.#source.count();

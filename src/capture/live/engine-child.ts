@@ -2,9 +2,11 @@
 //
 // Standard output is the capture and is left to the reader; when the reader pauses, the pipe fills, the program blocks
 // and the kernel's ring is the place where frames are lost and counted. Standard error is read line by line: readiness,
-// losses, and the words for an error message.
+// losses, and the words for an error message. A fourth stream, the leash, tells that we are still there.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { accessSync, constants as files } from 'node:fs';
+import type { Socket } from 'node:net';
 import { constants, getPriority, setPriority } from 'node:os';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
@@ -32,6 +34,15 @@ import { interfaceExists, interfaceNames, isUp } from './interfaces.js';
 const START_MS = 15_000;
 /** How long it may take to end once told, ms, before it is killed: longer than the host of `cap` gives its queue. */
 const STOP_MS = 10_000;
+
+/**
+ * Becomes the engine, so that its signals, exit code and output are its own, and leaves a shell behind that waits on the
+ * leash. When we are gone, killed even, the leash breaks and the shell kills the engine; on an idle link the engine would
+ * not notice by itself before its next frame. A line on the leash means that the engine has ended, and nobody is to be
+ * killed whose process id is the same.
+ */
+const LEASHED = '{ read -r _ || kill -9 $$; } <&3 3<&- >/dev/null 2>&1 & exec 3<&-; exec "$@"';
+const LEASH = 3;
 
 interface Exit {
   readonly code: number | null;
@@ -65,6 +76,10 @@ export class EngineChild {
     // However we end, short of being killed, the engine does not outlive us on a link where it would never notice.
     const kill = (): void => this.kill();
     process.once('exit', kill);
+    const leash = child.stdio[LEASH] as Socket | null | undefined;
+    leash?.on('error', () => undefined); // the shell has ended before: nobody is left to be told
+    leash?.resume();
+    child.once('exit', () => leash?.end('\n'));
     this.#exit = new Promise((resolve) => {
       child.once('close', (code, signal) => {
         process.off('exit', kill);
@@ -83,15 +98,15 @@ export class EngineChild {
   static async start(engine: Engine, request: CaptureRequest): Promise<EngineChild> {
     const file = engine.locate();
     if (file === null) throw engineMissing(engine.name, engine.packageName);
-    const child = spawn(file, engine.arguments(request), {
-      stdio: [engine.stopBy === 'end-of-input' ? 'pipe' : 'ignore', 'pipe', 'pipe'],
-      env: { ...process.env, LC_ALL: 'C' }, // messages as this file knows them
-      detached: true, // Ctrl-C on the terminal is for us: we end the engine in order
-    });
+    try {
+      accessSync(file, files.X_OK);
+    } catch {
+      throw engineNotExecutable(engine.name, file);
+    }
+    const child = spawnEngine(engine, file, engine.arguments(request));
     try {
       await once(child, 'spawn');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EACCES') throw engineNotExecutable(engine.name, file);
       throw engineFailed(engine.name, reasonOf(error));
     }
     const started = new EngineChild(engine, request, child);
@@ -182,6 +197,18 @@ export class EngineChild {
     const lines = this.#text.split('\n').filter((line) => line.trim() !== '');
     return lines.at(-1)?.replace(/\.$/, '') ?? 'it said nothing';
   }
+}
+
+/** The end of standard input is a leash of its own; and there is no shell where there is no Unix. */
+function spawnEngine(engine: Engine, file: string, args: readonly string[]): ChildProcess {
+  const options = {
+    env: { ...process.env, LC_ALL: 'C' }, // messages as this file knows them
+    detached: true, // Ctrl-C on the terminal is for us: we end the engine in order
+  };
+  if (engine.stopBy === 'end-of-input') return spawn(file, args, { ...options, stdio: 'pipe' });
+  if (process.platform === 'win32') return spawn(file, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  const stdio: readonly ('ignore' | 'pipe')[] = ['ignore', 'pipe', 'pipe', 'pipe'];
+  return spawn('/bin/sh', ['-c', LEASHED, 'sh', file, ...args], { ...options, stdio: [...stdio] });
 }
 
 /** What libpcap dislikes about a filter, out of any engine's words. */
