@@ -2,7 +2,7 @@
 //
 // Records that lie whole in the window are used in place. What is left incomplete at the end of a chunk is moved in
 // front of the next one, so that every record is contiguous and nothing else is ever copied (measured: 256 KiB chunks
-// stay in the processor's cache).
+// stay in the processor's cache). Where reading takes time, a second chunk is on its way while the first is used.
 import { FRAME_BYTES } from '../limits.js';
 import type { ByteInput } from './byte-input.js';
 
@@ -10,27 +10,39 @@ import type { ByteInput } from './byte-input.js';
 export const LOOKAHEAD_BYTES = 2 * FRAME_BYTES + (256 << 10);
 
 const CHUNK_BYTES = 256 << 10;
-/** Room for chunks; small chunks (pipes, tests) gather here before anything is moved. */
-const CHUNK_ROOM_BYTES = CHUNK_BYTES;
+/** Chunks in memory where reading takes time: what is left of one, the one in use, the one on its way. */
+const CHUNKS = 3;
+/** Where the first chunk in memory begins; before it there is room for what is left of the last one. */
+const FRONT = LOOKAHEAD_BYTES;
+
+/** A chunk on its way into [at, …). */
+interface Ahead {
+  readonly at: number;
+  readonly got: number | Promise<number>;
+}
 
 export class ByteWindow {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   /** Unread bytes are [start, end); readers advance `start`. */
-  start = LOOKAHEAD_BYTES;
-  end = LOOKAHEAD_BYTES;
+  start = FRONT;
+  end = FRONT;
   /** Nothing comes after `end`. */
   ended = false;
   readonly #input: ByteInput;
   readonly #chunkBytes: number;
+  /** Room for a chunk; small ones (pipes, tests) gather in it before anything is moved. */
+  readonly #roomBytes: number;
+  #ahead: Ahead | null = null;
   /** Offset of bytes[0] in the unpacked input; below zero at first. */
-  #origin = -LOOKAHEAD_BYTES;
+  #origin = -FRONT;
   #skipBytes = 0;
 
   constructor(input: ByteInput, chunkBytes = CHUNK_BYTES) {
     this.#input = input;
     this.#chunkBytes = chunkBytes;
-    this.bytes = new Uint8Array(LOOKAHEAD_BYTES + Math.max(chunkBytes, CHUNK_ROOM_BYTES));
+    this.#roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
+    this.bytes = new Uint8Array(FRONT + CHUNKS * this.#roomBytes);
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -46,23 +58,45 @@ export class ByteWindow {
     this.#skipBytes = length - here;
   }
 
-  /** Reads on until at least `wantBytes` (≤ LOOKAHEAD_BYTES) are unread or the input has ended. Moves memory. */
+  /**
+   * Reads on until at least `wantBytes` (≤ LOOKAHEAD_BYTES) are unread or the input has ended, and sends for more.
+   *
+   * Moves memory, and lets what is before `start` be overwritten until the next call.
+   */
   async fill(wantBytes: number): Promise<void> {
     while (!this.ended && this.end - this.start < wantBytes) {
-      if (this.bytes.length - this.end < this.#chunkBytes) this.#makeRoom();
-      const pending = this.#input.read(this.bytes, this.end, this.#chunkBytes);
-      const got = typeof pending === 'number' ? pending : await pending;
+      if (this.#ahead === null && !this.#room()) this.#moveBefore(FRONT);
+      const ahead = this.#ahead ?? this.#send(this.end);
+      this.#ahead = null;
+      if (ahead.at !== this.end) this.#moveBefore(ahead.at);
+      const got = typeof ahead.got === 'number' ? ahead.got : await ahead.got;
       if (got === 0) this.ended = true;
       this.end += got;
       if (this.#skipBytes > 0) this.skip(this.#skipBytes);
     }
+    if (this.ended || this.#ahead !== null || !this.#input.waits) return;
+    if (this.#room()) this.#ahead = this.#send(this.end);
+    else if (this.start >= FRONT + this.#chunkBytes) this.#ahead = this.#send(FRONT);
   }
 
-  #makeRoom(): void {
-    const to = LOOKAHEAD_BYTES - (this.end - this.start);
+  /** Is there room for a chunk behind what was read? */
+  #room(): boolean {
+    const stop = FRONT + (this.#input.waits ? CHUNKS : 1) * this.#roomBytes;
+    return stop - this.end >= this.#chunkBytes;
+  }
+
+  #send(at: number): Ahead {
+    const got = this.#input.read(this.bytes, at, this.#chunkBytes);
+    // A failure is for whoever waits for these bytes; until then it must not count as nobody's.
+    if (typeof got !== 'number') got.catch(() => {});
+    return { at, got };
+  }
+
+  #moveBefore(front: number): void {
+    const to = front - (this.end - this.start);
     this.bytes.copyWithin(to, this.start, this.end);
     this.#origin += this.start - to;
     this.start = to;
-    this.end = LOOKAHEAD_BYTES;
+    this.end = front;
   }
 }

@@ -72,6 +72,8 @@ function inThread(stream: Duplex): Unpacker {
 }
 
 class UnpackedInput implements ByteInput {
+  /** Unpacking goes on by itself. */
+  readonly waits = false;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;

@@ -1,0 +1,99 @@
+import { expect, test } from 'vitest';
+import type { ByteInput } from '../../src/capture/byte-input.js';
+import { ByteWindow, LOOKAHEAD_BYTES } from '../../src/capture/byte-window.js';
+import { random } from '../support/random.js';
+
+const SEED = 20261122;
+
+/** An input on slow storage: every read takes a turn of the event loop and brings an odd share of what was asked for. */
+class SlowInput implements ByteInput {
+  doneBytes = 0;
+  readonly waits = true;
+  readonly totalBytes: number;
+  outstanding = 0;
+  readonly #content: Uint8Array;
+  readonly #next: () => number;
+
+  constructor(content: Uint8Array, next: () => number) {
+    this.#content = content;
+    this.#next = next;
+    this.totalBytes = content.length;
+  }
+
+  read(target: Uint8Array, at: number, length: number): Promise<number> {
+    this.outstanding++;
+    const rest = this.#content.length - this.doneBytes;
+    const got = Math.min(rest, length, rest === 0 ? 0 : 1 + Math.floor(this.#next() * length));
+    const from = this.doneBytes;
+    this.doneBytes += got;
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        target.set(this.#content.subarray(from, from + got), at);
+        this.outstanding--;
+        resolve(got);
+      });
+    });
+  }
+
+  close(): void {}
+}
+
+const content = (length: number): Uint8Array => {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at++) bytes[at] = (at * 2654435761) >>> 24;
+  return bytes;
+};
+
+test.each([1 << 10, 64 << 10, 256 << 10, 700 << 10])(
+  'chunks of %i bytes from slow storage arrive whole and in order',
+  async (chunkBytes) => {
+    const { next } = random(SEED + chunkBytes);
+    const expected = content(20 * chunkBytes + 12_345);
+    const input = new SlowInput(expected, next);
+    const window = new ByteWindow(input, chunkBytes);
+    let offset = 0;
+    for (;;) {
+      await window.fill(1 + Math.floor(next() * Math.min(LOOKAHEAD_BYTES, 3 * chunkBytes)));
+      expect(window.offset(window.start)).toBe(offset);
+      const there = window.end - window.start;
+      if (there === 0) break;
+      const taken = window.ended ? there : Math.ceil(next() * there);
+      const seen = window.bytes.subarray(window.start, window.start + taken);
+      // A chunk on its way must not touch what is being looked at.
+      await new Promise(setImmediate);
+      expect(Buffer.compare(seen, expected.subarray(offset, offset + taken))).toBe(0);
+      window.skip(taken);
+      offset += taken;
+    }
+    expect(offset).toBe(expected.length);
+  },
+);
+
+test('while a chunk from slow storage is looked at the next one is on its way', async () => {
+  const input = new SlowInput(content(4 << 20), () => 1 - 2 ** -30);
+  const window = new ByteWindow(input);
+  let overlapped = 0;
+  for (let turn = 0; turn < 10; turn++) {
+    await window.fill(1001);
+    overlapped += input.outstanding;
+    window.start = window.end - 1000; // the beginning of a frame that ends in the next chunk
+  }
+  expect(overlapped).toBe(10);
+});
+
+test('a read that fails ahead of its turn is told when its turn comes', async () => {
+  let calls = 0;
+  const input: ByteInput = {
+    doneBytes: 0,
+    totalBytes: null,
+    waits: true,
+    read: (_target, _at, length) =>
+      ++calls === 1 ? Promise.resolve(length) : Promise.reject(new Error('the disk is gone')),
+    close() {},
+  };
+  const window = new ByteWindow(input);
+  await window.fill(1);
+  await new Promise(setImmediate);
+  window.start = window.end;
+  await expect(window.fill(1)).rejects.toThrow('the disk is gone');
+});
