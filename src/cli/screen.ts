@@ -157,7 +157,9 @@ function stageText({ migration }: LiveView): string {
   if (!migration) return '';
   if (migration.outcome) return migration.outcome;
   const phase = migration.phase ? PHASES[migration.phase] : migration.encryption === 'none' ? 'running' : 'encrypted';
-  return migration.round ? `${phase}, round ${migration.round.index}` : phase;
+  if (!migration.round) return phase;
+  const { index, swept } = migration.round;
+  return `${phase}, round ${index}${swept === null ? '' : ` at ${percent(swept)}`}`; // of the walk through guest memory
 }
 
 const pagesSent = ({ pages }: MigrationSnapshot): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;

@@ -77,7 +77,7 @@ describe('the picture', () => {
       'lost       0 · 1,234,567 frames seen, 4.10 GB',
       'precision  kernel time stamps, whole lengths, losses counted as they happen',
       '',
-      'migration  pre-copy, round 3 · 42.0 s · 10.0.0.1 → 10.0.0.2 port 49152',
+      'migration  pre-copy, round 3 at 30 % · 42.0 s · 10.0.0.1 → 10.0.0.2 port 49152',
       'pages      1,100,000 sent · 46,000 (40,000 … 52,000) left of this round',
       'rate       940 Mbit/s · goodput 928 Mbit/s   ⣰⣿',
       'dirtying   9,000 (8,000 … 11,000) pages/s = 295 Mbit/s, 32 % of what is sent',
@@ -137,6 +137,11 @@ describe('the picture', () => {
     expect(lines).toContain(`converges  ${text}`);
   });
 
+  test('says nothing of how far a round is where that is not known', () => {
+    const unknown = { ...migration, round: { ...migration.round!, swept: null } };
+    expect(picture({ ...view, migration: unknown }, 80, 24)[4]).toMatch(/^migration {2}pre-copy, round 3 · 42\.0 s/);
+  });
+
   test('waits without a migration, with the connections there are', () => {
     const lines = picture(
       {
@@ -175,7 +180,7 @@ describe('the picture', () => {
 
 test('the plain line says the same on one line', () => {
   expect(plainLine(view)).toBe(
-    '1:02:05 | lost 0, seen 1,234,567 frames | pre-copy, round 3 | sent 1,100,000 pages | left 46,000 (40,000 … 52,000) | ' +
+    '1:02:05 | lost 0, seen 1,234,567 frames | pre-copy, round 3 at 30 % | sent 1,100,000 pages | left 46,000 (40,000 … 52,000) | ' +
       'rate 940 Mbit/s | goodput 928 Mbit/s | dirtying 32 % | converges yes, in 2.60 s (2.10 s … 4.20 s) | ' +
       'main: retransmitted 12 RTT 410 µs limit congestion',
   );
