@@ -41,7 +41,7 @@ export function acknowledge(
   }
   rows.ackOffset[row] = data.started ? offset : Number.NaN;
   if (offset < data.acked - WINDOW_MAX_BYTES || offset > data.sentMax + WINDOW_MAX_BYTES) return;
-  if (offset > data.sentMax) passUnseen(data, offset, raw, tNs);
+  if (offset > data.sentMax) passUnseen(data, offset, raw, tNs, echoOf(rows, row));
 
   const before = data.acked;
   const rawWindow = rows.window[row]!;
@@ -80,14 +80,21 @@ export function acknowledge(
   if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) rows.unseenBytes[row] = declareUnseen(data, tNs);
 }
 
+/** Timestamp that the row echoes, −1 where it has none. */
+const echoOf = (rows: SegmentRows, row: number): number =>
+  rows.options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
+
 /** The peer has bytes that the capture has not shown: they become a hole until they show up or are given up. */
-function passUnseen(data: Direction, offset: number, raw: number, tNs: number): void {
-  if (data.started) openHole(data, offset, tNs, -1, -1);
+function passUnseen(data: Direction, offset: number, raw: number, tNs: number, tsEcho: number): void {
+  if (data.started) openHole(data, offset, tNs, tsEcho, -1);
   data.sentMax = offset;
   data.nextSeq = raw;
 }
 
-/** Opens a hole from the highest offset to `end`; `tsValue` and `ipId` are those of the frame that reveals it, or −1. */
+/**
+ * Opens a hole from the highest offset to `end`; `tsValue` and `ipId` are those of the frame that reveals it, or −1. Where
+ * an acknowledgement reveals it, `ipId` is −1 and `tsValue` the timestamp that it echoes.
+ */
 export function openHole(data: Direction, end: number, tNs: number, tsValue: number, ipId: number): void {
   const { holes } = data;
   const start = data.sentMax;
@@ -167,7 +174,7 @@ function takeBlocks(
     if (left < acked || right <= left) continue;
     if (right > data.sentMax) {
       if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
-      passUnseen(data, right, rightRaw, tNs);
+      passUnseen(data, right, rightRaw, tNs, echoOf(rows, row));
     }
     sacked.merge(left, right);
     data.latestReportNs = tNs;

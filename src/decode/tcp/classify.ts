@@ -23,6 +23,8 @@ import { IpIds } from './ip-ids.js';
 export const ACK_CLOCKED_NS = 3e6;
 /** A capture of several queues may hold an acknowledgement before the data it acknowledges. */
 export const CAPTURE_REORDER_NS = 1e6;
+/** No timer makes a sender repeat data sooner. Source: Linux TCP_TIMEOUT_MIN, two ticks of at least a millisecond. */
+const TIMER_MIN_NS = 2e6;
 
 /**
  * Whether a segment of at most one byte tests the peer instead of carrying data (table 4).
@@ -100,14 +102,22 @@ export function verdictBelow(
  * Whether a segment that fills a hole is an original out of order or a retransmission.
  *
  * Without help from timestamps and identification time decides: a retransmission can be caused by the hole only after one
- * whole round trip, wherever the capture point is.
+ * whole round trip, wherever the capture point is; and not at all before the peer has reported something missing, unless a
+ * timer ran out. Taps of several queues put neighbours in the wrong order; on short paths only the missing report tells.
  */
 function fillVerdict(sender: Direction, hole: number, tNs: number, tsValue: number, ipId: number): number {
   const { notes } = sender.holes;
   const revealedBy = notes[HOLE_TS_VALUE]![hole]!;
   const foundNs = notes[HOLE_FOUND_NS]![hole]!;
   const revealedById = notes[HOLE_IP_ID]![hole]!;
-  if (revealedById < 0 && tNs - foundNs <= CAPTURE_REORDER_NS) return VERDICT_NEW;
+  const sinceNs = tNs - foundNs;
+  if (revealedById < 0) {
+    // An acknowledgement came first. What was sent no later than the frame it echoes, or follows what was sent before
+    // without a gap, is what it acknowledged: the capture has the two in the wrong order.
+    const answered = tsValue >= 0 && revealedBy >= 0 && ((tsValue - revealedBy) | 0) <= 0;
+    if (answered || sinceNs <= CAPTURE_REORDER_NS) return VERDICT_NEW;
+    if (sender.ipIds.counting && !sender.ipIds.constant && sender.ipIds.inSequence) return VERDICT_NEW;
+  }
   if (tsValue >= 0 && revealedById >= 0 && tsValue !== revealedBy) {
     return ((tsValue - revealedBy) | 0) < 0 ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
   }
@@ -115,7 +125,9 @@ function fillVerdict(sender: Direction, hole: number, tNs: number, tsValue: numb
   if (ipIds.counting && !ipIds.constant && revealedById >= 0) {
     return IpIds.isOlder(ipId, revealedById) ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
   }
-  return tNs - foundNs < 0.9 * sender.roundTripMinNs ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
+  const unreported = sender.latestReportNs < foundNs && !Number.isNaN(sender.latestAckNs);
+  const tooSoon = sinceNs < 0.9 * sender.roundTripMinNs || (unreported && sinceNs < TIMER_MIN_NS);
+  return tooSoon ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
 }
 
 /**

@@ -17,6 +17,8 @@ const VOTES = 4;
 export class IpIds {
   /** Identifications skipped and never seen: packets of this direction that did not reach the capture point. */
   missing = 0;
+  /** The latest frame's identification is the one that was to come next: nothing is missing before it. */
+  inSequence = false;
   #frames = 0;
   #counting = 0;
   #constant = 0;
@@ -32,12 +34,13 @@ export class IpIds {
 
   /** Each packet of this direction counts the identification on. */
   get counting(): boolean {
-    return this.#frames < DECIDE_FRAMES ? this.#constant === 0 : this.#counting * 2 > this.#frames;
+    if (this.#frames < DECIDE_FRAMES) return this.#frames > 0 && this.#constant === 0;
+    return this.#counting * 2 > this.#frames;
   }
 
   /** The field says nothing: IPv6, or the same value always. */
   get constant(): boolean {
-    return this.#constant * 2 > this.#frames;
+    return this.#frames === 0 || this.#constant * 2 > this.#frames;
   }
 
   /** Bytes of payload in one full segment on the wire, as far as frames have shown; NaN while unsure. */
@@ -65,6 +68,7 @@ export class IpIds {
     }
     this.#frames++;
     const skipped = ((id - this.#next) << 16) >> 16;
+    this.inSequence = skipped === 0;
     if (skipped >= 0) {
       this.missing += skipped;
       this.#next = (id + segments) & 0xffff;

@@ -286,6 +286,33 @@ describe('verdicts', () => {
     expect(analyzeFrames(script.frames()).results.connections[0]!.directions[0].unseenBytes).toBe(0);
   });
 
+  test('an acknowledgement long before its data: a frame it echoes, or the next in sequence, was not sent again', () => {
+    const late = (words: object): number[] =>
+      verdicts(
+        open()
+          .client({ length: 1000, tsValue: 2000, ipId: 102 })
+          .server({ ack: 2000, tsEcho: 2001 })
+          .client({ seq: 1000, length: 1000, afterMs: 30, ...words }),
+      ).slice(-1);
+    expect(late({ tsValue: 2001, ipId: 104 })).toEqual([VERDICT_NEW]);
+    expect(late({ tsValue: 2040, ipId: 103 })).toEqual([VERDICT_NEW]);
+    expect(late({ tsValue: 2040, ipId: 104 })).toEqual([VERDICT_RETRANSMISSION]);
+  });
+
+  test('nobody repeats data within a millisecond unless the peer asked for it, be the path ever so short', () => {
+    const fill = (reported: boolean): number[] => {
+      const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, afterMs: 0.03 });
+      script.client({ afterMs: 0.01 }).client({ length: 100, tsValue: 2000 }).server({ ack: 100, afterMs: 0.03 });
+      script.client({ seq: 200, length: 100, tsValue: 2000, afterMs: 0.1 });
+      if (reported) script.server({ ack: 100, blocks: [[200, 300]], afterMs: 0.01 });
+      script.client({ seq: 100, length: 100, tsValue: 2000, afterMs: 0.5 });
+      return annotated(script.frames({ ipVersion: 6 }))
+        .map(({ verdict }) => verdict)
+        .slice(-1);
+    };
+    expect([fill(false), fill(true)]).toEqual([[VERDICT_REORDERED], [VERDICT_RETRANSMISSION]]);
+  });
+
   test('an empty frame one byte back: a keep-alive, or against a closed window a probe', () => {
     const idle = open()
       .client({ length: 10 })
