@@ -31,6 +31,12 @@ export const UDP_TIMELINE_BYTES = 64 << 10;
 export const UDP_STREAMS = 256;
 /** Datagrams of a flow in which its transport is looked for. Beyond: it stays plain UDP. */
 export const UDP_RECOGNITION_DATAGRAMS = 64;
+/** QUIC Initial packets opened of one connection, and of all together. Beyond: its handshake stays closed. */
+export const QUIC_INITIALS = 16;
+export const QUIC_INITIALS_TOTAL = 65_536;
+/** Bytes of one QUIC handshake message, and of all that are not whole yet. Beyond: it is not read. */
+export const QUIC_CRYPTO_BYTES = 16 << 10;
+export const QUIC_CRYPTO_TOTAL_BYTES = 16 << 20;
 /** Bytes waiting behind a hole, per direction. Beyond: the oldest hole is given up. */
 export const REASSEMBLY_DIRECTION_BYTES = 16 << 20;
 /** Bytes waiting behind holes in all directions together. Beyond: the oldest hole anywhere is given up. */
@@ -61,6 +67,12 @@ export const TIMELINE_BIN_NS = 1_000_000;
 export const TIMELINE_DIRECTIONS = 64;
 /** Signals kept per kind. Beyond: counted only. */
 export const SIGNAL_ROWS = 10_000;
+/** Directions whose silences are kept, and the longest silences of one. Beyond: directions are counted only, shorter
+ * silences give way. */
+export const SILENT_DIRECTIONS = 4096;
+export const SILENCES_PER_DIRECTION = 8;
+/** Senders of echoes and heartbeats that are watched. Beyond: counted only. */
+export const BEAT_DIRECTIONS = 1024;
 /** DNS queries waiting for their answer. Beyond: the oldest is forgotten. */
 export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */

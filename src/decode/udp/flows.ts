@@ -43,7 +43,7 @@ export class UdpFlows {
   constructor(log: AnomalyLog, claim: ClaimStream, rdma: RdmaConsumer | null = null) {
     this.#log = log;
     this.#streams = new StreamSource(claim, rdma);
-    this.#transports = [udt(this.#streams), roce(this.#streams), quic, wireguard, dtls, esp, openvpn];
+    this.#transports = [udt(this.#streams), roce(this.#streams), quic(), wireguard, dtls, esp, openvpn];
   }
 
   /** Takes the rows that decodeFrames() wrote for `batch`. */

@@ -1,5 +1,5 @@
-// QUIC versions 1 and 2 (and late drafts): what the invariants and the handshake show; after it only sizes and the spin
-// bit are left. Packet numbers are protected, so loss is not observable.
+// QUIC versions 1 and 2 (and late drafts): what the invariants and the handshake show (quic-initial.ts); after it only
+// sizes and the spin bit are left. Packet numbers are protected, so loss is not observable.
 //
 // The spin bit of a direction flips once per round trip, as long as both ends take part; ends may set it at random, or
 // never flip it, to opt out.
@@ -9,23 +9,20 @@ import type { PacketBatch } from '../../capture/packet-batch.js';
 import type { SegmentRows } from '../rows.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { OpaqueSizes } from './opaque.js';
+import {
+  HANDSHAKE,
+  INITIAL,
+  isFixed,
+  isLong,
+  longHeader,
+  packetType,
+  RETRY,
+  versionName,
+  ZERO_RTT,
+} from './quic-header.js';
+import { QuicBudget, QuicHandshake } from './quic-initial.js';
 
-const LONG_HEADER = 0x80;
-const FIXED_BIT = 0x40;
 const SPIN_BIT = 0x20;
-const VERSION_1 = 0x0000_0001;
-const VERSION_2 = 0x6b33_43cf;
-/** Drafts that deployments still speak: ff00001d (29) to ff000022 (34). */
-const FIRST_DRAFT = 0xff00_001d;
-const LAST_DRAFT = 0xff00_0022;
-const CONNECTION_ID_MAX_BYTES = 20;
-/** Flags, version, two lengths. */
-const INVARIANT_BYTES = 7;
-
-const INITIAL = 0;
-const ZERO_RTT = 1;
-const HANDSHAKE = 2;
-const RETRY = 3;
 
 /** Flips remembered to judge the next one by. */
 const SPIN_MEDIAN_OF = 15;
@@ -35,44 +32,26 @@ const SPIN_FACTOR = 5;
 const SPIN_RANDOM_SHARE = 0.25;
 const SPIN_MIN_PACKETS = 16;
 
-export const quic: Transport = {
-  id: 'quic',
-  recognise(batch, rows, row) {
-    const at = rows.payload[row]!;
-    const captured = rows.payloadCap[row]!;
-    if (captured < INVARIANT_BYTES || (batch.bytes[at]! & (LONG_HEADER | FIXED_BIT)) !== (LONG_HEADER | FIXED_BIT)) {
-      return false;
-    }
-    return versionName(batch.view.getUint32(at + 1)) !== null && longHeader(batch.bytes, at, at + captured) !== null;
-  },
-  open: (flow) => new QuicFlow(flow),
-};
-
-function versionName(version: number): string | null {
-  if (version === VERSION_1) return '1';
-  if (version === VERSION_2) return '2';
-  return version >= FIRST_DRAFT && version <= LAST_DRAFT ? `draft-${version & 0xff}` : null;
-}
-
-/** Lengths of the connection ids of a long header; null where they do not fit. */
-function longHeader(
-  bytes: Uint8Array,
-  at: number,
-  end: number,
-): { destinationBytes: number; sourceBytes: number } | null {
-  const destinationBytes = bytes[at + 5]!;
-  const sourceAt = at + 6 + destinationBytes;
-  if (destinationBytes > CONNECTION_ID_MAX_BYTES || sourceAt >= end) return null;
-  const sourceBytes = bytes[sourceAt]!;
-  return sourceBytes > CONNECTION_ID_MAX_BYTES || sourceAt + 1 + sourceBytes > end
-    ? null
-    : { destinationBytes, sourceBytes };
+export function quic(): Transport {
+  const budget = new QuicBudget();
+  return {
+    id: 'quic',
+    recognise({ bytes, view }, rows, row) {
+      const at = rows.payload[row]!;
+      const end = at + rows.payloadCap[row]!;
+      if (at === end || !isLong(bytes[at]!) || !isFixed(bytes[at]!)) return false;
+      const header = longHeader(bytes, view, at, end);
+      return header !== null && versionName(header.version) !== null;
+    },
+    open: (flow) => new QuicFlow(flow, budget),
+  };
 }
 
 class QuicFlow implements TransportFlow {
   readonly name = 'quic';
   readonly #flow: Flow;
   readonly #sizes = new OpaqueSizes();
+  readonly #handshake: QuicHandshake;
   readonly #spins: readonly [SpinBit, SpinBit];
   #version: string | null = null;
   #initials = 0;
@@ -87,8 +66,9 @@ class QuicFlow implements TransportFlow {
   #firstShortNs = Number.NaN;
   #malformed = 0;
 
-  constructor(flow: Flow) {
+  constructor(flow: Flow, budget: QuicBudget) {
     this.#flow = flow;
+    this.#handshake = new QuicHandshake(budget);
     this.#spins = [new SpinBit(flow), new SpinBit(flow)];
   }
 
@@ -102,8 +82,8 @@ class QuicFlow implements TransportFlow {
     const { bytes, view } = batch;
     const first = bytes[at]!;
     const { tNs } = this.#flow;
-    if ((first & LONG_HEADER) === 0) {
-      if ((first & FIXED_BIT) === 0) {
+    if (!isLong(first)) {
+      if (!isFixed(first)) {
         this.#malformed++;
         return;
       }
@@ -112,27 +92,28 @@ class QuicFlow implements TransportFlow {
       this.#spins[side].take((first & SPIN_BIT) !== 0, tNs);
       return;
     }
-    const header = captured >= INVARIANT_BYTES ? longHeader(bytes, at, at + captured) : null;
+    const header = longHeader(bytes, view, at, at + captured);
     if (header === null) {
       this.#malformed++;
       return;
     }
-    const version = view.getUint32(at + 1);
+    const { version } = header;
     this.#idBytes[side] = header.sourceBytes;
     if (version === 0) {
       this.#versionNegotiation = true;
       return;
     }
     this.#version = versionName(version) ?? `0x${version.toString(16).padStart(8, '0')}`;
-    // Version 2 numbers the types one higher, Retry first (RFC 9369 §3.2).
-    const type = (((first >>> 4) & 3) + (version === VERSION_2 ? 3 : 0)) & 3;
+    const type = packetType(first, version);
     if (type === INITIAL) {
       this.#initials++;
       if (side === 0 && Number.isNaN(this.#firstInitialNs)) this.#firstInitialNs = tNs;
+      this.#handshake.datagram(bytes, view, at, at + captured, side);
     } else if (type === HANDSHAKE) {
       this.#handshakes++;
     } else if (type === RETRY) {
       this.#retry = true;
+      this.#handshake.retried();
     } else if (type === ZERO_RTT) {
       this.#zeroRtt = true;
     }
@@ -142,6 +123,7 @@ class QuicFlow implements TransportFlow {
   finish(): Facts {
     return {
       version: this.#version,
+      ...this.#handshake.finish(),
       versionNegotiation: this.#versionNegotiation,
       retry: this.#retry,
       zeroRtt: this.#zeroRtt,
