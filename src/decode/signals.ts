@@ -1,13 +1,14 @@
 // Signals: rare frames worth a row each, because they explain what happened around a migration.
 //
 // Who announces which address (ARP, RARP, neighbour advertisements: a guest is announced at its new place), what routers
-// and hosts report back (ICMP errors with the packet they quote), which names did not resolve, and who asks the link to
-// pause. Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
+// and hosts report back (ICMP errors with the packet they quote), which names did not resolve, who asks the link to
+// pause, and what a TCP connection's frames say about their way (see path-signs.ts). Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
 import type { PacketBatch } from '../capture/packet-batch.js';
 import type { ColumnData } from '../columns.js';
 import { DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';
 import { addressText, macText } from './address.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.js';
+import { type PathSign, PathSigns } from './path-signs.js';
 import { KIND_SIGNAL, KIND_UDP, type SegmentRows } from './rows.js';
 import { ETHERTYPE_ARP, ETHERTYPE_MAC_CONTROL, ETHERTYPE_RARP } from './walk.js';
 
@@ -27,7 +28,8 @@ export type SignalKind =
   | 'icmp-other-error'
   | 'dns-failure'
   | 'dns-unanswered'
-  | 'pause';
+  | 'pause'
+  | PathSign['kind'];
 
 interface Signal {
   readonly frame: number;
@@ -44,7 +46,7 @@ interface Signal {
   readonly source: string;
   readonly sourcePort: number;
   readonly port: number;
-  /** ICMP type and code, ARP opcode, or DNS response code (as `type`); NaN where none. */
+  /** ICMP type and code, ARP opcode, DNS response code (as `type`), or hop limit before and after; NaN where none. */
   readonly type: number;
   readonly code: number;
   /** Next-hop MTU of an ICMP error, bytes; NaN where it states none. */
@@ -102,6 +104,7 @@ export class Signals {
   readonly #rowsOfKind = new Map<SignalKind, number>();
   /** Unanswered queries by client, port, id and server; oldest first. */
   readonly #queries = new Map<string, Query>();
+  readonly #pathSigns = new PathSigns((batch, rows, row, sign) => this.#addPathSign(batch, rows, row, sign));
   #latestNs = 0;
   /** Signals beyond their kind's budget. */
   lost = 0;
@@ -119,6 +122,7 @@ export class Signals {
         if (pair >>> 16 === DNS_PORT || (pair & 0xffff) === DNS_PORT) this.#dns(batch, rows, row);
       }
     }
+    this.#pathSigns.push(batch, rows);
     if (count > 0) this.#latestNs = Math.max(this.#latestNs, tNs[count - 1]!);
   }
 
@@ -144,6 +148,26 @@ export class Signals {
     this.#rowsOfKind.set(signal.kind, before + 1);
     if (before < SIGNAL_ROWS) this.#signals.push(signal);
     else this.lost++;
+  }
+
+  #addPathSign(batch: PacketBatch, rows: SegmentRows, row: number, { kind, before, after }: PathSign): void {
+    const version = rows.ipVersion[row]!;
+    const addresses = rows.addresses[row]!;
+    const from = addressText(batch.bytes, addresses, version);
+    this.#add({
+      ...NOTHING,
+      frame: batch.firstFrame + row,
+      tNs: batch.tNs[row]!,
+      kind,
+      from,
+      about: addressText(batch.bytes, addresses + (version === 4 ? 4 : 16), version),
+      protocol: PROTOCOL_TCP,
+      source: from,
+      sourcePort: rows.ports[row]! >>> 16,
+      port: rows.ports[row]! & 0xffff,
+      type: before,
+      code: after,
+    });
   }
 
   /** ARP and RARP over Ethernet and IPv4 (RFC 826, RFC 903), pause frames (IEEE 802.3 annex 31B, 31D). */

@@ -1,5 +1,5 @@
 import { bitRate, digits, duration, memory, percent } from '../format.js';
-import { combOf } from './comb.js';
+import { RATE_LIMIT, rateLimitOf } from './rate-limit.js';
 import { defineRule } from './rule.js';
 
 const MIB = 2 ** 20;
@@ -21,20 +21,7 @@ export default defineRule({
   restsOn: ['rates', 'timing'],
   explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-F1', 'R-G5'],
   thresholds: {
-    periodNs: { value: 100e6, unit: 'ns', meaning: 'slice in which QEMU spends its limit' },
-    periodTolerance: {
-      value: 0.12,
-      unit: 'share',
-      meaning: 'how far the burst distance may be from it; busy hosts run late',
-    },
-    minRegularity: { value: 0.7, unit: 'share', meaning: 'burst distances that must fit the period' },
-    maxSizeVariation: { value: 0.1, unit: 'share of a burst', meaning: 'bursts of a limit have equal size' },
-    maxOverallVariation: {
-      value: 0.3,
-      unit: 'deviation / mean',
-      meaning: 'the same where bursts cannot be compared one by one',
-    },
-    minWaitShare: { value: 0.2, unit: 'share of pre-copy', meaning: 'time waited before the limit is worth a word' },
+    ...RATE_LIMIT,
     knownLimitTolerance: { value: 0.03, unit: 'share', meaning: 'how near a rate must be to a known default' },
   },
   about: {
@@ -51,23 +38,12 @@ export default defineRule({
   },
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
-      const precopy = transfer.precopy;
+      const limit = rateLimitOf(transfer, limits);
+      if (!limit) return [];
+      const { rate, share, waited, comb } = limit;
+      const { precopy } = transfer;
       const precopyNs = precopy[1] - precopy[0];
-      const comb = combOf(transfer, precopy);
-      const waited = transfer.limitedBy(precopy)?.['rate-limit'] ?? 0;
-      const inTime =
-        comb !== null &&
-        comb.regularity >= limits.minRegularity &&
-        Math.abs(comb.periodNs / limits.periodNs - 1) <= limits.periodTolerance;
-      const mostVariation = comb?.burstByBurst ? limits.maxSizeVariation : limits.maxOverallVariation;
-      const equal = comb !== null && comb.sizeVariation <= mostVariation;
-      if (comb !== null && !(inTime && equal)) return [];
-      const share = Math.max(waited, comb?.silentShare ?? 0);
-      if (share < limits.minWaitShare || (comb === null && waited < limits.minWaitShare)) return [];
-      // What QEMU was told: a slice that runs late is longer, but its budget stays.
-      const rate = comb ? (comb.burstBytes / limits.periodNs) * 1e9 : transfer.goodput;
-      if (rate === null) return [];
-      const known = KNOWN_LIMITS.find((limit) => Math.abs(rate / limit.rate - 1) <= limits.knownLimitTolerance);
+      const known = KNOWN_LIMITS.find((one) => Math.abs(rate / one.rate - 1) <= limits.knownLimitTolerance);
       const costNs = share * precopyNs;
       const proof = transfer.stretches(['rate-limit'], 3, precopy);
       return [

@@ -8,7 +8,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['connections'],
   restsOn: ['window'],
-  explains: ['R-B3', 'R-C1', 'R-C2', 'R-D1', 'R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1', 'R-B2', 'R-H7'],
+  explains: ['R-B3', 'R-B11', 'R-C1', 'R-C2', 'R-D1', 'R-E1', 'R-E2', 'R-E7', 'R-E8', 'R-F1', 'R-B2', 'R-H7'],
   thresholds: {
     minZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'time with the window closed' },
     minZeroWindowNs: { value: 20e6, unit: 'ns', meaning: 'shorter closures are noise' },

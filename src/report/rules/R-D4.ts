@@ -1,7 +1,7 @@
 import { duration, percent } from '../format.js';
+import { gapsOf } from './gaps.js';
 import { multifdFlows } from './multifd.js';
 import { defineRule } from './rule.js';
-import type { Interval } from './transfer.js';
 
 export default defineRule({
   id: 'R-D4',
@@ -36,18 +36,7 @@ export default defineRule({
       if (channels.length < 2 || precopyNs < limits.minPrecopyNs) return [];
       const held = transfer.limitedBy(transfer.precopy);
       if (!held || held['rate-limit'] > 0.05 || held.recovery > limits.maxRecoveryShare) return [];
-      const busy = transfer.flows
-        .flatMap((flow) => transfer.bins(flow))
-        .filter(
-          (bin) => bin.payloadBytes > 0 && bin.startNs >= transfer.precopy[0] && bin.startNs < transfer.precopy[1],
-        )
-        .sort((a, b) => a.startNs - b.startNs);
-      const gaps: Interval[] = [];
-      let endNs = busy[0] ? busy[0].startNs + busy[0].durationNs : 0;
-      for (const bin of busy) {
-        if (bin.startNs - endNs >= limits.minGapNs) gaps.push([endNs, bin.startNs]);
-        endNs = Math.max(endNs, bin.startNs + bin.durationNs);
-      }
+      const gaps = gapsOf(transfer, transfer.precopy, limits.minGapNs);
       const idleNs = gaps.reduce((total, [from, to]) => total + to - from, 0);
       if (idleNs < limits.minShare * precopyNs) return [];
       return [

@@ -1,11 +1,13 @@
 // All diagnosis rules. The order is fixed: the capture's quality first, then causes before the symptoms they explain.
 
 import A1 from './R-A1.js';
+import A2 from './R-A2.js';
 import A3 from './R-A3.js';
 import A4 from './R-A4.js';
 import A5 from './R-A5.js';
 import A6 from './R-A6.js';
 import A7 from './R-A7.js';
+import A8 from './R-A8.js';
 import B1 from './R-B1.js';
 import B2 from './R-B2.js';
 import B3 from './R-B3.js';
@@ -16,17 +18,22 @@ import B5b from './R-B5b.js';
 import B6 from './R-B6.js';
 import B7 from './R-B7.js';
 import B8 from './R-B8.js';
+import B9 from './R-B9.js';
 import B10 from './R-B10.js';
+import B11 from './R-B11.js';
 import C1 from './R-C1.js';
 import C1b from './R-C1b.js';
 import C2 from './R-C2.js';
 import C3 from './R-C3.js';
 import C4 from './R-C4.js';
 import C5 from './R-C5.js';
+import C6 from './R-C6.js';
 import D1 from './R-D1.js';
+import D2 from './R-D2.js';
 import D3 from './R-D3.js';
 import D4 from './R-D4.js';
 import D5 from './R-D5.js';
+import D6 from './R-D6.js';
 import E1 from './R-E1.js';
 import E2 from './R-E2.js';
 import E3 from './R-E3.js';
@@ -35,6 +42,7 @@ import E5 from './R-E5.js';
 import E6 from './R-E6.js';
 import E7 from './R-E7.js';
 import E8 from './R-E8.js';
+import E9 from './R-E9.js';
 import E10 from './R-E10.js';
 import F1 from './R-F1.js';
 import F2 from './R-F2.js';
@@ -69,6 +77,7 @@ import type { Rule } from './rule.js';
 export const RULES: readonly Rule[] = [
   J1,
   J2,
+  C6,
   J3,
   J4,
   J5,
@@ -84,6 +93,7 @@ export const RULES: readonly Rule[] = [
   H5,
   H2,
   A1,
+  A2,
   A3,
   C5,
   B1,
@@ -97,19 +107,25 @@ export const RULES: readonly Rule[] = [
   B7,
   B8,
   B10,
+  B9,
+  B11,
   C2,
   C4,
   C1,
   C1b,
   D1,
+  D2,
   D3,
   D4,
+  D6,
   A7,
+  A8,
   A5,
   I1,
   E1,
   E2,
   E3,
+  E9,
   E7,
   E8,
   E4,

@@ -12,6 +12,10 @@ export interface Signal {
   readonly about: string | null;
   readonly mac: string | null;
   readonly port: number | null;
+  readonly sourcePort: number | null;
+  /** ICMP type and code; hop limit before and after a change. */
+  readonly type: number | null;
+  readonly code: number | null;
   readonly mtu: number | null;
   /** The name asked for; untrusted. */
   readonly name: string | null;
@@ -37,6 +41,9 @@ export function signalsOf(report: ReportData, ...kinds: readonly string[]): Sign
       about: text('about', row),
       mac: text('mac', row),
       port: number('port', row),
+      sourcePort: number('sourcePort', row),
+      type: number('type', row),
+      code: number('code', row),
       mtu: number('mtu', row),
       name: text('name', row),
     }))

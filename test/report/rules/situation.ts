@@ -344,6 +344,10 @@ export const signals = (
     mac?: string;
     mtu?: number;
     name?: string;
+    port?: number;
+    sourcePort?: number;
+    type?: number;
+    code?: number;
   }[]
 ): JsonTable => table(rows.map((row) => ({ from: '', about: '', mac: '', mtu: null, name: '', port: null, ...row })));
 
