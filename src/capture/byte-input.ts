@@ -6,6 +6,7 @@
 // or the network, another thread does it. Pipes are event-driven, so that a quiet one can be closed at any time.
 import { closeSync, createReadStream, fstatSync, openSync, read, readSync } from 'node:fs';
 import { Socket } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import type { Readable } from 'node:stream';
 import { cannotRead, noSuchFile } from '../errors.js';
 
@@ -89,9 +90,9 @@ class FileInput implements ByteInput {
 
   #readHere(fd: number, target: Uint8Array, at: number, length: number): number {
     try {
-      const begun = process.hrtime.bigint();
+      const begunMs = performance.now();
       const got = readSync(fd, target, at, length, null);
-      if (Number(process.hrtime.bigint() - begun) > CACHED_NS_PER_BYTE * length) this.#slowReads++;
+      if ((performance.now() - begunMs) * 1e6 > CACHED_NS_PER_BYTE * length) this.#slowReads++;
       else this.#slowReads = 0;
       this.doneBytes += got;
       return got;

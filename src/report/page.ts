@@ -46,6 +46,7 @@ export function renderPage(title: string, body: Html, scenes: readonly PageScene
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
+  // The backslash keeps bundlers from replacing the template by a helper for pages that would embed this file.
   return html`<!doctype html>
 <html lang="en">
 <head>
@@ -61,9 +62,9 @@ export function renderPage(title: string, body: Html, scenes: readonly PageScene
 <body>
 ${body}
 <footer><div class="wrap">${notices()}</div></footer>
-<script type="application/json" id="page-data">${jsonForScript({ palette: PALETTE, margin: MARGIN, scenes })}</script>
-<script>${new Html(vega)}</script>
-<script>${new Html(viewer)}</script>
+<script type="application/json" id="page-data">${jsonForScript({ palette: PALETTE, margin: MARGIN, scenes })}<\/script>
+<script>${new Html(vega)}<\/script>
+<script>${new Html(viewer)}<\/script>
 </body>
 </html>
 `.markup;
