@@ -34,6 +34,11 @@ export const ANOMALIES = {
   ),
   'capture/time-backwards': kind('note', 'capture', 'Time stamps step back; intervals use the latest time seen.'),
   'capture/dropped': kind('warning', 'capture', 'The capture lost frames by its own count.'),
+  'capture/narrowed': kind(
+    'note',
+    'capture',
+    'From here on the capture was narrowed to the migration, as asked: what else was on the link is left out.',
+  ),
   'capture/frames-cut': kind(
     'note',
     'capture',
@@ -47,6 +52,11 @@ export const ANOMALIES = {
     'IP fragments: later fragments carry no transport header and are counted only.',
   ),
   'decode/tunnel-depth': kind('warning', 'limit', 'Encapsulation nested deeper than is peeled.'),
+  'decode/stt-segment': kind(
+    'warning',
+    'limit',
+    'Later segments of packets that STT split: they are counted and not joined, so the streams inside have holes.',
+  ),
   'decode/tunnel-paths': kind('warning', 'limit', 'More distinct tunnels than are told apart.'),
   'tcp/connections-full': kind(
     'warning',
@@ -94,6 +104,11 @@ export const ANOMALIES = {
     'warning',
     'limit',
     'More flows without TCP than are kept; those idle longest were forgotten.',
+  ),
+  'udp/captured-twice': kind(
+    'note',
+    'capture',
+    'Datagrams were captured both inside and outside a tunnel; the copies do not count.',
   ),
   'udp/malformed': kind('note', 'network', 'Datagrams that contradict the transport they were recognised as.'),
 } as const satisfies Record<string, AnomalyKind>;

@@ -6,7 +6,7 @@
 // the path it was first seen on; that the copies are copies is then found as for any frame captured twice.
 //
 // Two tenants never look like that: sequence and acknowledgement number, length, flags, window and IP identification
-// would all have to agree.
+// would all have to agree. Flows without TCP have no such numbers in common; udp/copies.ts compares their contents.
 import type { PacketBatch } from '../capture/packet-batch.js';
 import { CONNECTIONS } from '../limits.js';
 import { FLAG_SYN, KIND_TCP, type SegmentRows } from './rows.js';
@@ -46,7 +46,7 @@ export class TunnelCopies {
   }
 
   #row(batch: PacketBatch, rows: SegmentRows, row: number): void {
-    const key = flowKey(batch, rows, row);
+    const key = flowKey(batch, rows, row, rows.ports[row]!);
     const tunnel = rows.tunnel[row]!;
     let flow = this.#flows.get(key);
     if (flow === undefined) {
@@ -97,13 +97,16 @@ function remember(batch: PacketBatch, rows: SegmentRows, row: number, recent: Fl
 const lengthAndFlags = (rows: SegmentRows, row: number): number => rows.payloadLen[row]! * 512 + rows.flags[row]!;
 const windowAndId = (rows: SegmentRows, row: number): number => rows.window[row]! * 65_536 + rows.ipId[row]!;
 
-/** 52 bits of addresses and ports, the same in both directions. Two flows that share them would only be looked at twice. */
-function flowKey(batch: PacketBatch, rows: SegmentRows, row: number): number {
+/**
+ * 52 bits of addresses and ports, the same in both directions. Two flows that share them would only be looked at twice.
+ *
+ * @param ports  source port × 65536 + destination port, as the key shall have them
+ */
+export function flowKey(batch: PacketBatch, rows: SegmentRows, row: number, ports: number): number {
   const { view } = batch;
   const words = rows.ipVersion[row] === 4 ? 1 : 4;
   const source = rows.addresses[row]!;
   const destination = source + 4 * words;
-  const ports = rows.ports[row]!;
   let a = ports >>> 16;
   let b = ports & 0xffff;
   for (let i = 0; i < words; i++) {

@@ -33,6 +33,8 @@ export const STOP_MALFORMED = -3;
 export const STOP_FRAGMENT = -4;
 /** A link type that is not decoded. */
 export const STOP_UNKNOWN_LINK = -5;
+/** The middle of a packet that a tunnel split: its headers are in another frame. */
+export const STOP_SEGMENT = -6;
 
 /** Kinds of encapsulation, index into TUNNEL_NAMES. */
 export const TUNNEL_VXLAN = 0;
@@ -85,6 +87,8 @@ export class FrameWalk {
   frame = 0;
   start = 0;
 
+  /** Whether an STT tunnel was met; null until asked. */
+  #metStt: boolean | null = null;
   #lastKey = -1;
   #lastTunnel = 0;
 
@@ -112,6 +116,7 @@ export class FrameWalk {
   /** Notes that one encapsulation was peeled; `key` is its 32-bit identifier (0 for kinds without). */
   enter(rows: SegmentRows, kind: number, key: number): void {
     this.depth++;
+    if (kind === TUNNEL_STT) this.#metStt = true;
     // Exact: 12 bits of path, 4 of kind, 32 of identifier.
     const lookup = (this.tunnel * 16 + kind) * 0x1_0000_0000 + (key >>> 0);
     if (lookup !== this.#lastKey) {
@@ -119,6 +124,12 @@ export class FrameWalk {
       this.#lastTunnel = rows.tunnelIds.get(lookup) ?? this.#remember(rows, lookup, kind, key >>> 0);
     }
     this.tunnel = this.#lastTunnel;
+  }
+
+  /** Whether the capture held an STT tunnel so far. */
+  metStt({ tunnels }: SegmentRows): boolean {
+    this.#metStt ??= tunnels.some(({ labels }) => labels.some((text) => text.startsWith(TUNNEL_NAMES[TUNNEL_STT])));
+    return this.#metStt;
   }
 
   #remember(rows: SegmentRows, lookup: number, kind: number, key: number): number {

@@ -8,6 +8,7 @@ import { UDP_RECOGNITION_DATAGRAMS, UDP_TIMELINE_BYTES, UDP_TIMELINES } from '..
 import { PROTOCOL_ESP, PROTOCOL_UDP } from '../ip.js';
 import { KIND_OTHER_IP, KIND_ROCE_V1, KIND_UDP, type SegmentRows } from '../rows.js';
 import type { ClaimStream } from '../stream.js';
+import { DatagramCopies } from './copies.js';
 import { dtls } from './dtls.js';
 import { esp } from './esp.js';
 import { Flow, type Transport } from './flow.js';
@@ -33,6 +34,8 @@ export class UdpFlows {
   #clientIsHigher: boolean[] = [];
   #timelines: Flow[] = [];
   #nextId = 0;
+  /** Null before the first datagram. */
+  #copies: DatagramCopies | null = null;
   readonly #tunnels = new TunnelTotals();
   #tunnelPaths: SegmentRows['tunnels'] = [];
 
@@ -79,12 +82,17 @@ export class UdpFlows {
   }
 
   #take(batch: PacketBatch, rows: SegmentRows, row: number, ports: number, protocol: number): void {
+    const frame = batch.firstFrame + row;
+    const tNs = batch.tNs[row]!;
+    this.#copies ??= new DatagramCopies();
+    if (this.#copies.take(batch, rows, row, ports)) {
+      this.#log.note('udp/captured-twice', { frame, tNs });
+      return;
+    }
     const table = this.#table;
     if (table.full) this.#forgetIdle();
     const known = table.count;
     const entry = table.find(batch, rows, row, ports, protocol);
-    const frame = batch.firstFrame + row;
-    const tNs = batch.tNs[row]!;
     if (entry === known) {
       const higher = table.fromHigher;
       const client = table.endpoint(entry, higher);
@@ -144,6 +152,10 @@ export class UdpFlows {
 
   #result(flow: Flow, entry: number): UdpFlow {
     const facts = flow.transport?.finish() ?? {};
+    const malformed = facts['malformedDatagrams'];
+    if (typeof malformed === 'number' && malformed > 0) {
+      this.#log.note('udp/malformed', { frame: flow.firstFrame, tNs: flow.startNs }, malformed);
+    }
     return {
       id: flow.id,
       transport: flow.transport?.name ?? 'udp',

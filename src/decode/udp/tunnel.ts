@@ -13,6 +13,7 @@ import {
   ETHERTYPE_MPLS_UPSTREAM,
   type FrameWalk,
   STOP_NONE,
+  STOP_SEGMENT,
   TUNNEL_4IN6,
   TUNNEL_6IN4,
   TUNNEL_6IN6,
@@ -48,6 +49,7 @@ const GRE_SEQUENCE = 0x1000;
 const FIRST_VSID = 0x1000;
 
 const BOTTOM_OF_STACK = 0x100;
+const TCP_HEADER_BYTES = 20;
 const STT_HEADER_BYTES = 18;
 
 /** Whether the bounds allow to peel one more header. Notes when they do not. */
@@ -100,17 +102,27 @@ export function tunnelIp(walk: FrameWalk, rows: SegmentRows, outerVersion: numbe
 }
 
 /**
- * Peels the first segment of an STT frame; `walk.at` is at its TCP-like header. Later segments carry no STT header and
- * cannot be told from TCP by themselves.
+ * Peels the first segment of an STT frame; `walk.at` is at its TCP-like header.
  *
+ * Later segments have no header but that one: in a capture that holds STT they are told by the place in their frame that
+ * they claim, and noted. They are not joined, so inner packets larger than a segment are read as far as their first.
+ *
+ * @returns  as tunnelInUdp(), and STOP_SEGMENT for a later segment
  * Source: draft-davie-stt-08 §3: the sequence number holds frame length and fragment offset, then 18 bytes follow.
  */
 export function tunnelStt(walk: FrameWalk, rows: SegmentRows): number {
   const { at, bytes, view } = walk;
-  const stt = at + 20;
-  if (stt + STT_HEADER_BYTES > walk.end || bytes[at + 12]! >>> 4 !== 5) return STOP_NONE;
+  const stt = at + TCP_HEADER_BYTES;
+  if (bytes[at + 12]! >>> 4 !== 5) return STOP_NONE;
   const frameBytes = view.getUint16(at + 4);
-  if (view.getUint16(at + 6) !== 0 || frameBytes < walk.wireEnd - stt) return STOP_NONE;
+  const offset = view.getUint16(at + 6);
+  const segmentBytes = walk.wireEnd - stt;
+  if (offset !== 0) {
+    if (offset + segmentBytes > frameBytes || segmentBytes === 0 || !walk.metStt(rows)) return STOP_NONE;
+    walk.log?.note('decode/stt-segment', { frame: walk.frame });
+    return STOP_SEGMENT;
+  }
+  if (stt + STT_HEADER_BYTES > walk.end || frameBytes < segmentBytes) return STOP_NONE;
   // Version 0, reserved byte 0, two bytes of padding before the inner frame.
   if (bytes[stt] !== 0 || bytes[stt + 3] !== 0 || view.getUint16(stt + 16) !== 0) return STOP_NONE;
   if (!looksLikeEthernet(walk, stt + STT_HEADER_BYTES) || !mayPeel(walk)) return STOP_NONE;

@@ -267,6 +267,11 @@ describe('the handshake is opened', () => {
   });
 });
 
+test('datagrams that contradict it are an anomaly', () => {
+  const { log } = analysedFrames(there(quic.long(quic.INITIAL)), there(hex('00')), there(hex('c000000001ff')));
+  expect(log.count('udp/malformed')).toBe(2);
+});
+
 describe('recognition', () => {
   test.each([
     ['an unknown version', quic.long(quic.INITIAL, { version: 0x12345678 })],

@@ -98,6 +98,41 @@ describe('what is inside is decoded, how it got there is remembered', () => {
   });
 });
 
+describe('STT frames larger than a segment', () => {
+  const whole = frame(stt(77), ethernet(), ipv4(), tcp({}, 'x'.repeat(3000)));
+  const [header, rest] = [whole.slice(0, 20), whole.slice(20)];
+  /** The bytes of the STT frame from `at` on, behind the header that says so. */
+  const segment = (at: number, length: number) => {
+    const own = header.slice();
+    own.set([at >>> 8, at & 255], 6);
+    return frame(...outer, raw(new Uint8Array([...own, ...rest.slice(at, at + length)]), { ipProtocol: 6 }));
+  };
+  const run = (...frames: Uint8Array[]) => {
+    const [log, rows, batch] = [new AnomalyLog(), createRows(), batchOf(frames)];
+    decodeFrames(batch, rows, log);
+    const row = (i: number) => describeRow(batch, rows, i);
+    return {
+      kinds: frames.map((_, i) => row(i).kind),
+      segments: log.count('decode/stt-segment'),
+      first: { ...row(0), captured: rows.payloadCap[0] },
+    };
+  };
+
+  test('the first is read, later ones are noted', () => {
+    const { kinds, segments, first } = run(segment(0, 1460), segment(1460, 1460), segment(2920, 152));
+    expect([kinds, segments]).toEqual([['tcp', 'none', 'none'], 2]);
+    expect(first).toMatchObject({ path: 'stt:77', payloadLen: 3000, captured: 1460 - 18 - 54 });
+  });
+
+  test('without a first one in the capture they are TCP', () => {
+    expect(run(segment(1460, 1460))).toMatchObject({ kinds: ['tcp'], segments: 0 });
+  });
+
+  test('what lies outside its frame is TCP', () => {
+    expect(run(segment(0, 1460), segment(60_000, 1460))).toMatchObject({ kinds: ['tcp', 'tcp'], segments: 0 });
+  });
+});
+
 // Written by hand after RFC 7348 figure 1: flags 08, VNI 0x00002a, an ARP request inside.
 test('VXLAN, byte by byte', () => {
   const captured = hex(`
