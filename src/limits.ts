@@ -89,6 +89,12 @@ export const DESCRIPTION_BYTES = 8 << 20;
 export const SECTION_PAGES = 1 << 22;
 /** Post-copy page requests that wait for their page. Beyond: their latency is not measured. */
 export const PAGE_REQUESTS = 65_536;
+/** Channels of one migration inside TLS: 255 multifd channels, main and preempt. Beyond: their records count for nothing. */
+export const SEALED_CHANNELS = 257;
+/** TLS records kept until it is known what protection adds to them. Beyond: only their bytes are known. */
+export const SEALED_OPENINGS = 512;
+/** Packet headers without pages kept of a multifd channel inside TLS, the newest. Beyond: earlier rounds are not told apart. */
+export const SEALED_SYNCS = 4096;
 /** Largest socket buffer believed in when looking back from the wire to the source (Linux, tcp_wmem). */
 export const SEND_BUFFER_BYTES = 4 << 20;
 /** Single page headers kept of a stream cut by the snap length. Beyond: not used for the estimate. */

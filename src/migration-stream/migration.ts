@@ -69,7 +69,7 @@ export interface MigrationFigures {
     endNs: number;
     requests: number;
     pages: number;
-    pagesUnderway: number;
+    pagesUnderway: number | null;
     requestLatencyNs: Quantiles | null;
   } | null;
   readonly returnPath: Record<string, number>;

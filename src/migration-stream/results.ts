@@ -22,6 +22,8 @@ export interface Channel {
   /** multifd id or order of appearance; null where there is only one. */
   readonly index: number | null;
   readonly migration: number | null;
+  /** 0 … 1 where the part was told by timing and sizes; absent where the channel said it itself. */
+  readonly confidence?: number;
 }
 
 export interface PageCounts {
@@ -131,8 +133,8 @@ export interface Migration {
     endNs: number;
     requests: number;
     pages: number;
-    /** Requests whose page was on its way already. */
-    pagesUnderway: number;
+    /** Requests whose page was on its way already; null where addresses are not visible. */
+    pagesUnderway: number | null;
     requestLatencyNs: Quantiles | null;
   } | null;
   /** Message name → count. */

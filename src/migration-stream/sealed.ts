@@ -1,87 +1,84 @@
-// A migration inside TLS, as far as record lengths tell.
+// A migration inside TLS, as far as record lengths tell; sealed-records.ts says what they show of one channel.
 //
-// QEMU collects small things (record words, headers) in a buffer and adds pages to its output vector by reference; each
-// element of the vector becomes a TLS record of its own. So the lengths, protection taken off, read:
-//   4096           contents of one normal page
-//   anything else  buffered bytes: 9 for each zero page, 8 for the word before a page, 8 for the EOS word that ends a
-//                  section. An EOS is flushed at once, so two buffered records in a row are a section boundary, and the
-//                  second begins with 10 bytes of footer and header.
-// A multifd channel sends packet headers of 1344 bytes, and runs of pages that lie side by side in up to 16 KiB a record:
-// there every whole 4096 bytes are a page, and zero pages hide in the headers.
-// Normal pages are exact. Zero pages are estimated: block names, a few bytes at each change of block, are not told from
-// them. Addresses are not visible, so rounds are known as far as zero pages and the end of the stream show them: the
-// first pass ends with the last zero page that a later page follows, the last round begins with the last section before the
-// device state. What lies between is one stretch, however many rounds it was.
-// Source: QEMU migration/qemu-file.c, qemu_put_buffer_async(), qemu_fflush(); io/channel-tls.c.
+// Normal pages are exact. Zero pages are estimated, or hide in packet headers. Addresses are not visible, so:
+//   one channel   the first pass ends with the last zero page that a later page follows, the last round begins with the
+//                 last section before the device state; what lies between is one stretch, however many rounds it was
+//   multifd       every channel sends a SYNC for each flush mark on the main channel, so pages between two SYNCs are known
+//                 on every channel. A scan passes the end of memory once on its way and once more when it finds nothing
+//                 left: the first pass has one mark, each later one two. Before 8.1 every section has a SYNC instead, and
+//                 the zero pages on the main channel show in which one the first pass ended.
+// Which connection plays which part is told by what it carries: a multifd channel presents itself in 64 bytes and sends
+// packets; the main channel is the one that is answered, or carries most of the rest; what else there is beside it can
+// only be the preempt channel.
 import type { AnomalyLog } from '../anomaly.js';
+import { SEALED_CHANNELS, SEALED_OPENINGS, SEALED_SYNCS } from '../limits.js';
 import { type MigrationFigures, MigrationState } from './migration.js';
-import type { Downtime, PageCounts, Phase, Round } from './results.js';
+import type { ChannelKind, Downtime, Phase, Round } from './results.js';
+import {
+  DEVICE_STATE_BYTES,
+  type Mark,
+  MULTIFD_HEADER_BYTES,
+  PAGE_BYTES,
+  SealedChannel,
+  type SectionMark,
+  WHOLE_RECORD_BYTES,
+  WORD_BYTES,
+  ZERO_PAGE_BYTES,
+} from './sealed-records.js';
 import { SendBuffer } from './send-buffer.js';
 
-const PAGE_BYTES = 4096;
 /** What protection adds to a record: TLS 1.3, TLS 1.2 with AES-GCM, TLS 1.2 with ChaCha20, TLS 1.3 with short tags. */
 const PROTECTION_BYTES = [17, 24, 16, 9] as const;
-/** As many records of one page make a migration. */
+/** Lengths that by themselves tell what protection adds. */
+const TELLING_BYTES = [PAGE_BYTES, MULTIFD_HEADER_BYTES, WHOLE_RECORD_BYTES] as const;
+/** As many pages make a migration. */
 const PROOF_PAGES = 16;
-/** Header of a multifd packet for pages of 4096 bytes. */
-const MULTIFD_PACKET_HEADER_BYTES = 1344;
-const WORD_BYTES = 8;
-const ZERO_PAGE_BYTES = 9;
-const SECTION_BYTES = 10;
-/** Longest record; more of a longer buffer follows in the next. */
-const WHOLE_RECORD_BYTES = 16_384;
-/** A return-path message without text: SHUT, PONG. */
-const SHORT_REPLY_BYTES = 8;
-/** Device state and its description are at least this long; a migration that was cut off ends in pages instead. */
-const DEVICE_STATE_BYTES = 16_384;
 /** Fewer pages after the last zero page, as a share of those before, are the rest of the first pass. */
 const MIDDLE_SHARE = 0.02;
+/** Confidence in a boundary: as many SYNCs as flush marks on a channel at least; and less than that. */
+const COUNTED_CONFIDENCE = 0.7;
 const CONFIDENCE = 0.5;
 
-/** One forward channel. */
-interface SealedLane {
-  /** The record before was buffered bytes (and not the first part of longer ones). */
-  buffered: boolean;
-  /** A record was as long as a multifd packet header: the channel is one of multifd. */
-  multifd: boolean;
-  /** Bytes since the lane's newest page, and when they began. */
-  tailBytes: number;
-  tailNs: number;
+/** Return-path messages by length: SHUT and PONG; REQ_PAGES; REQ_PAGES_ID with the longest block name. */
+const SHORT_REPLY_BYTES = 8;
+const REQUEST_BYTES = 16;
+const LONGEST_REQUEST_BYTES = 17 + 255;
+
+/** The part a connection plays, told by what it carries. */
+export interface SealedRole {
+  readonly kind: ChannelKind;
+  /** Multifd channels in the order in which they were opened. */
+  readonly index: number | null;
+  /** 0 … 1. */
+  readonly confidence: number;
 }
 
-/** A moment of the stream: what had been sent, and when. */
-interface Mark {
+/** A record that waits until the protection is known. */
+interface Opening {
+  readonly direction: number;
   readonly tNs: number;
-  readonly pages: PageCounts;
-  readonly bytes: number;
-}
-
-/** Where a section began. */
-interface SectionMark extends Mark {
-  /** When it was written if the send buffer was as large as any. */
-  readonly earliestNs: number;
+  readonly length: number;
+  readonly reverse: boolean;
 }
 
 export class SealedMigration extends MigrationState {
   readonly #startNs: number;
   #protection = Number.NaN;
-  readonly #lanes = new Map<number, SealedLane>();
-  #multifd = false;
-  #normal = 0;
-  #zero = 0;
-  /** Zero pages since the newest normal page: device state looks alike until a page follows. */
-  #pendingZero = 0;
-  #bytes = 0;
-  readonly #sendBuffer = new SendBuffer();
-  #firstPageNs = Number.NaN;
-  #lastPageNs = Number.NaN;
+  /** By direction, in the order in which they were opened. */
+  readonly #channels = new Map<number, SealedChannel>();
+  /** First records of all channels, while it is not known what protection adds. */
+  #openings: Opening[] = [];
   #latestNs = 0;
-  #firstPassEnd: Mark | null = null;
-  /** Where the newest section began, and the newest one with a page in it. */
-  #section: SectionMark | null = null;
-  #finalSection: SectionMark | null = null;
-  readonly #replies: Record<string, number> = {};
+  #pages = 0;
+  #bytes = 0;
+  /** The buffers of all channels taken as one. */
+  readonly #sendBuffer = new SendBuffer();
+  /** What had been sent when the post-copy package began. */
+  #package: SectionMark | null = null;
+  /** The newest short answer, the first page request, and the last short answer between package and first request. */
   #replyNs = Number.NaN;
+  #requestNs = Number.NaN;
+  #packageReplyNs = Number.NaN;
 
   constructor(log: AnomalyLog, direction: number, startNs: number) {
     super(log, direction, startNs);
@@ -91,183 +88,374 @@ export class SealedMigration extends MigrationState {
 
   /** Enough records look like pages. */
   get proven(): boolean {
-    return this.#normal >= PROOF_PAGES;
+    return this.#pages >= PROOF_PAGES && this.#all.some((channel) => channel.proven);
   }
 
-  /** One protected record from the source, `length` bytes without its header. */
-  record(lane: number, tNs: number, length: number): void {
-    const state = this.#lane(lane);
+  /** One protected record from the source on channel `direction`, `length` bytes without its header. */
+  record(direction: number, tNs: number, length: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    this.#bytes += length;
-    this.#sendBuffer.left(this.#bytes, tNs);
     if (Number.isNaN(this.#protection)) {
-      this.#protection =
-        PROTECTION_BYTES.find(
-          (extra) => length === PAGE_BYTES + extra || length === MULTIFD_PACKET_HEADER_BYTES + extra,
-        ) ?? Number.NaN;
-      if (Number.isNaN(this.#protection)) return;
+      const extra = PROTECTION_BYTES.find((bytes) => TELLING_BYTES.some((telling) => length === telling + bytes));
+      if (extra === undefined) {
+        this.#wait({ direction, tNs, length, reverse: false });
+        return;
+      }
+      this.#protection = extra;
+      for (const opening of this.#openings)
+        this[opening.reverse ? 'reverseRecord' : 'record'](opening.direction, opening.tNs, opening.length);
+      this.#openings = [];
+    }
+    this.#read(direction, tNs, length - this.#protection);
+  }
+
+  /** One protected record from the destination, an answer on channel `direction` (the source's). */
+  reverseRecord(direction: number, tNs: number, length: number): void {
+    if (Number.isNaN(this.#protection)) {
+      this.#wait({ direction, tNs, length, reverse: true });
+      return;
     }
     const contents = length - this.#protection;
-    if (contents % PAGE_BYTES === MULTIFD_PACKET_HEADER_BYTES) state.multifd = this.#multifd = true;
-    if (state.multifd) for (let left = contents; left >= PAGE_BYTES; left -= PAGE_BYTES) this.#page(state, tNs);
-    else if (contents === PAGE_BYTES) this.#page(state, tNs);
-    else this.#buffer(state, tNs, contents);
+    const short = contents === SHORT_REPLY_BYTES;
+    const request = contents >= REQUEST_BYTES && contents <= LONGEST_REQUEST_BYTES && this.#package !== null;
+    if (!short && !request) return;
+    const { replies } = this.#channel(direction);
+    replies.bytes += contents;
+    if (request) {
+      replies.requests++;
+      if (Number.isNaN(this.#requestNs)) this.#requestNs = tNs;
+      return;
+    }
+    replies.short++;
+    this.#replyNs = tNs;
+    if (this.#package && Number.isNaN(this.#requestNs)) this.#packageReplyNs = tNs;
   }
 
-  /** One protected record from the destination. */
-  reverseRecord(tNs: number, length: number): void {
-    if (Number.isNaN(this.#protection)) return;
-    if (length - this.#protection !== SHORT_REPLY_BYTES) return;
-    this.#replyNs = tNs;
-    this.#replies['short-message'] = (this.#replies['short-message'] ?? 0) + 1;
+  /** What each channel is; those of which nothing shows are left out. */
+  get roles(): ReadonlyMap<number, SealedRole> {
+    const roles = new Map<number, SealedRole>();
+    const main = this.#main;
+    let multifd = 0;
+    for (const [direction, channel] of this.#channels) {
+      if (channel.multifd) {
+        const confidence = channel.packets.packets > 0 ? 0.95 : 0.7;
+        roles.set(direction, { kind: 'multifd', index: multifd++, confidence });
+      } else if (channel === main) {
+        const answered = channel.replies.short + channel.replies.requests > 0;
+        roles.set(direction, { kind: 'main', index: null, confidence: answered || this.#singles === 1 ? 0.9 : 0.6 });
+      } else if (this.#package || channel.pages === 0) {
+        // A channel that says nothing may as well be somebody who only looks whether the port is open.
+        const confidence = channel.pages > 0 ? 0.9 : this.#package ? 0.7 : 0.5;
+        roles.set(direction, { kind: 'preempt', index: null, confidence });
+      }
+    }
+    return roles;
+  }
+
+  /** Bytes of the return path's messages. */
+  get replyBytes(): number {
+    return this.#all.reduce((sum, { replies }) => sum + replies.bytes, 0);
   }
 
   override snapshot(): ReturnType<MigrationState['snapshot']> {
     const snapshot = super.snapshot();
-    return { ...snapshot, lastDataNs: this.#latestNs, pageSize: this.proven ? PAGE_BYTES : null, pages: this.#pages() };
+    const pages = { normal: this.#pages, zero: this.#zero ?? 0, xbzrle: 0, compressed: 0 };
+    return { ...snapshot, lastDataNs: this.#latestNs, pageSize: this.proven ? PAGE_BYTES : null, pages };
   }
 
   override finish(): MigrationFigures {
+    for (const { packets } of this.#lanes) packets.finish();
     this.complete = this.#isComplete;
+    if (this.#lanes.length > 0) this.feature('multifd');
+    if (this.#lanes.some(({ packets }) => packets.compressed)) this.feature('multifd-compression');
+    if (this.#package) this.feature('postcopy');
+    const roles = [...this.roles.values()];
+    if (roles.some(({ kind, confidence }) => kind === 'preempt' && confidence > 0.5)) this.feature('preempt');
+    if (roles.length > 1) this.feature('channel-roles-inferred');
+    this.feature('pages-from-record-lengths');
+    const zero = this.#zero;
+    const replies = this.#all.map((channel) => channel.replies);
+    const sum = (of: 'short' | 'requests'): number => replies.reduce((total, reply) => total + reply[of], 0);
+    const counted = { 'short-message': sum('short'), 'page-request': sum('requests') };
     return {
       machineType: null,
       pageSize: this.proven ? PAGE_BYTES : null,
-      features: [...super.finish().features, 'pages-from-record-lengths', ...(this.#multifd ? ['multifd'] : [])].sort(),
+      features: super.finish().features,
       ramBlocks: [],
-      pages: { ...this.#pages(), zero: this.#multifd ? null : this.#zero, distinct: null, resent: null },
-      ramRecordBytes: this.#normal * (PAGE_BYTES + WORD_BYTES) + this.#zero * ZERO_PAGE_BYTES,
-      deviceStateBytes: this.complete ? this.#tail.tailBytes : 0,
+      pages: { normal: this.#pages, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
+      ramRecordBytes: this.#pages * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
+      deviceStateBytes: this.complete ? this.#tail.bytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),
       downtime: this.#downtime(),
       devices: [],
-      postcopy: null,
-      returnPath: this.#replies,
+      postcopy: this.#postcopy(),
+      returnPath: Object.fromEntries(Object.entries(counted).filter(([, count]) => count > 0)),
     };
   }
 
-  #lane(lane: number): SealedLane {
-    let state = this.#lanes.get(lane);
-    if (!state) {
-      state = { buffered: false, multifd: false, tailBytes: 0, tailNs: Number.NaN };
-      this.#lanes.set(lane, state);
-    }
-    return state;
+  get #all(): SealedChannel[] {
+    return [...this.#channels.values()];
   }
 
-  #page(lane: SealedLane, tNs: number): void {
-    if (Number.isNaN(this.#firstPageNs)) this.#firstPageNs = tNs;
-    if (this.#pendingZero > 0) {
-      this.#zero += this.#pendingZero;
-      this.#pendingZero = 0;
-      this.#firstPassEnd = this.#mark(tNs);
-    }
-    this.#normal++;
-    this.#finalSection = this.#section;
-    this.#lastPageNs = tNs;
-    lane.tailBytes = 0;
-    lane.tailNs = Number.NaN;
-    lane.buffered = false;
+  /** Multifd channels that carry packets. */
+  get #lanes(): SealedChannel[] {
+    return this.#all.filter(({ multifd, packets }) => multifd && packets.packets > 0);
   }
 
-  #buffer(lane: SealedLane, tNs: number, contents: number): void {
-    if (lane.buffered)
-      this.#section = { ...this.#mark(tNs), earliestNs: this.#sendBuffer.earliestNs(this.#bytes, tNs) };
-    const overhead = WORD_BYTES + (lane.buffered ? SECTION_BYTES : 0);
-    this.#pendingZero += Math.max(0, Math.floor((contents - overhead) / ZERO_PAGE_BYTES));
-    lane.tailBytes += contents;
-    if (Number.isNaN(lane.tailNs)) lane.tailNs = tNs;
-    lane.buffered = contents < WHOLE_RECORD_BYTES;
+  get #singles(): number {
+    return this.#all.filter(({ multifd }) => !multifd).length;
   }
 
-  #pages(): PageCounts {
-    return { normal: this.#normal, zero: this.#zero, xbzrle: 0, compressed: 0 };
+  /** The channel that is answered, or else the one with most bytes, among those that are not multifd's. */
+  get #main(): SealedChannel | null {
+    const weight = ({ replies, bytes }: SealedChannel): number => (replies.bytes > 0 ? 2 ** 52 : 0) + bytes;
+    const singles = this.#all.filter(({ multifd }) => !multifd);
+    return singles.reduce<SealedChannel | null>((a, b) => (a && weight(a) >= weight(b) ? a : b), null);
   }
 
-  #mark(tNs: number): Mark {
-    return { tNs, pages: this.#pages(), bytes: this.#bytes };
+  /** With multifd only the older dialects show zero pages, on the main channel. */
+  get #zero(): number | null {
+    const main = this.#main;
+    if (this.#lanes.length === 0) return main ? main.reading.zero : null;
+    return main && main.words.zero > 0 ? main.words.zero : null;
   }
 
-  /** The lane that went on longest after its last page: the main channel, when the migration came to device state. */
-  get #tail(): { readonly tailBytes: number; readonly tailNs: number } {
-    let longest = { tailBytes: 0, tailNs: this.#lastPageNs };
-    for (const lane of this.#lanes.values()) if (!lane.multifd && lane.tailBytes > longest.tailBytes) longest = lane;
-    return { tailBytes: longest.tailBytes, tailNs: Math.max(longest.tailNs, this.#lastPageNs) };
+  /** What the main channel sent after its last page: device state, when the migration came to it. */
+  get #tail(): { readonly bytes: number; readonly tNs: number } {
+    const main = this.#main;
+    if (!main) return { bytes: 0, tNs: Number.NaN };
+    return this.#lanes.length > 0 ? main.words.tail : main.reading.tail;
   }
 
+  get #lastPageNs(): number {
+    const times = this.#all.map(({ multifd, packets, reading }) => (multifd ? packets : reading).lastPageNs);
+    return Math.max(...times.filter((tNs) => !Number.isNaN(tNs)));
+  }
+
+  get #firstPageNs(): number {
+    const times = this.#all.map(({ multifd, packets, reading }) => (multifd ? packets : reading).firstPageNs);
+    return Math.min(...times.filter((tNs) => !Number.isNaN(tNs)));
+  }
+
+  /** Device state follows the pages; after post-copy there is none, but an answer is. */
   get #isComplete(): boolean {
-    return this.proven && this.#tail.tailBytes >= DEVICE_STATE_BYTES;
+    if (!this.proven) return false;
+    return this.#package ? this.#replyNs > this.#lastPageNs : this.#tail.bytes >= DEVICE_STATE_BYTES;
+  }
+
+  #wait(opening: Opening): void {
+    if (this.#openings.length < SEALED_OPENINGS) this.#openings.push(opening);
+  }
+
+  #read(direction: number, tNs: number, contents: number): void {
+    const channel = this.#channel(direction);
+    const before = channel.pages;
+    channel.record(tNs, contents);
+    this.#pages += channel.pages - before;
+    this.#bytes += contents;
+    this.#sendBuffer.left(this.#bytes, tNs);
+    if (!this.#package && !Number.isNaN(channel.packageNs)) {
+      const earliestNs = this.#sendBuffer.earliestNs(this.#bytes, tNs);
+      this.#package = { tNs, pages: this.#pages, zero: 0, bytes: this.#bytes, earliestNs };
+    }
+  }
+
+  #channel(direction: number): SealedChannel {
+    let channel = this.#channels.get(direction);
+    if (!channel) {
+      channel = new SealedChannel();
+      if (this.#channels.size < SEALED_CHANNELS) this.#channels.set(direction, channel);
+    }
+    return channel;
   }
 
   #rounds(): Round[] {
     if (!this.proven) return [];
-    const marks: { mark: Mark; boundary: string }[] = [
-      {
-        mark: { tNs: this.#firstPageNs, pages: { normal: 0, zero: 0, xbzrle: 0, compressed: 0 }, bytes: 0 },
-        boundary: 'first-pass',
-      },
-    ];
-    const final = this.complete ? this.#finalSection : null;
-    const passEnd = this.#firstPassEnd;
-    const between = (final?.pages.normal ?? this.#normal) - (passEnd?.pages.normal ?? 0);
-    if (passEnd && between > MIDDLE_SHARE * passEnd.pages.normal) {
-      marks.push({ mark: passEnd, boundary: 'inferred-record-lengths' });
-    }
-    if (final) marks.push({ mark: final, boundary: 'inferred-record-lengths' });
-    const end: Mark = { tNs: this.#lastPageNs, pages: this.#pages(), bytes: this.#bytes - this.#tail.tailBytes };
-    return marks.map(({ mark, boundary }, i) => {
-      const next = marks[i + 1]?.mark ?? end;
-      const seconds = (next.tNs - mark.tNs) / 1e9;
-      const bytes = Math.max(0, next.bytes - mark.bytes);
+    const passes = this.#lanes.length > 0 ? this.#multifdPasses() : this.#passes();
+    return passes.map(({ from, to, boundary, confidence }, i): Round => {
+      const seconds = (to.tNs - from.tNs) / 1e9;
+      const bytes = Math.max(0, to.bytes - from.bytes);
       return {
         index: i + 1,
-        startNs: mark.tNs,
-        endNs: Math.max(mark.tNs, next.tNs),
-        pages: {
-          normal: next.pages.normal - mark.pages.normal,
-          zero: next.pages.zero - mark.pages.zero,
-          xbzrle: 0,
-          compressed: 0,
-        },
+        startNs: from.tNs,
+        endNs: Math.max(from.tNs, to.tNs),
+        pages: { normal: to.pages - from.pages, zero: to.zero - from.zero, xbzrle: 0, compressed: 0 },
         bytes,
         goodput: seconds > 0 ? bytes / seconds : 0,
         dirtyPagesPerSecond: null,
         boundary,
-        confidence: CONFIDENCE,
+        confidence,
       };
     });
   }
 
+  /** Passes of a migration whose pages all go over one channel, and the rest of a post-copy. */
+  #passes(): Pass[] {
+    const main = this.#main!;
+    const { reading } = main;
+    const end: Mark = {
+      tNs: this.#lastPageNs,
+      pages: this.#pages,
+      zero: reading.zero ?? 0,
+      bytes: main.bytes - (this.#package ? 0 : this.#tail.bytes),
+    };
+    const marks: { readonly mark: Mark; readonly boundary: string }[] = [
+      { mark: { tNs: this.#firstPageNs, pages: 0, zero: 0, bytes: 0 }, boundary: 'first-pass' },
+    ];
+    const final = this.complete && !this.#package ? reading.finalSection : null;
+    const passEnd = this.#package ? null : reading.firstPassEnd;
+    const between = (final?.pages ?? this.#pages) - (passEnd?.pages ?? 0);
+    if (passEnd && between > MIDDLE_SHARE * passEnd.pages) marks.push({ mark: passEnd, boundary: INFERRED });
+    if (final) marks.push({ mark: final, boundary: INFERRED });
+    // Zero pages go on after the switch, and their count at that moment is not known: they stay with the passes.
+    if (this.#package) marks.push({ mark: { ...this.#package, zero: end.zero }, boundary: 'post-copy' });
+    return marks.map(({ mark, boundary }, i) => ({
+      from: mark,
+      to: marks[i + 1]?.mark ?? end,
+      boundary,
+      confidence: CONFIDENCE,
+    }));
+  }
+
+  /** Passes between SYNCs that all multifd channels have in common. */
+  #multifdPasses(): Pass[] {
+    const lanes = this.#lanes.map(({ packets }) => packets);
+    const { flushes, sections, zeroSection } = this.#main?.words ?? { flushes: 0, sections: 0, zeroSection: 0 };
+    // Boundaries as SYNCs from the newest one on, oldest first.
+    const backs: number[] = [];
+    if (flushes > 2) for (let flush = 2; flush < flushes; flush += 2) backs.push(flushes - flush);
+    else if (this.complete) backs.push(...(zeroSection > 0 ? [sections - zeroSection] : []), 1);
+    const known = backs.filter((back) => back < SEALED_SYNCS && lanes.every(({ bare }) => bare > back));
+    // Where a packet without pages was no SYNC, it held zero pages: those belong to the first pass.
+    const exact = flushes > 2 && lanes.some(({ bare }) => bare === flushes);
+    const marks = known.map((back) =>
+      together(
+        lanes.map((lane) => lane.bareMark(back)),
+        Math.min,
+      ),
+    );
+    const first: Mark = { tNs: this.#firstPageNs, pages: 0, zero: 0, bytes: 0 };
+    const end = together(
+      lanes.map((lane) => lane.end),
+      Math.max,
+    );
+    const passes: Pass[] = [];
+    let from = first;
+    for (const to of [...marks, end]) {
+      if (to.pages === from.pages) continue;
+      const boundary = passes.length === 0 ? 'first-pass' : flushes > 2 ? 'flush-mark' : INFERRED;
+      const zero = passes.length === 0 ? (this.#zero ?? 0) : 0;
+      const startNs = passes.at(-1)?.to.tNs ?? from.tNs;
+      passes.push({
+        from: { ...from, tNs: startNs, zero: 0 },
+        to: { ...to, tNs: Math.max(startNs, to.tNs), zero },
+        boundary,
+        confidence: exact ? COUNTED_CONFIDENCE : CONFIDENCE,
+      });
+      from = to;
+    }
+    if (this.#package && passes.length > 0) {
+      const sent = { ...this.#package, pages: end.pages, bytes: end.bytes };
+      const rest = { tNs: this.#lastPageNs, pages: this.#pages, zero: 0, bytes: end.bytes + (this.#main?.bytes ?? 0) };
+      passes.push({ from: sent, to: rest, boundary: 'post-copy', confidence: CONFIDENCE });
+    }
+    return passes;
+  }
+
+  /** When the guest stopped: no sooner than, at the latest, and in all likelihood. */
+  #stop(): {
+    readonly earliestNs: number;
+    readonly latestNs: number;
+    readonly tNs: number;
+    readonly mark: string;
+  } | null {
+    if (!this.complete) return null;
+    if (this.#package) {
+      const { tNs, earliestNs } = this.#package;
+      return { earliestNs, latestNs: tNs, tNs, mark: 'post-copy package' };
+    }
+    const tail = this.#tail;
+    if (this.#lanes.length > 0) {
+      const { section } = this.#main!.words;
+      const earliestNs = Math.min(section.beforeNs, this.#sendBuffer.earliestNs(this.#bytes, section.tNs));
+      return { earliestNs, latestNs: tail.tNs, tNs: section.tNs, mark: 'last section' };
+    }
+    const final = this.#main!.reading.finalSection;
+    if (!final) return null;
+    const earliestNs = Math.min(final.tNs, final.earliestNs);
+    return { earliestNs, latestNs: Math.max(tail.tNs, final.tNs), tNs: final.tNs, mark: 'last section with pages' };
+  }
+
   #phases(): Phase[] {
     if (!this.proven) return [];
-    const phases: Phase[] = [{ kind: 'setup', startNs: this.#startNs, endNs: this.#firstPageNs, bytes: 0 }];
-    const final = this.complete ? this.#finalSection : null;
-    const stopNs = final?.tNs ?? this.#lastPageNs;
-    phases.push({ kind: 'precopy', startNs: this.#firstPageNs, endNs: stopNs, bytes: final?.bytes ?? this.#bytes });
-    if (final) {
-      const tail = this.#tail.tailBytes;
-      phases.push({
-        kind: 'stop-and-copy',
-        startNs: stopNs,
-        endNs: this.#tail.tailNs,
-        bytes: this.#bytes - final.bytes - tail,
-      });
-      phases.push({ kind: 'device-state', startNs: this.#tail.tailNs, endNs: this.#latestNs, bytes: tail });
+    const firstNs = this.#firstPageNs;
+    const phases: Phase[] = [{ kind: 'setup', startNs: this.#startNs, endNs: firstNs, bytes: 0 }];
+    const stop = this.#stop();
+    const tail = this.#tail;
+    if (this.#package) {
+      const { tNs, bytes } = this.#package;
+      phases.push({ kind: 'precopy', startNs: firstNs, endNs: tNs, bytes });
+      phases.push({ kind: 'postcopy', startNs: tNs, endNs: this.#latestNs, bytes: this.#bytes - bytes });
+    } else if (stop) {
+      const last = this.#rounds().at(-1);
+      const left = Math.min(last?.bytes ?? 0, this.#bytes - tail.bytes);
+      const deviceNs = Math.max(stop.tNs, tail.tNs);
+      phases.push({ kind: 'precopy', startNs: firstNs, endNs: stop.tNs, bytes: this.#bytes - tail.bytes - left });
+      phases.push({ kind: 'stop-and-copy', startNs: stop.tNs, endNs: deviceNs, bytes: left });
+      phases.push({ kind: 'device-state', startNs: deviceNs, endNs: this.#latestNs, bytes: tail.bytes });
+    } else {
+      phases.push({ kind: 'precopy', startNs: firstNs, endNs: this.#lastPageNs, bytes: this.#bytes });
     }
     return phases;
   }
 
   #downtime(): Downtime | null {
-    if (!this.complete || !this.#finalSection) return null;
-    const answered = this.#replyNs > this.#tail.tailNs;
-    const endNs = answered ? this.#replyNs : this.#latestNs;
-    const startNs = this.#finalSection.tNs;
+    const stop = this.#stop();
+    if (!stop) return null;
+    const answeredNs = this.#package ? this.#packageReplyNs : this.#replyNs;
+    if (this.#package && Number.isNaN(answeredNs)) return null;
+    const answered = answeredNs > stop.latestNs;
+    const endNs = answered ? answeredNs : this.#latestNs;
+    const until = answered
+      ? `last message of the destination${this.#package ? ' before it asked for pages' : ''}`
+      : 'end of the stream';
     return {
-      earliestStartNs: Math.min(startNs, this.#finalSection.earliestNs),
-      latestStartNs: this.#tail.tailNs,
+      earliestStartNs: stop.earliestNs,
+      latestStartNs: stop.latestNs,
       endNs,
-      estimateNs: endNs - startNs,
-      method: `last section with pages to ${answered ? 'last message of the destination' : 'end of the stream'}, inferred from TLS record lengths`,
+      estimateNs: endNs - stop.tNs,
+      method: `${stop.mark} to ${until}, inferred from TLS record lengths`,
+    };
+  }
+
+  #postcopy(): MigrationFigures['postcopy'] {
+    if (!this.#package) return null;
+    const requests = this.#all.reduce((sum, { replies }) => sum + replies.requests, 0);
+    return {
+      startNs: this.#package.tNs,
+      endNs: Math.max(this.#latestNs, this.#package.tNs),
+      requests,
+      pages: this.#pages - this.#package.pages,
+      pagesUnderway: null,
+      requestLatencyNs: null,
     };
   }
 }
+
+/** A stretch of the stream between two boundaries. */
+interface Pass {
+  readonly from: Mark;
+  readonly to: Mark;
+  readonly boundary: string;
+  readonly confidence: number;
+}
+
+const INFERRED = 'inferred-record-lengths';
+
+/** The same mark of several channels taken together. */
+const together = (marks: readonly Mark[], time: (...times: number[]) => number): Mark => ({
+  tNs: time(...marks.map(({ tNs }) => tNs).filter((tNs) => !Number.isNaN(tNs))),
+  pages: marks.reduce((sum, { pages }) => sum + pages, 0),
+  zero: 0,
+  bytes: marks.reduce((sum, { bytes }) => sum + bytes, 0),
+});

@@ -432,22 +432,23 @@ const lengthOf = (streams: readonly Stream[]): number =>
 const channelsOf = (entry: Entry, id: number): Channel[] =>
   forward(entry)
     .filter(({ direction }) => direction < UDP_STREAM_BASE)
-    .map(({ direction, decoder, multifd: channel }) => ({
-      connection: direction >>> 1,
-      kind: decoder.channel,
-      index: channel?.channel ?? null,
-      migration: id,
-    }));
+    .map(({ direction, decoder, multifd: channel }) => {
+      const connection = direction >>> 1;
+      const role = entry.state instanceof SealedMigration ? entry.state.roles.get(direction) : undefined;
+      if (role) return { connection, migration: id, ...role };
+      return { connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id };
+    });
 
 function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
   const figures = entry.state.finish();
   const streams = forward(entry);
-  // Inside TLS channels look alike: all of it is counted as main.
-  const bytesOf = (kind: ChannelKind): number =>
-    lengthOf(streams.filter(({ decoder }) => (decoder === tls ? 'main' : decoder.channel) === kind));
+  const sealed = entry.state instanceof SealedMigration ? entry.state : null;
+  // Inside TLS a channel whose part does not show is counted as main.
+  const kindOf = ({ decoder, direction }: Stream): ChannelKind =>
+    decoder === tls ? (sealed?.roles.get(direction)?.kind ?? 'main') : decoder.channel;
+  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(stream) === kind));
   const total = lengthOf(streams);
-  const encrypted = entry.state instanceof SealedMigration;
-  const undecodedBytes = encrypted
+  const undecodedBytes = sealed
     ? total
     : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
@@ -460,7 +461,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
     connections: connectionsOf(entry),
     udpStreams: entry.streams.map(({ direction }) => direction).filter((direction) => direction >= UDP_STREAM_BASE),
     outcome: outcomeOf(entry, streams, endings),
-    encryption: encrypted ? 'tls' : 'none',
+    encryption: sealed ? 'tls' : 'none',
     stream: { machineType, pageSize, features, decodedBytes: total - undecodedBytes, undecodedBytes },
     startNs: entry.startNs,
     endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
@@ -471,7 +472,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
       preempt: bytesOf('preempt'),
       ramRecords: ramRecordBytes,
       deviceState: deviceStateBytes,
-      returnPath: lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
+      returnPath: sealed?.replyBytes ?? lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
     },
     disks: [],
     ...rest,

@@ -89,7 +89,7 @@ export class SealedSink extends SideChannelSink {
   }
 
   override sealed(_offset: number, tNs: number, length: number): void {
-    if (this.#direction & 1) this.#migration.reverseRecord(tNs, length);
+    if (this.#direction & 1) this.#migration.reverseRecord(this.#direction - 1, tNs, length);
     else this.#migration.record(this.#direction, tNs, length);
   }
 }

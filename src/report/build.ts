@@ -43,7 +43,12 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     return {
       ...connection,
       channel: channel
-        ? { kind: channel.kind, index: channel.index, migration: channel.migration }
+        ? {
+            kind: channel.kind,
+            index: channel.index,
+            migration: channel.migration,
+            ...(channel.confidence === undefined ? {} : { confidence: channel.confidence }),
+          }
         : { kind: 'unknown', index: null, migration: null },
     };
   });

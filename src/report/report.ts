@@ -38,7 +38,8 @@ export interface Finding {
 }
 
 export interface Connection extends TcpConnection {
-  channel: { kind: ChannelKind; index: number | null; migration: number | null };
+  /** `confidence` only where the part was told by timing and sizes (inside TLS). */
+  channel: { kind: ChannelKind; index: number | null; migration: number | null; confidence?: number };
 }
 
 export interface Migration extends StreamMigration {

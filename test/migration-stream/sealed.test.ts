@@ -1,0 +1,296 @@
+import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { SEALED_CHANNELS, SEALED_OPENINGS, SEALED_SYNCS } from '../../src/limits.js';
+import { SealedMigration } from '../../src/migration-stream/sealed.js';
+
+const TAG = 17; // TLS 1.3: content type and tag
+const FINISHED = 36;
+const MAIN = 0;
+const MS = 1e6;
+
+/** Writes what QEMU writes, one record a millisecond. `answer` is the destination's. */
+class Source {
+  readonly migration = new SealedMigration(new AnomalyLog(), MAIN, 0);
+  nowNs = 0;
+
+  write(channel: number, ...contents: number[]): void {
+    for (const bytes of contents) {
+      this.nowNs += MS;
+      this.migration.record(channel, this.nowNs, bytes + TAG);
+    }
+  }
+
+  answer(channel: number, contents: number): void {
+    this.nowNs += MS;
+    this.migration.reverseRecord(channel, this.nowNs, contents + TAG);
+  }
+
+  /** Normal pages, each with the word before it; `zeros` zero pages before each. */
+  pages(channel: number, count: number, zeros = 0): void {
+    for (let i = 0; i < count; i++) this.write(channel, 9 * zeros + 8, 4096);
+  }
+
+  /** Opens a channel as QEMU does: the handshake's last message, then `hello`. */
+  open(channel: number, ...hello: number[]): void {
+    this.write(channel, FINISHED, ...hello);
+  }
+
+  figures(): ReturnType<SealedMigration['finish']> {
+    return this.migration.finish();
+  }
+}
+
+const source = (send: (source: Source) => void): Source => {
+  const one = new Source();
+  send(one);
+  return one;
+};
+
+/** Device state and its description, as the main channel ends. */
+const DEVICE_STATE = [16_384, 16_384, 16_384, 5000];
+const HEADER = 1344;
+const HELLO = 64;
+const packet = (pages: number): number[] => [HEADER, ...Array<number>(pages).fill(4096)];
+
+describe('one channel', () => {
+  test('normal pages are counted, zero pages estimated', () => {
+    const figures = source((qemu) => {
+      qemu.write(MAIN, 120); // header, configuration, START
+      qemu.pages(MAIN, 40, 3);
+      qemu.write(MAIN, 8); // EOS
+    }).figures();
+    // What comes before the first page is header and block list.
+    expect(figures.pages).toMatchObject({ normal: 40, zero: 39 * 3, distinct: null, resent: null });
+    expect(figures.features).toContain('pages-from-record-lengths');
+  });
+
+  test('a stream that goes on after its pages came to device state', () => {
+    const { migration } = source((qemu) => {
+      qemu.pages(MAIN, 100, 2);
+      qemu.write(MAIN, 8, 18, 4096); // EOS; footer, header of END, word; page
+      qemu.pages(MAIN, 19);
+      qemu.write(MAIN, 8, ...DEVICE_STATE);
+    });
+    const { rounds, downtime, phases } = migration.finish();
+    expect(migration.complete).toBe(true);
+    expect(rounds.map(({ pages }) => pages.normal)).toEqual([100, 20]);
+    expect(rounds.every(({ confidence }) => confidence <= 0.5)).toBe(true);
+    expect(phases.map(({ kind }) => kind)).toEqual(['setup', 'precopy', 'stop-and-copy', 'device-state']);
+    expect(downtime?.method).toContain('inferred');
+  });
+
+  test('a stream that ends in pages did not', () => {
+    const { migration } = source((qemu) => qemu.pages(MAIN, 100, 2));
+    expect(migration.finish().downtime).toBeNull();
+    expect(migration.complete).toBe(false);
+  });
+
+  test('other traffic inside TLS is no migration', () => {
+    const { migration } = source((other) => other.write(MAIN, 517, 1200, 16_384, 4096, 300, 80));
+    expect(migration.proven).toBe(false);
+  });
+
+  test('whole vectors are 32 pages each, and device state after the last section is none', () => {
+    const vector = [...Array<number>(8).fill(16_384), 256];
+    const { migration } = source((qemu) => {
+      qemu.open(MAIN, 32, 9, 165);
+      for (let i = 0; i < 10; i++) qemu.write(MAIN, ...vector);
+      qemu.write(MAIN, 3 * 4104 + 8, 10); // three more pages and the EOS; footer and SWITCHOVER_START
+      qemu.write(MAIN, ...vector, 2 * 4104 + 13, ...DEVICE_STATE);
+    });
+    const { pages, rounds } = migration.finish();
+    expect(migration.complete).toBe(true);
+    expect(pages).toMatchObject({ normal: 11 * 32 + 5, zero: null });
+    expect(rounds.map((round) => round.pages.normal)).toEqual([323, 34]);
+  });
+});
+
+describe('multifd', () => {
+  const LANES = [2, 4] as const;
+  const open = (qemu: Source): void => {
+    qemu.open(MAIN, 32, 9);
+    for (const lane of LANES) qemu.open(lane, HELLO);
+    for (const lane of LANES) qemu.write(lane, HEADER); // SYNC
+    qemu.write(MAIN, 165, 8); // block list and flush mark; EOS
+  };
+  /** A flush mark: a SYNC on every lane, then the word on main with what waited before it. */
+  const flush = (qemu: Source, word: number): void => {
+    for (const lane of LANES) qemu.write(lane, HEADER);
+    qemu.write(MAIN, word);
+  };
+  const complete = (): Source =>
+    source((qemu) => {
+      open(qemu);
+      qemu.write(2, ...packet(100));
+      qemu.write(4, ...packet(60), HEADER); // a packet of zero pages only
+      qemu.write(MAIN, 18);
+      flush(qemu, 18); // end of the first pass
+      qemu.write(MAIN, 8);
+      qemu.write(2, ...packet(3)); // up to the end of memory
+      flush(qemu, 18);
+      qemu.write(4, ...packet(20));
+      flush(qemu, 8); // nothing left
+      qemu.write(MAIN, 8, 10); // EOS; footer and SWITCHOVER_START
+      flush(qemu, 13);
+      qemu.write(2, ...packet(7));
+      flush(qemu, 8);
+      qemu.write(MAIN, 8, ...DEVICE_STATE);
+      qemu.answer(MAIN, 8);
+    });
+
+  test('each channel is known by what it carries', () => {
+    expect([...complete().migration.roles]).toEqual([
+      [MAIN, { kind: 'main', index: null, confidence: 0.9 }],
+      [2, { kind: 'multifd', index: 0, confidence: 0.95 }],
+      [4, { kind: 'multifd', index: 1, confidence: 0.95 }],
+    ]);
+  });
+
+  test('pages between the SYNCs that all channels have in common are a pass', () => {
+    const { rounds, pages, features, downtime } = complete().figures();
+    expect(rounds.map((round) => [round.pages.normal, round.boundary])).toEqual([
+      [160, 'first-pass'],
+      [23, 'flush-mark'],
+      [7, 'flush-mark'],
+    ]);
+    expect(rounds.every(({ startNs, endNs }, i) => startNs <= endNs && startNs >= (rounds[i - 1]?.endNs ?? 0))).toBe(
+      true,
+    );
+    expect(pages).toMatchObject({ normal: 190, zero: null });
+    expect(features).toEqual(expect.arrayContaining(['multifd', 'channel-roles-inferred', 'tls']));
+    expect(downtime?.method).toContain('last section to last message of the destination');
+  });
+
+  test('pages in records of 16 KiB, the header in the last one', () => {
+    const figures = source((qemu) => {
+      open(qemu);
+      for (let i = 0; i < 4; i++) qemu.write(2, 16_384, 4096 + HEADER);
+    }).figures();
+    expect(figures.pages.normal).toBe(20);
+  });
+
+  test('where every section has a SYNC, zero pages on the main channel show the end of the first pass', () => {
+    const section = (qemu: Source, zeroPages: number): void => {
+      qemu.write(MAIN, 5);
+      for (const lane of LANES) qemu.write(lane, HEADER);
+      qemu.write(MAIN, 13 + 9 * zeroPages);
+    };
+    const { rounds, pages } = source((qemu) => {
+      qemu.open(MAIN, 31, 9);
+      for (const lane of LANES) qemu.open(lane, HELLO, HEADER);
+      qemu.write(MAIN, 165);
+      qemu.write(2, ...packet(50));
+      section(qemu, 0);
+      qemu.write(4, ...packet(30));
+      section(qemu, 1000); // the rest of memory is empty
+      qemu.write(2, ...packet(10));
+      section(qemu, 0);
+      qemu.write(4, ...packet(5));
+      section(qemu, 0); // END
+      qemu.write(MAIN, ...DEVICE_STATE);
+    }).figures();
+    expect(rounds.map((round) => round.pages.normal)).toEqual([80, 10, 5]);
+    expect(pages.zero).toBeGreaterThanOrEqual(998);
+    expect(pages.zero).toBeLessThanOrEqual(1000);
+  });
+
+  test('compressed packets do not show how many pages they hold: at most 128', () => {
+    const { pages, features } = source((qemu) => {
+      open(qemu);
+      for (let i = 0; i < 10; i++) qemu.write(2, HEADER, 700 + i);
+    }).figures();
+    expect(features).toContain('multifd-compression');
+    expect(pages.normal).toBe(1280);
+  });
+
+  test('a channel that lacks SYNCs leaves the passes undivided', () => {
+    const { rounds } = source((qemu) => {
+      open(qemu);
+      qemu.write(2, ...packet(40));
+      for (let i = 0; i < 4; i++) {
+        qemu.write(2, HEADER, HEADER); // lane 4 has none of these
+        qemu.write(MAIN, 18, 8);
+      }
+      qemu.write(4, ...packet(9));
+    }).figures();
+    expect(rounds.map((round) => round.pages.normal)).toEqual([49]);
+  });
+
+  test('SEALED_SYNCS: earlier ones are forgotten', () => {
+    const { rounds } = source((qemu) => {
+      open(qemu);
+      qemu.write(2, ...packet(40));
+      for (let i = 0; i < SEALED_SYNCS + 10; i++) flush(qemu, i % 2 ? 8 : 18);
+      qemu.write(2, ...packet(20));
+      flush(qemu, 8);
+      flush(qemu, 8);
+    }).figures();
+    expect(rounds.reduce((sum, { pages }) => sum + pages.normal, 0)).toBe(60);
+  });
+});
+
+describe('post-copy', () => {
+  const PREEMPT = 2;
+  const postcopy = (): Source =>
+    source((qemu) => {
+      qemu.open(MAIN, 32, 9, 21, 165);
+      qemu.pages(MAIN, 50);
+      qemu.write(MAIN, 8, 10, 46, 9, 9, 13_464); // EOS; SWITCHOVER_START; DISCARD; PING, PACKAGED; the package
+      qemu.answer(MAIN, 8);
+      qemu.open(PREEMPT);
+      qemu.answer(MAIN, 23); // REQ_PAGES_ID
+      qemu.answer(MAIN, 16); // REQ_PAGES
+      qemu.write(PREEMPT, 15, 4096);
+      qemu.pages(MAIN, 30);
+      qemu.write(MAIN, 8, 6);
+      qemu.answer(MAIN, 8); // SHUT
+    });
+
+  test('page requests are counted, and pages after the switch', () => {
+    const { migration } = postcopy();
+    const figures = migration.finish();
+    expect(migration.complete).toBe(true);
+    expect(figures.postcopy).toMatchObject({ requests: 2, pages: 31, pagesUnderway: null, requestLatencyNs: null });
+    expect(figures.rounds.map(({ boundary }) => boundary)).toEqual(['first-pass', 'post-copy']);
+    expect(figures.pages.zero).toBe(3); // the DISCARD's bytes; the package's are not taken for zero pages
+    expect(figures.returnPath).toEqual({ 'short-message': 2, 'page-request': 2 });
+    expect(figures.downtime?.method).toContain('before it asked for pages');
+  });
+
+  test('the channel beside main is the preempt channel', () => {
+    expect(postcopy().migration.roles.get(PREEMPT)).toEqual({ kind: 'preempt', index: null, confidence: 0.9 });
+  });
+
+  test('without a post-copy a silent channel is hardly told from a health check', () => {
+    const { migration } = source((qemu) => {
+      qemu.open(PREEMPT);
+      qemu.open(MAIN, 32);
+      qemu.pages(MAIN, 20);
+    });
+    expect(migration.roles.get(PREEMPT)).toMatchObject({ kind: 'preempt', confidence: 0.5 });
+    expect(migration.finish().features).not.toContain('preempt');
+  });
+});
+
+describe('bounds', () => {
+  test('SEALED_OPENINGS: a hello behind more than that is not remembered', () => {
+    const roleAfter = (others: number): string | undefined => {
+      const { migration } = source((qemu) => {
+        for (let i = 0; i < others; i++) qemu.write(MAIN, 100);
+        qemu.open(2, HELLO);
+        qemu.write(2, ...packet(20));
+      });
+      return migration.roles.get(2)?.kind;
+    };
+    expect(roleAfter(SEALED_OPENINGS - 2)).toBe('multifd');
+    expect(roleAfter(SEALED_OPENINGS)).not.toBe('multifd');
+  });
+
+  test('SEALED_CHANNELS: further ones are not told apart', () => {
+    const { migration } = source((qemu) => {
+      qemu.pages(MAIN, 20);
+      for (let i = 1; i < SEALED_CHANNELS + 10; i++) qemu.open(2 * i, HELLO);
+    });
+    expect(migration.roles.size).toBe(SEALED_CHANNELS);
+  });
+});
