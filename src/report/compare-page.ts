@@ -116,6 +116,10 @@ function figureTable({ runs, figures }: Comparison): Html {
     cell('Outcome'),
     ...runs.flatMap((run, i) => (i === 0 ? [cell(run.outcome)] : [cell(run.outcome), cell('')])),
   ];
+  const carried = [
+    cell('Carried by'),
+    ...runs.flatMap((run, i) => (i === 0 ? [cell(run.carriedBy)] : [cell(run.carriedBy), cell('')])),
+  ];
   const row = (figure: ComparedFigure): Cell[] => [
     cell(figure.title),
     ...runs.flatMap((_, i) => {
@@ -123,7 +127,7 @@ function figureTable({ runs, figures }: Comparison): Html {
       return i === 0 ? [value] : [value, changeCell(figure, i)];
     }),
   ];
-  return sortableTable('Figures', columns, [outcome, ...figures.map(row)]);
+  return sortableTable('Figures', columns, [outcome, carried, ...figures.map(row)]);
 }
 
 function changeCell(figure: ComparedFigure, i: number): Cell {

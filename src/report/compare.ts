@@ -29,12 +29,13 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
   ];
   const head = ['', ...runs.flatMap((run, i) => (i === 0 ? [shortName(run.name)] : [shortName(run.name), 'change']))];
   const outcome = ['Outcome', ...runs.flatMap((run, i) => (i === 0 ? [run.outcome] : [run.outcome, '']))];
+  const carried = ['Carried by', ...runs.flatMap((run, i) => (i === 0 ? [run.carriedBy] : [run.carriedBy, '']))];
   const limit = (run: ComparedRun): string => {
     const top = topLimit(run);
     return top ? `${top[0]} ${percent(top[1])}` : '–';
   };
   const held = ['Held back by', ...runs.flatMap((run, i) => (i === 0 ? [limit(run)] : [limit(run), '']))];
-  page.table(head, [outcome, ...figures.map(cells), held]);
+  page.table(head, [outcome, carried, ...figures.map(cells), held]);
   page.line(
     '! marks a change larger than single runs differ by; ≥ marks a lower bound of an unfinished run.',
     '  ',

@@ -10,6 +10,7 @@ import {
   carrier,
   carriersOf,
   congestionControlOf,
+  flowsOf,
   LIMIT_WORDS,
   migrationTraffic,
   signedPercent,
@@ -41,6 +42,8 @@ export interface ComparedRun {
   readonly name: string;
   readonly outcome: Migration['outcome'] | 'no-migration';
   readonly path: string;
+  /** 'TCP', or the transports over UDP that carry it. */
+  readonly carriedBy: string;
   /** Whether the end is in the capture; times of a run without it are lower bounds. */
   readonly finished: boolean;
   readonly spanNs: number;
@@ -193,7 +196,18 @@ const FIGURES: readonly FigureKind[] = [
     floor: 1,
     grows: true,
     value: ({ carriers }) =>
-      carriers.reduce((sum, { connection, side }) => sum + connection.directions[side].retransmissions.timeout, 0),
+      carriers.length === 0
+        ? null
+        : carriers.reduce((sum, { connection, side }) => sum + connection.directions[side].retransmissions.timeout, 0),
+  },
+  {
+    id: 'rttMin',
+    title: 'Round trip, best',
+    unit: 'ns',
+    better: 'lower',
+    floor: 0.2e6,
+    grows: false,
+    value: ({ traffic }) => traffic.rttMinNs,
   },
   {
     id: 'rttP50',
@@ -266,6 +280,12 @@ function measure(report: ReportData): Measured {
   };
 }
 
+function carriedBy({ report, migration, carriers }: Measured): string {
+  if (carriers.length > 0) return 'TCP';
+  const names = migration ? flowsOf(report, migration).map((flow) => plain(flow.transport, 30).toUpperCase()) : [];
+  return [...new Set(names)].join(', ') || '–';
+}
+
 const weight = (connection: Connection): number =>
   connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
 
@@ -313,6 +333,7 @@ function comparedRun(name: string, run: Measured): ComparedRun {
     name,
     outcome: migration?.outcome ?? 'no-migration',
     path: `${plain(from, 60)} → ${plain(to, 60)}`,
+    carriedBy: carriedBy(run),
     finished: run.finished,
     spanNs: endNs - startNs,
     congestionControl: congestionControlOf(run.carriers),
@@ -430,6 +451,9 @@ function conclusionsOf(
     if (i === 0) return;
     if (run.outcome !== base!.outcome) {
       sentences.push(`${run.name} ${OUTCOME_WORDS[run.outcome]}; ${base!.name} ${OUTCOME_WORDS[base!.outcome]}.`);
+    }
+    if (run.carriedBy !== base!.carriedBy) {
+      sentences.push(`${run.name} went over ${run.carriedBy}, ${base!.name} over ${base!.carriedBy}.`);
     }
     const changed = figures
       .filter((figure) => figure.matters[i])

@@ -24,6 +24,7 @@ export default defineRule({
   },
   run: ({ migrations, downtimeLimitNs }, limits) =>
     migrations.flatMap((transfer) => {
+      if (transfer.flows.length === 0) return []; // not over TCP: repairs after the end mark are not told from silence
       const split = downtimeOf(transfer);
       const rttNs = transfer.minRttNs ?? 0;
       if (!split || split.handoverNs - rttNs < limits.minNs || split.handoverNs < limits.minShare * split.totalNs)

@@ -20,6 +20,8 @@ export interface DiagnoseOptions {
 }
 
 export const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
+/** Without TCP these are empty, or about something else. */
+const TCP_TABLES = new Set(['connections', 'timeline', 'tcpEvents', 'tcpEpisodes']);
 /** Proof frames and intervals kept per finding. */
 const PROOFS = 20;
 
@@ -44,8 +46,10 @@ export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Fin
 export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
   const context = contextOf(report, options);
   if (context.transfers.length === 0 && context.migrations.length === 0) return [];
+  const overTcp = context.transfers.length > 0;
   const spoke = new Set(findings.map((finding) => finding.rule));
   return (options.rules ?? RULES).flatMap((rule) => {
+    if (!overTcp && rule.needs.some((table) => TCP_TABLES.has(table))) return []; // nothing to exclude it by
     const text = spoke.has(rule.id) ? null : (rule.ruledOut?.(context, limitsOf(rule, options)) ?? null);
     return text === null ? [] : [{ rule: rule.id, title: rule.title, text }];
   });

@@ -21,6 +21,7 @@ import B8 from './R-B8.js';
 import B9 from './R-B9.js';
 import B10 from './R-B10.js';
 import B11 from './R-B11.js';
+import B12 from './R-B12.js';
 import C1 from './R-C1.js';
 import C1b from './R-C1b.js';
 import C2 from './R-C2.js';
@@ -97,6 +98,7 @@ export const RULES: readonly Rule[] = [
   A3,
   C5,
   B1,
+  B12,
   B2,
   B3,
   B3b,

@@ -1,5 +1,6 @@
 // Rules that rest on single frames (hop limits, checksums, probes) or on what the operator said was meant.
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { ruledOut } from '../../../src/report/rules/engine.js';
 import {
   connection,
   direction,
@@ -320,4 +321,45 @@ describe('a cadence of seconds', () => {
       },
     ),
   );
+});
+
+describe('reliable transports over UDP', () => {
+  const overUdt = (retransmittedPackets: number | null) => {
+    const way = (frames: number, payloadBytes: number) => ({
+      frames,
+      wireBytes: payloadBytes,
+      payloadBytes,
+      lostPackets: retransmittedPackets,
+      reorderedPackets: 0,
+      retransmittedPackets,
+    });
+    return report({
+      migrations: [migration({ connections: [], udpStreams: [0x4000_0000] })],
+      connections: [],
+      flows: [
+        {
+          id: 0,
+          transport: 'udt',
+          encapsulation: [],
+          client: { address: '10.0.0.1', port: 40_000 },
+          server: { address: '10.0.0.2', port: 49_152 },
+          firstFrame: 1,
+          startNs: 0,
+          endNs: 10 * S,
+          directions: [way(1000, 1e6), way(10, 400)],
+          streams: [0x4000_0000],
+          facts: { rttMinNs: 24 * MS, capacityBps: 25e6 },
+        },
+      ],
+    });
+  };
+  speaks('R-B12', 'one packet in ten sent again over UDT', overUdt(100), {
+    metrics: { transport: 'udt', retransmittedPackets: 100, repeatedShare: 0.1 },
+  });
+  silent('R-B12', 'nothing sent again', overUdt(0));
+  silent('R-B12', 'a transport that does not tell', overUdt(null));
+
+  test('nothing about TCP is ruled out where there was none', () => {
+    expect(ruledOut(overUdt(100), []).map(({ rule }) => rule)).not.toContain('R-B1');
+  });
 });
