@@ -8,6 +8,7 @@ import type { ColumnData } from './columns.js';
 import { decodeFrames } from './decode/frame.js';
 import { createRows } from './decode/rows.js';
 import { Signals } from './decode/signals.js';
+import { Silences } from './decode/silences.js';
 import { UDP_STREAM_BASE } from './decode/stream.js';
 import { Connections } from './decode/tcp/connections.js';
 import { FrameLog } from './decode/tcp/frame-log.js';
@@ -43,6 +44,7 @@ export interface Results {
   readonly udp: UdpResults;
   readonly migration: MigrationResults;
   readonly signals: ColumnData;
+  readonly silences: ColumnData;
 }
 
 /** A picture of the running analysis: cheap, read-only, counters cumulative. What is not known is null. */
@@ -74,6 +76,7 @@ export class Analysis {
   readonly #connections: Connections;
   readonly #metrics: TcpMetrics;
   readonly #signals = new Signals();
+  readonly #silences = new Silences();
   readonly #streams: MigrationStreams;
   readonly #multipath: Multipath;
   readonly #reassembler: Reassembler;
@@ -95,6 +98,7 @@ export class Analysis {
     this.#connections.onReplaced((id) => {
       this.#reassembler.forget(id);
       this.#streams.forget(id);
+      this.#silences.forget(id);
     });
     this.#frameLog = options.keepFrames ? new FrameLog() : null;
   }
@@ -109,6 +113,7 @@ export class Analysis {
     this.#metrics.push(batch, rows);
     this.#frameLog?.push(batch, rows);
     this.#signals.push(batch, rows);
+    this.#silences.push(batch, rows);
     this.#multipath.push(batch, rows);
     this.#reassembler.push(batch, rows);
     this.#count(batch);
@@ -173,6 +178,7 @@ export class Analysis {
       udp,
       migration,
       signals: this.#signals.finish(),
+      silences: this.#silences.finish(),
     };
   }
 }

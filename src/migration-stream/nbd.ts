@@ -124,7 +124,8 @@ class NbdClientReader implements StreamReader {
     if (!(yield* want(stream, extended ? 28 : 24))) return 'desync';
     stream.skip(2);
     const command = stream.u16();
-    stream.skip(8 + 8); // cookie, offset on the disk
+    stream.skip(8); // cookie
+    const offset = stream.u64();
     const length = extended ? stream.u64() : stream.u32();
     const kind =
       command === NBD_CMD_WRITE
@@ -134,7 +135,7 @@ class NbdClientReader implements StreamReader {
           : command === NBD_CMD_READ
             ? 'read'
             : 'other';
-    this.#sink.diskRequest(stream.tNs, kind, length);
+    this.#sink.diskRequest(stream.tNs, kind, offset, length);
     if (kind === 'write') stream.skip(length);
     return 'end';
   }

@@ -123,8 +123,8 @@ export interface MigrationSink {
   sealed(offset: number, tNs: number, length: number): void;
   /** An NBD client asks for a disk; untrusted text. */
   diskExport(name: string): void;
-  /** One NBD request over `length` bytes of a disk. */
-  diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', length: number): void;
+  /** One NBD request over `length` bytes of a disk from `offset` on. */
+  diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', offset: number, length: number): void;
   /** Something the stream shows about how the migration was set up; see Migration.stream.features. */
   feature(name: string): void;
   /** Guest memory in bytes, all RAM blocks together; before `blocks`, which a cut frame may hide. */

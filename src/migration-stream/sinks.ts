@@ -32,7 +32,7 @@ class SilentSink implements MigrationSink {
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
   sealed(_offset: number, _tNs: number, _length: number): void {}
   diskExport(_name: string): void {}
-  diskRequest(_tNs: number, _kind: 'write' | 'zero' | 'read' | 'other', _length: number): void {}
+  diskRequest(_tNs: number, _kind: 'write' | 'zero' | 'read' | 'other', _offset: number, _length: number): void {}
   feature(_name: string): void {}
   memory(): void {}
   sighting(): void {}
@@ -163,6 +163,10 @@ export class DiskSink extends SilentSink {
   #written = 0;
   #zeroed = 0;
   #read = 0;
+  #rewritten = 0;
+  /** End of what has been written, and when it was last reached. */
+  #front = 0;
+  #sweptNs: number;
   #requests = 0;
   #startNs: number;
   #endNs: number;
@@ -171,6 +175,7 @@ export class DiskSink extends SilentSink {
     super();
     this.#connection = connection;
     this.#startNs = startNs;
+    this.#sweptNs = startNs;
     this.#endNs = startNs;
   }
 
@@ -178,12 +183,22 @@ export class DiskSink extends SilentSink {
     this.#name = name;
   }
 
-  override diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', length: number): void {
+  override diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', offset: number, length: number): void {
     this.#requests++;
     this.#endNs = tNs;
+    if (kind === 'write' || kind === 'zero') this.#swept(tNs, offset, length);
     if (kind === 'write') this.#written += length;
     else if (kind === 'zero') this.#zeroed += length;
     else if (kind === 'read') this.#read += length;
+  }
+
+  /** A mirror walks the disk upwards once, then returns to what was written meanwhile (QEMU block/mirror.c, mirror_run). */
+  #swept(tNs: number, offset: number, length: number): void {
+    const end = offset + length;
+    this.#rewritten += Math.max(0, Math.min(end, this.#front) - offset);
+    if (end <= this.#front) return;
+    this.#front = end;
+    this.#sweptNs = tNs;
   }
 
   finish(): DiskCopy {
@@ -193,6 +208,8 @@ export class DiskSink extends SilentSink {
       writtenBytes: this.#written,
       zeroedBytes: this.#zeroed,
       readBytes: this.#read,
+      rewrittenBytes: this.#rewritten,
+      sweptNs: this.#sweptNs,
       requests: this.#requests,
       startNs: this.#startNs,
       endNs: this.#endNs,

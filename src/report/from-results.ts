@@ -1,8 +1,9 @@
 // Results of an analysis → ReportData: the facts about the capture as a whole, and what goes into which table.
 import type { Results } from '../analyze.js';
+import type { ColumnData } from '../columns.js';
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
 import { type Stream, summarizeStreams } from '../decode/tcp/streams.js';
-import { buildReport } from './build.js';
+import { buildReport, picked } from './build.js';
 import type { ReportData } from './report.js';
 
 /**
@@ -26,7 +27,7 @@ export function reportFrom(results: Results, version: string): ReportData {
       tcp: results.tcp,
       udp: results.udp,
       migration: results.migration,
-      tables: { signals: results.signals },
+      tables: { signals: results.signals, silences: silencesAround(results) },
     },
     version,
   );
@@ -37,6 +38,18 @@ export function reportFrom(results: Results, version: string): ReportData {
     if (streams.length > 0) migration.streams = summarizeStreams(streams, results.tcp.episodes);
   }
   return report;
+}
+
+/** Silences from a second before a migration to half a minute after it: a network may need as long to find the guest again. */
+function silencesAround({ silences, migration: { migrations } }: Results): ColumnData {
+  const [startNs, endNs] = [silences.columns['startNs']!.values, silences.columns['endNs']!.values] as Float64Array[];
+  return migrations.length === 0
+    ? silences
+    : picked(silences, (row) =>
+        migrations.some(
+          (migration) => endNs![row]! >= migration.startNs - 1e9 && startNs![row]! <= migration.endNs + 30e9,
+        ),
+      );
 }
 
 /** Where the capture was taken, seen from the migration; from the connection with most bytes where there is none. */

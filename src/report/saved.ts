@@ -4,7 +4,7 @@
 // some. Depth and work are bounded by the shape and by the size of the file, not by what the file claims.
 import { ANOMALIES } from '../anomaly.js';
 import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TIMELINE_UNITS } from '../decode/tcp/results.js';
-import { PAGE_REGION_UNITS } from '../migration-stream/results.js';
+import { PAGE_REGION_UNITS, PAGE_REQUEST_UNITS } from '../migration-stream/results.js';
 import type { ReportData } from './report.js';
 
 /** What a value must be: a kind, one of some words, a list, a record of one kind, an object with named parts, or null too. */
@@ -119,7 +119,10 @@ const MIGRATION = parts({
   devices: list(parts({ name: 'string', ...numbers('instance version bytes startNs endNs') })),
   postcopy: orNull(parts({ ...numbers('startNs endNs requests pages'), requestLatencyNs: QUANTILES })),
   disks: list(
-    parts({ name: 'string', ...numbers('connection writtenBytes zeroedBytes readBytes requests startNs endNs') }),
+    parts({
+      name: 'string',
+      ...numbers('connection writtenBytes zeroedBytes readBytes rewrittenBytes sweptNs requests startNs endNs'),
+    }),
   ),
   returnPath: record('number'),
   models: record(either('number', 'string', 'boolean', record(anything()), list(anything()))),
@@ -169,6 +172,7 @@ const KNOWN_TABLES: Readonly<Record<string, readonly string[]>> = {
   tcpEvents: Object.keys(TCP_EVENT_UNITS),
   tcpEpisodes: Object.keys(TCP_EPISODE_UNITS),
   pageRegions: Object.keys(PAGE_REGION_UNITS),
+  pageRequests: Object.keys(PAGE_REQUEST_UNITS),
   udpTimeline: [
     'flow',
     'startNs',

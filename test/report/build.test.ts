@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type ColumnData, TableBuilder } from '../../src/columns.js';
 import { TCP_EPISODE_UNITS, TCP_EVENT_KINDS, TCP_EVENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
-import { PAGE_REGION_UNITS } from '../../src/migration-stream/results.js';
+import { PAGE_REGION_UNITS, PAGE_REQUEST_UNITS } from '../../src/migration-stream/results.js';
 import { buildReport, jsonTable, type ReportInput } from '../../src/report/build.js';
 import type { JsonTable } from '../../src/report/report.js';
 import { reportData } from '../support/report-data.js';
@@ -24,6 +24,7 @@ function input(changes: { timeline?: ColumnData; events?: ColumnData; regions?: 
       migrations: report.migrations.map(({ models: _, ...migration }) => migration),
       channels: [{ connection: 0, kind: 'main', index: null, migration: 0 }],
       pageRegions: changes.regions ?? empty(PAGE_REGION_UNITS),
+      pageRequests: empty(PAGE_REQUEST_UNITS),
     },
   };
 }

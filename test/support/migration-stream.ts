@@ -307,7 +307,7 @@ export function recordingSink(records: string[]): MigrationSink {
       say(`reply ${name} ${request ? `${request.block}+${request.start}/${request.length}` : value}`),
     hello: (channel) => say(`hello ${channel}`),
     diskExport: (name) => say(`disk ${name}`),
-    diskRequest: (_tNs, kind, length) => say(`disk ${kind} ${length}`),
+    diskRequest: (_tNs, kind, _offset, length) => say(`disk ${kind} ${length}`),
     deviceState: (_place, name, _instance, length) => say(`device state ${name} ${length}`),
     feature: (name) => say(`feature ${name}`),
     sealed: (offset, _tNs, length) => say(`sealed @${offset} ${length}`),
