@@ -103,3 +103,31 @@ describe('QEMU 7.2 over UDT on a lossy path', () => {
     expect(capacityBps).toBeLessThan(27e6);
   });
 });
+
+describe('QEMU 7.2 over SRT on a lossy path', () => {
+  const analysis = new Analysis();
+  analysis.push(recorded(new URL('recordings/qemu-over-srt.pcap.gz', import.meta.url)));
+  const { migration, udp: carried } = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' });
+
+  test('as many pages as QEMU counted', () => {
+    const [only, ...others] = migration.migrations;
+    const count = (kind: 'normal' | 'zero') => only!.rounds.reduce((sum, round) => sum + round.pages[kind], 0);
+    expect(others).toEqual([]);
+    expect([only!.outcome, count('normal'), count('zero')]).toEqual(['completed', 728, 1553]);
+  });
+
+  test('as many packets lost as the link dropped, and as many sent again as the sender counted', () => {
+    expect(carried.flows).toMatchObject([
+      {
+        transport: 'srt',
+        directions: [{ lostPackets: 13, reorderedPackets: 0, retransmittedPackets: 13 }, {}],
+        facts: { unseenPackets: 0, malformedDatagrams: 0, encrypted: false },
+      },
+    ]);
+    const { rttMinNs, capacityBps } = carried.flows[0]!.facts as Record<string, number>;
+    expect(rttMinNs).toBeGreaterThan(24e6);
+    expect(rttMinNs).toBeLessThan(25e6);
+    expect(capacityBps).toBeGreaterThan(23e6);
+    expect(capacityBps).toBeLessThan(27e6);
+  });
+});
