@@ -9,6 +9,7 @@
 // ping in the package (post-copy). Without a return path the end of the stream is all there is. Each is reported with
 // its method. Source: QEMU migration/migration.c, migration_completion(), postcopy_start(), process_incoming_migration_bh().
 import type { AnomalyLog } from '../anomaly.js';
+import { TableBuilder } from '../columns.js';
 import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
 import { Generations, MAIN_LANE } from './generations.js';
 import { PageHistory } from './pages.js';
@@ -50,6 +51,8 @@ const WORD_BYTES = 8;
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
 /** As in rounds.ts: block number above, address below. */
 const BLOCK_STRIDE = 2 ** 44;
+
+const REQUEST_UNITS = { tNs: 'ns', latencyNs: 'ns', bytes: 'bytes' } as const;
 
 /** What a migration's channels amount to; session.ts adds who and where. */
 export interface MigrationFigures {
@@ -154,7 +157,8 @@ export class MigrationState implements MigrationSink {
   #requests = 0;
   readonly #waiting = new Map<number, number>();
   readonly #requestBytes: number[] = [];
-  readonly #latenciesNs: number[] = [];
+  /** Requests whose page came; tNs is when it was asked for. */
+  readonly requests = new TableBuilder(REQUEST_UNITS, EVENT_ROWS);
 
   /**
    * @param direction  direction id of the main channel, for the anomaly log
@@ -547,7 +551,7 @@ export class MigrationState implements MigrationSink {
       requests: this.#requests,
       pages: this.#postcopyPages,
       pagesUnderway: this.#underway(),
-      requestLatencyNs: quantiles(this.#latenciesNs),
+      requestLatencyNs: quantiles(this.requests.finish().columns['latencyNs']!.values as Float64Array),
     };
   }
 
@@ -642,7 +646,7 @@ export class MigrationState implements MigrationSink {
     const askedNs = this.#waiting.get(key);
     if (askedNs === undefined) return;
     this.#waiting.delete(key);
-    if (this.#latenciesNs.length < EVENT_ROWS) this.#latenciesNs.push(tNs - askedNs);
+    this.requests.add(askedNs, tNs - askedNs, bytes);
   }
 
   #at(place: RecordPlace): void {
@@ -694,7 +698,7 @@ function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: number): 
 }
 
 /** Distribution of `values`, null when there are none. */
-function quantiles(values: readonly number[]): Quantiles | null {
+function quantiles(values: ArrayLike<number>): Quantiles | null {
   if (values.length === 0) return null;
   const sorted = Float64Array.from(values).sort();
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;

@@ -58,6 +58,10 @@ export interface DiskCopy {
   /** Written as zeros without data. */
   readonly zeroedBytes: number;
   readonly readBytes: number;
+  /** Of what was written or zeroed: at places that the copy had passed before, so the guest had written there again. */
+  readonly rewrittenBytes: number;
+  /** When the copy last reached a place beyond all before: the end of its first pass over the disk. */
+  readonly sweptNs: number;
   readonly requests: number;
   readonly startNs: number;
   readonly endNs: number;
@@ -151,10 +155,19 @@ export const PAGE_REGION_UNITS = {
   copies: 'count',
 } as const;
 
+/** Columns of `pageRequests`: page requests of post-copy that were answered. `tNs` is when the request was seen. */
+export const PAGE_REQUEST_UNITS = {
+  migration: 'migration id',
+  tNs: 'ns',
+  latencyNs: 'ns',
+  bytes: 'bytes',
+} as const;
+
 export interface MigrationResults {
   readonly migrations: readonly Migration[];
   readonly channels: readonly Channel[];
   readonly pageRegions: ColumnData;
+  readonly pageRequests: ColumnData;
 }
 
 /** A migration while it goes on. Counters are cumulative; null = not known. */

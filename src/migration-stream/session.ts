@@ -36,6 +36,7 @@ import {
   type MigrationResults,
   type MigrationSnapshot,
   PAGE_REGION_UNITS,
+  PAGE_REQUEST_UNITS,
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
@@ -224,17 +225,22 @@ export class MigrationStreams implements RdmaConsumer {
     const migrations: Migration[] = [];
     const channels: Channel[] = [];
     const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
+    const requests = new TableBuilder(PAGE_REQUEST_UNITS, EVENT_ROWS);
     const names = ['block', 'startPage', 'pages', 'round', 'copies'] as const;
     this.#entries.filter(isProven).forEach((entry, id) => {
       migrations.push(resultOf(entry, id, byId));
       channels.push(...channelsOf(entry, id));
+      const answered = entry.state.requests;
+      for (let row = 0; row < answered.rows; row++) {
+        requests.add(id, ...(['tNs', 'latencyNs', 'bytes'] as const).map((name) => answered.get(row, name)));
+      }
       const table = entry.state.history.regions();
       for (let row = 0; row < table.rows; row++) {
         regions.add(id, ...names.map((name) => table.get(row, name)));
       }
     });
     this.#giveDisks(migrations, channels);
-    return { migrations, channels, pageRegions: regions.finish() };
+    return { migrations, channels, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
   /** A mirror runs between the same hosts, starts before the memory moves, and ends with it. */

@@ -57,6 +57,7 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     tcpEvents: shrinkEvents(input.tcp.events),
     tcpEpisodes: keepLongest(input.tcp.episodes, EPISODE_ROWS),
     pageRegions: shrinkRegions(input.migration.pageRegions),
+    pageRequests: shrinkRequests(input.migration.pageRequests),
     udpTimeline: shrinkTimeline(input.udp.timeline, 'flow'),
     ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
@@ -243,6 +244,18 @@ function shrinkRegions(full: ColumnData): JsonTable {
   return spread(table, REGION_ROWS);
 }
 
+/** The slowest requests, and of the others as many, evenly over time. */
+function shrinkRequests(table: ColumnData): JsonTable {
+  if (table.rows <= OTHER_ROWS) return jsonTable(table);
+  const latencyNs = numbers(table, 'latencyNs');
+  const all = indices(table.rows, () => true);
+  const slowest = new Set(weightiest(all, OTHER_ROWS / 2, (row) => latencyNs[row]!));
+  const others = all.filter((row) => !slowest.has(row));
+  const kept = new Set([...slowest, ...evenly(others, OTHER_ROWS / 2)]);
+  const rows = all.filter((row) => kept.has(row));
+  return jsonTable(pick(table, rows), table.rows - rows.length);
+}
+
 /** Regions of `roundStep` consecutive rounds as one, under the number of the first. */
 function mergeRounds(table: ColumnData, roundStep: number): ColumnData {
   const [migration, block, startPage, round] = [
@@ -293,6 +306,10 @@ function indices(rows: number, wanted: (row: number) => boolean): number[] {
   for (let row = 0; row < rows; row++) if (wanted(row)) found.push(row);
   return found;
 }
+
+/** The rows of a table that are wanted. */
+export const picked = (table: ColumnData, wanted: (row: number) => boolean): ColumnData =>
+  pick(table, indices(table.rows, wanted));
 
 function pick(table: ColumnData, rows: readonly number[]): ColumnData {
   const columns: Record<string, Column> = {};
