@@ -4,6 +4,7 @@ import type { PacketBatch } from '../../capture/packet-batch.js';
 import { FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 import { CAPTURE_REORDER_NS } from './classify.js';
 import { type Direction, HOLE_ACKED_NS } from './direction.js';
+import { knownLostNs } from './overtaken.js';
 import { advance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 
 /** A delayed acknowledgement says how long the peer waited, not how long the path is (Linux: at least 40 ms). */
@@ -98,7 +99,9 @@ function passUnseen(data: Direction, offset: number, raw: number, tNs: number, t
 export function openHole(data: Direction, end: number, tNs: number, tsValue: number, ipId: number): void {
   const { holes } = data;
   const start = data.sentMax;
-  holes.append(start, end, [tNs, tsValue, ipId, Number.NaN]);
+  const knownNs = knownLostNs(data, tNs);
+  holes.append(start, end, [tNs, tsValue, ipId, Number.NaN, knownNs, Number.NaN]);
+  if (knownNs < data.overtakenDueNs) data.overtakenDueNs = knownNs;
   data.transmitted.append(start, end - start, tNs, 0, 0, 0);
   data.cleanFrom = end;
 }

@@ -23,6 +23,10 @@ import { IpIds } from './ip-ids.js';
 export const ACK_CLOCKED_NS = 3e6;
 /** A capture of several queues may hold an acknowledgement before the data it acknowledges. */
 export const CAPTURE_REORDER_NS = 1e6;
+/** A tick of most timestamp clocks (Linux, FreeBSD). */
+const TICK_NS = 1e6;
+/** Least retransmission timeout beyond the round trip. Source: Linux TCP_RTO_MIN. */
+const TIMEOUT_MIN_NS = 200e6;
 /** No timer makes a sender repeat data sooner. Source: Linux TCP_TIMEOUT_MIN, two ticks of at least a millisecond. */
 const TIMER_MIN_NS = 2e6;
 
@@ -135,6 +139,7 @@ function fillVerdict(sender: Direction, hole: number, tNs: number, tsValue: numb
  *
  * @param reactionNs time since the sender got the newest acknowledgement, NaN where not known
  * @param sinceSentNs time since the range was sent before (or was found missing)
+ * @param tsValue timestamp value, −1 where the frame shows none
  */
 export function triggerOf(
   sender: Direction,
@@ -143,6 +148,7 @@ export function triggerOf(
   tNs: number,
   reactionNs: number,
   sinceSentNs: number,
+  tsValue: number,
 ): number {
   const { sacked, sentMax } = sender;
   const inRecovery = sender.recoveryPoint > Number.NEGATIVE_INFINITY;
@@ -152,12 +158,17 @@ export function triggerOf(
     sacked.count > 0 ||
     sender.repeatedAcks > 0 ||
     (!sender.isAtSender && tNs - sender.latestReportNs < 2 * sender.roundTripNs);
-  const ackClocked = reactionNs <= ACK_CLOCKED_NS + (sender.isAtSender ? 0 : 2 * sender.echoLoopVarNs);
+  // Away from the sender queues add to its reaction; its own clock tells how long it was silent at most.
+  const silentNs = sender.isAtSender || tsValue < 0 ? Number.NaN : ((tsValue - sender.latestTsValue) | 0) * TICK_NS;
+  const quietNs = silentNs < reactionNs ? silentNs : reactionNs;
+  // A timer that ran while the sender was silent knows nothing of the queues that the smoothed round trip holds here.
+  const timeoutNs = silentNs >= 0 ? TIMEOUT_MIN_NS + sender.roundTripMinNs : sender.timeoutNs;
+  const spreadNs = sender.isAtSender ? 0 : Math.min(2 * sender.echoLoopVarNs, timeoutNs / 2);
+  const ackClocked = quietNs <= ACK_CLOCKED_NS + spreadNs;
   const first = start <= sender.acked || Number.isNaN(sender.acked);
-  const timeoutNs = sender.timeoutNs;
   if (!ackClocked || !lossReported) {
     // Away from the sender a hole may be old because its turn came late; silence is what a timer needs.
-    const waitedNs = sender.isAtSender ? Math.max(sinceSentNs, reactionNs) : reactionNs;
+    const waitedNs = sender.isAtSender ? Math.max(sinceSentNs, reactionNs) : quietNs;
     // Linux sends at most one probe an episode, only while nothing is reported lost, and needs SACK for it
     // (tcp_schedule_loss_probe). With one segment out it waits as long as the timer proper would.
     const mayProbe = !inRecovery && !sender.probing && sacked.count === 0 && sender.sackUsable;

@@ -14,12 +14,18 @@ import { unwrap } from './sequence.js';
 import { Transmitted } from './transmitted.js';
 import { TwinShare } from './twins.js';
 
-/** Notes of a hole: when it was found; timestamp and IP identification of the frame behind it; when it was acknowledged. */
+/**
+ * Notes of a hole: when it was found; timestamp and IP identification of the frame behind it; when it was acknowledged;
+ * when the acknowledgement passes that tells the sender of the loss, and the timestamp of the latest frame that overtook
+ * its retransmission (overtaken.ts).
+ */
 export const HOLE_FOUND_NS = 0;
 export const HOLE_TS_VALUE = 1;
 export const HOLE_IP_ID = 2;
 export const HOLE_ACKED_NS = 3;
-const HOLE_NOTES = 4;
+export const HOLE_KNOWN_NS = 4;
+export const HOLE_OVERTAKEN_TS = 5;
+const HOLE_NOTES = 6;
 
 /** The timestamp option as senders pad it. Source: RFC 7323 appendix A. */
 const TIMESTAMP_BYTES = 12;
@@ -64,6 +70,8 @@ export class Direction {
   /** Largest payload of a frame. */
   payloadMax = 0;
   latestSentNs = Number.NaN;
+  /** Highest timestamp of a frame with payload, NaN before the first. */
+  latestTsValue = Number.NaN;
 
   // What the peer said.
   readonly sacked = new RangeSet(SACKED_RANGES);
@@ -99,10 +107,19 @@ export class Direction {
   recoveryPoint = Number.NEGATIVE_INFINITY;
   /** The recovery began with a timeout. */
   afterTimeout = false;
+  /** Timestamp of the frame that the timer sent. */
+  timeoutTsValue = Number.NaN;
   /** A tail loss probe is out and not answered. */
   probing = false;
   /** Bytes sent again above `acked` in this recovery. */
   repeatedBytes = 0;
+  /** Retransmissions lost before the capture point, segments, and those of them that no timeout triggered. */
+  overtaken = 0;
+  overtakenFast = 0;
+  /** The path has put frames in another order. */
+  reordered = false;
+  /** Least HOLE_KNOWN_NS of all holes. */
+  overtakenDueNs = Number.POSITIVE_INFINITY;
 
   // Options, from SYN or learned. `mss` as this side announced it.
   mss = Number.NaN;

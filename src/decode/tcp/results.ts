@@ -74,7 +74,10 @@ export interface TcpDirection {
   pipe: Quantiles | null;
   /** Originals that came after their own retransmission; not part of outOfOrderSegments. */
   lateOriginals: number;
-  /** Retransmissions that a capture away from the sender missed, known from the IP identification; part of retransmittedSegments. */
+  /**
+   * Retransmissions that a capture away from the sender missed, known from the IP identification or from frames that overtook
+   * them; part of retransmittedSegments.
+   */
   inferredRetransmissions: number;
   rhythm: Rhythm | null;
   comb: Comb | null;

@@ -22,6 +22,7 @@ import {
 import { openHole, rebase } from './acknowledge.js';
 import { probeVerdict, triggerOf, verdictBelow } from './classify.js';
 import { type Direction, HOLE_FOUND_NS } from './direction.js';
+import { countOvertaken, takeBackOvertaken } from './overtaken.js';
 import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 
 /** A second frame within this distance confirms a jump that was not believed at first. */
@@ -82,6 +83,7 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
   describeView(rows, row, tNs, sender, news);
   sender.latestSentNs = tNs;
+  if (stamped && !(((rows.tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = rows.tsValue[row]!;
 }
 
 /** The first frame of a side fixes what offset 0 is. */
@@ -154,7 +156,9 @@ function takeData(
   if (from < sender.sentMax) {
     const top = Math.min(to, sender.sentMax);
     verdict = verdictBelow(sender, from, length, tNs, tsValue, ipId);
-    if (verdict === VERDICT_RETRANSMISSION) noteRetransmission(rows, row, tNs, sender, from, to);
+    if (verdict === VERDICT_RETRANSMISSION) noteRetransmission(rows, row, tNs, sender, from, to, tsValue);
+    else if (verdict === VERDICT_REORDERED) sender.reordered = true;
+    if (sender.overtaken > 0) takeBackOvertaken(sender, from, top, tsValue);
     newBytes = to - top + takeFill(sender, from, top, tsValue, ipId, tNs);
     if (verdict === VERDICT_RETRANSMISSION) transmitted.sentAgain(from, top, tNs, tsValue, ipId);
   } else if (from > sender.sentMax) openHole(sender, from, tNs, tsValue, ipId);
@@ -166,6 +170,9 @@ function takeData(
     sender.nextSeq = (rows.seq[row]! + (rows.flags[row]! & FLAG_SYN ? 1 : 0) + length) >>> 0;
   }
   rows.newBytes[row] = newBytes;
+  if (sender.holes.count > 0 && tsValue >= 0 && !sender.isAtSender) {
+    if (verdict === VERDICT_NEW || verdict === VERDICT_RETRANSMISSION) countOvertaken(sender, from, tNs, tsValue);
+  }
   if (rows.verdict[row] === VERDICT_NONE) rows.verdict[row] = verdict;
 }
 
@@ -193,6 +200,7 @@ function noteRetransmission(
   sender: Direction,
   from: number,
   to: number,
+  tsValue: number,
 ): void {
   const { holes, transmitted } = sender;
   const hole = holes.find(from);
@@ -203,13 +211,16 @@ function noteRetransmission(
     : entry < transmitted.next && transmitted.start(entry) <= from
       ? transmitted.sentNs(entry)
       : Number.NaN;
-  const trigger = triggerOf(sender, from, to, tNs, reactionOf(sender, tNs), tNs - beforeNs);
+  // After a timeout a sender repeats one segment and then waits for news (RFC 5681 §3.1). Several at once: it was none.
+  if (sender.afterTimeout && !sender.isAtSender && tsValue === sender.timeoutTsValue) sender.afterTimeout = false;
+  const trigger = triggerOf(sender, from, to, tNs, reactionOf(sender, tNs), tNs - beforeNs, tsValue);
   rows.trigger[row] = trigger;
   sender.cleanFrom = sender.sentMax;
   if (trigger === TRIGGER_PROBE) sender.probing = true;
   else if (trigger === TRIGGER_TIMEOUT || sender.recoveryPoint === Number.NEGATIVE_INFINITY) {
     sender.recoveryPoint = sender.sentMax;
     sender.afterTimeout = trigger === TRIGGER_TIMEOUT;
+    sender.timeoutTsValue = tsValue;
     sender.repeatedBytes = 0;
   }
   sender.repeatedBytes += to - from;

@@ -277,34 +277,46 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
   };
 }
 
-function fillCounts(state: Repeats, inferredSegments: number, into: TcpDirection): void {
+function fillCounts(state: Repeats, inferred: Inferred, into: TcpDirection): void {
   const by = state.segments;
   const seen = by.reduce((sum, segments) => sum + segments, 0);
-  into.retransmittedSegments = seen + inferredSegments;
+  const other = seen - by[TRIGGER_FAST]! - by[TRIGGER_TIMEOUT]! - by[TRIGGER_PROBE]!;
+  into.retransmittedSegments = seen + inferred.segments;
   into.retransmittedBytes = state.bytes;
   into.retransmissions = {
-    fast: by[TRIGGER_FAST]!,
+    fast: by[TRIGGER_FAST]! + inferred.fast,
     timeout: by[TRIGGER_TIMEOUT]!,
     tailLossProbe: by[TRIGGER_PROBE]!,
     spurious: state.spurious,
-    other: seen - by[TRIGGER_FAST]! - by[TRIGGER_TIMEOUT]! - by[TRIGGER_PROBE]! + inferredSegments,
+    other: other + inferred.segments - inferred.fast,
   };
   into.outOfOrderSegments = state.reordered;
   into.lateOriginals = state.late;
-  into.inferredRetransmissions = inferredSegments;
+  into.inferredRetransmissions = inferred.segments;
+}
+
+interface Inferred {
+  readonly segments: number;
+  /** Of these the ones that a reported loss triggered. */
+  readonly fast: number;
 }
 
 /** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
-function inferred(connection: Connection, side: 0 | 1, state: Repeats): number {
-  const vantage = vantageOf(connection);
-  if (vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination')) return 0;
+function inferred(connection: Connection, side: 0 | 1, state: Repeats): Inferred {
   const direction: Direction = connection.directions[side];
-  const { ipIds, segmentBytes } = direction;
-  if (!ipIds.counting || ipIds.constant || Number.isNaN(segmentBytes)) return 0;
+  const vantage = vantageOf(connection);
+  const atSender = vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination');
+  if (atSender) return { segments: 0, fast: 0 };
+  const segments = missingByIpId(direction, state) ?? direction.overtaken;
+  return { segments, fast: Math.min(segments, direction.overtakenFast) };
+}
+
+/** Identifications missing beyond what lost originals explain; null where identifications do not tell. */
+function missingByIpId({ ipIds, segmentBytes, unseenBytes, holes }: Direction, state: Repeats): number | null {
+  if (!ipIds.counting || ipIds.constant || Number.isNaN(segmentBytes)) return null;
   // Lost acknowledgements count as well; where they are many, nothing can be said.
-  if (state.dataFrames * 2 < state.frames) return 0;
-  const gone = direction.unseenBytes + direction.holes.bytes;
-  const lostOriginals = state.fills + Math.ceil(gone / segmentBytes);
+  if (state.dataFrames * 2 < state.frames) return null;
+  const lostOriginals = state.fills + Math.ceil((unseenBytes + holes.bytes) / segmentBytes);
   const beyond = ipIds.missing - lostOriginals;
-  return beyond > 0 && beyond <= INFERRED_SHARE_MAX * state.dataSegments ? beyond : 0;
+  return beyond <= INFERRED_SHARE_MAX * state.dataSegments ? Math.max(0, beyond) : null;
 }
