@@ -164,7 +164,7 @@ function takeData(
   } else if (from > sender.sentMax) openHole(sender, from, tNs, tsValue, ipId);
   if (to > sender.sentMax) {
     const beyond = Math.max(from, sender.sentMax);
-    transmitted.retire(tNs - Math.max(KEEP_NS, 2 * sender.roundTripNs || 0));
+    if (transmitted.full) transmitted.retire(tNs - Math.max(KEEP_NS, 2 * sender.roundTripNs || 0));
     transmitted.append(beyond, to - beyond, tNs, tsValue, ipId, 1);
     sender.sentMax = to;
     sender.nextSeq = (rows.seq[row]! + (rows.flags[row]! & FLAG_SYN ? 1 : 0) + length) >>> 0;

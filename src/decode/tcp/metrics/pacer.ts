@@ -22,7 +22,9 @@ export class Pacer {
   /** The waits agree: this sender paces. */
   paces = false;
   #nsPerByte = Number.NaN;
+  /** The latest samples, as they came and by size. */
   #samples: Float64Array | undefined;
+  #sorted: Float64Array | undefined;
   #sampled = 0;
   #clusterNs = Number.NaN;
   #clusterBytes = 0;
@@ -57,11 +59,22 @@ export class Pacer {
   }
 
   #sample(nsPerByte: number): void {
-    this.#samples ??= new Float64Array(SAMPLES);
-    this.#samples[this.#sampled++ % SAMPLES] = nsPerByte;
+    const samples = (this.#samples ??= new Float64Array(SAMPLES));
+    const at = this.#sampled++ % SAMPLES;
+    const oldest = samples[at]!;
+    samples[at] = nsPerByte;
     if (this.#sampled < SAMPLES) return;
-    const sorted = this.#samples.slice().sort();
+    const sorted = (this.#sorted ??= samples.slice().sort());
+    if (this.#sampled > SAMPLES) replace(sorted, oldest, nsPerByte);
     this.#nsPerByte = sorted[MIDDLE]!;
     this.paces = sorted[UPPER]! - sorted[MIDDLE]! < AGREEMENT * sorted[MIDDLE]!;
   }
+}
+
+/** Puts `value` in the place of one `old` and keeps the order. */
+function replace(sorted: Float64Array, old: number, value: number): void {
+  let at = sorted.indexOf(old);
+  for (; at > 0 && sorted[at - 1]! > value; at--) sorted[at] = sorted[at - 1]!;
+  for (; at < sorted.length - 1 && sorted[at + 1]! < value; at++) sorted[at] = sorted[at + 1]!;
+  sorted[at] = value;
 }
