@@ -116,11 +116,16 @@ export class Connections {
   #used = 0;
   /** Slots given up and not taken again. */
   readonly #free: number[] = [];
-  /** Slots from longest idle (`#oldest`) to the latest: a doubly linked list. */
+  /** Slots from longest idle (`#oldest`) to the latest, as they first appeared in a batch: a doubly linked list. */
   #newer = new Int32Array(16);
   #older = new Int32Array(16);
   #oldest = EMPTY;
   #latest = EMPTY;
+  /** Batches seen, and the last of them in which a slot appeared. */
+  #batches = 0;
+  #touched = new Uint32Array(16);
+  /** The connection of the row before. */
+  #recent = EMPTY;
   /** Key words of the row at hand, in the order source, destination. */
   readonly #key = new Uint32Array(KEY_WORDS);
   /** Side of its connection that sent the row at hand. */
@@ -173,6 +178,7 @@ export class Connections {
   /** Fills the annotated part of every row. */
   annotate(batch: PacketBatch, rows: SegmentRows): void {
     this.trim();
+    this.#batches = (this.#batches + 1) >>> 0;
     for (let from = 0; from < batch.count; from += ROWS_AT_ONCE) {
       const to = Math.min(batch.count, from + ROWS_AT_ONCE);
       clear(rows, from, to);
@@ -191,7 +197,8 @@ export class Connections {
       const connection = this.#slots[id]!;
       const side = this.#side;
       direction[row] = 2 * id + side;
-      this.#touch(id);
+      this.#recent = id;
+      if (this.#touched[id] !== this.#batches) this.#touch(id);
       connection.frames++;
       // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
       const tNs = Math.max(batch.tNs[row]!, connection.endNs);
@@ -220,8 +227,8 @@ export class Connections {
   /** The row's connection, made when there is none or a new one starts on known addresses. Sets `#side`. */
   #find(batch: PacketBatch, rows: SegmentRows, row: number): number {
     this.#readKey(batch, rows, row);
-    const latest = this.#latest;
-    let id = latest !== EMPTY && this.#matches(latest) && this.#superseded[latest] === 0 ? latest : this.#lookUp();
+    const recent = this.#recent;
+    let id = recent !== EMPTY && this.#matches(recent) && this.#superseded[recent] === 0 ? recent : this.#lookUp();
     if (
       id === EMPTY ||
       ((rows.flags[row]! & SYN_ACK) === FLAG_SYN && this.#startsAnew(id, rows, row, batch.tNs[row]!))
@@ -254,8 +261,7 @@ export class Connections {
     const key = this.#key;
     if (keys[at] !== key[0]) return false;
     const ports = keys[at + 1]!;
-    // Four words of an IPv4 address are one address and three zeros.
-    const words = (key[0]! & 15) === 4 ? 1 : 4;
+    const words = wordsOf(key[0]!);
     if (ports === key[1] && this.#sameAddresses(at + SIDE_0, at + SIDE_1, words)) {
       this.#side = 0;
       return true;
@@ -289,7 +295,8 @@ export class Connections {
     const ports = words[at + 1]!;
     let source = Math.imul((ports >>> 16) ^ this.#salt, 0x9e3779b1);
     let destination = Math.imul((ports & 0xffff) ^ this.#salt, 0x9e3779b1);
-    for (let word = 0; word < 4; word++) {
+    const addressWords = wordsOf(words[at]!);
+    for (let word = 0; word < addressWords; word++) {
       source = Math.imul(source ^ (source >>> 15) ^ words[at + 2 + word]!, 0x85ebca6b);
       destination = Math.imul(destination ^ (destination >>> 15) ^ words[at + 6 + word]!, 0x85ebca6b);
     }
@@ -352,6 +359,7 @@ export class Connections {
     if (id * KEY_WORDS < this.#keys.length) return;
     this.#keys = grown(this.#keys, 0);
     this.#superseded = grown(this.#superseded, 0);
+    this.#touched = grown(this.#touched, 0);
     const newer = new Int32Array(this.#newer.length * 2);
     const older = new Int32Array(this.#older.length * 2);
     newer.set(this.#newer);
@@ -416,6 +424,7 @@ export class Connections {
   }
 
   #touch(id: number): void {
+    this.#touched[id] = this.#batches;
     if (this.#latest === id) return;
     this.#unlink(id);
     this.#append(id);
@@ -443,6 +452,9 @@ export class Connections {
     };
   }
 }
+
+/** Words of a key's addresses that count: an IPv4 address is one word, and three zeros follow it. */
+const wordsOf = (tunnelAndVersion: number): number => ((tunnelAndVersion & 15) === 4 ? 1 : 4);
 
 const swapped = (ports: number): number => ((ports << 16) | (ports >>> 16)) >>> 0;
 
