@@ -41,7 +41,7 @@ import type {
   Quantiles,
   Round,
 } from './results.js';
-import { Rounds } from './rounds.js';
+import { Rounds, totalPages } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
@@ -138,8 +138,7 @@ export class MigrationState implements MigrationSink {
   #lastPrecopyNs = Number.NaN;
   #stopMarkNs = Number.NaN;
   #stopMark = '';
-  /** When the stop mark was written, which the wire shows later. */
-  #stopWrittenNs = Number.NaN;
+  #stopOffset = 0;
   /** When the mark was written if the send buffer was as large as any. */
   #stopEarliestNs = Number.NaN;
   #endMarkNs = Number.NaN;
@@ -220,7 +219,7 @@ export class MigrationState implements MigrationSink {
     this.#latestOffset = offset + bytes;
     this.#pageStart = offset;
     this.#pageEnd = offset + bytes;
-    this.#sendBuffer.left(offset, tNs);
+    if (Number.isNaN(this.#stopMarkNs)) this.#sendBuffer.left(offset, tNs);
     // Where next to nothing can be read, what can must do for an estimate.
     if (2 * this.#undecodedBytes > offset) this.sighting(offset, tNs, block, address, kind);
     this.countPage(tNs, block, address, kind, bytes);
@@ -309,7 +308,9 @@ export class MigrationState implements MigrationSink {
     this.#at(section);
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
-      if (kind === 'part') this.#sendBuffer.section(section.offset, section.tNs);
+      if (kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
+        this.#sendBuffer.section(section.offset, section.tNs, totalPages(this.#pages));
+      }
       this.#sectionNs = section.tNs;
       if (this.#marks.length === 0) this.#mark(section.tNs, 'first-pass');
       else if (kind === 'end') this.#mark(section.tNs, 'section-end');
@@ -477,13 +478,18 @@ export class MigrationState implements MigrationSink {
     };
   }
 
-  finish(): MigrationFigures {
+  /**
+   * Everything, once all streams have ended.
+   *
+   * @param flightBytes  the most that was in flight on the main connection; null where that is not known
+   */
+  finish(flightBytes: number | null = null): MigrationFigures {
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.rounds.finish();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
-    const total = pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+    const total = totalPages(pages);
     if (pages.xbzrle > 0) this.feature('xbzrle');
     if (pages.compressed > 0) this.feature('compress');
     if (this.history.untracked > 0) {
@@ -505,7 +511,7 @@ export class MigrationState implements MigrationSink {
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
       phases: this.#phases,
-      downtime: this.#downtime(),
+      downtime: this.#downtime(flightBytes),
       devices: this.#devices,
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
@@ -555,7 +561,7 @@ export class MigrationState implements MigrationSink {
     };
   }
 
-  #downtime(): Downtime | null {
+  #downtime(flightBytes: number | null): Downtime | null {
     if (Number.isNaN(this.#stopMarkNs)) return null;
     let endNs: number;
     let until: string;
@@ -565,9 +571,12 @@ export class MigrationState implements MigrationSink {
     if (this.inPostcopy) {
       const answered = !Number.isNaN(this.#packagePongNs);
       endNs = answered ? this.#packagePongNs : this.#postcopyNs;
+    const writtenNs = this.#generations
+      ? this.#stopMarkNs
+      : this.#sendBuffer.writtenNs(this.#stopOffset, this.#stopMarkNs, flightBytes);
       until = answered ? 'answer to the last ping in the package' : 'end of the package';
     } else if (!Number.isNaN(this.shutNs)) {
-      startNs = this.#stopWrittenNs;
+      startNs = writtenNs;
       endNs = this.shutNs;
       until = 'SHUT on the return path';
     } else {
@@ -578,7 +587,7 @@ export class MigrationState implements MigrationSink {
     const earliest = Number.isNaN(this.#lastPrecopyNs) ? this.#stopMarkNs : this.#lastPrecopyNs;
     const delayed = startNs < this.#stopMarkNs ? ', less the time in the send buffer,' : '';
     return {
-      earliestStartNs: Math.min(earliest, this.#stopWrittenNs, this.#stopEarliestNs),
+      earliestStartNs: Math.min(earliest, writtenNs, this.#stopEarliestNs),
       latestStartNs: this.#stopMarkNs,
       endNs,
       estimateNs: endNs - startNs,
@@ -598,8 +607,8 @@ export class MigrationState implements MigrationSink {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     // With multifd the pages, and so the full buffers, are on other connections.
-    this.#stopWrittenNs = this.#generations ? place.tNs : this.#sendBuffer.writtenNs(place.offset, place.tNs);
     this.#stopEarliestNs = this.#generations
+    this.#stopOffset = place.offset;
       ? this.#multifdBuffers.earliestNs(this.#multifdBytes, place.tNs)
       : this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;

@@ -309,4 +309,5 @@ function setEnd(round: Round, endNs: number): void {
 }
 
 const noPages = (): PageCounts => ({ normal: 0, zero: 0, xbzrle: 0, compressed: 0 });
-const totalPages = (pages: PageCounts): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+/** Pages of all kinds. */
+export const totalPages = (pages: PageCounts): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;

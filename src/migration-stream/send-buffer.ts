@@ -1,28 +1,65 @@
 // When the source wrote what the wire shows later: the send buffer between the two.
 //
-// A link slower than the guest's memory keeps the source's socket buffer full, so a byte leaves the host when the whole
-// buffer before it has left. The buffer's size shows once, at the beginning: QEMU ends a RAM section after 50 ms (seen
-// every 64 pages), and the first section also fills the empty buffer, so it is longer than those that follow by just
-// that much. A later byte was written when the byte one buffer before it left, and not before the section it is in.
-// Buffers grow with the congestion window, so this is a lower bound of the delay; a path whose rate swings hides it.
-// Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; measured against STOP events in the recordings.
+// A link slower than the guest's memory keeps the source's socket buffer full, so a byte leaves the host when all that
+// was written before it has left. Linux lets a writer that found the buffer full go on when a third of it is free
+// (sk_stream_is_writeable()), so what waits is between two thirds and all of the buffer. Its size shows in three ways:
+//   burst   QEMU ends a RAM section at the first look at the clock after 50 ms, and it looks every 64 pages. A writer that
+//           is held up writes a third of the buffer at a time, so a section takes as many bursts as last 50 ms: a section
+//           is n thirds of the buffer long, n the smallest number that makes 50 ms;
+//   fill    the first sections also fill the empty buffer: they are longer than the others by just that much;
+//   flight  the buffer is twice the largest congestion window, counted in memory (tcp_sndbuf_expand()), and what is in
+//           flight never exceeds the window.
+// The last two are lower bounds, the first leaves a choice of n: the smallest that agrees with both counts. The buffer
+// grows with the window and never shrinks, so the newest sections count.
+// Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; Linux net/ipv4/tcp_input.c, include/net/sock.h; measured
+// against STOP events and the kernel's socket memory in the recordings.
 import { SEND_BUFFER_BYTES } from '../limits.js';
 
 /** Resolution of the record of what left when. */
 const STEP_BYTES = 16 << 10;
 const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
-/** Sections that follow the first and tell how long a section is on the wire. */
-const SECTIONS = 9;
-/** The first few of them may be the one that fills the buffer. */
-const FILLING_SECTIONS = 3;
 /** Longer than frames of a slow link are apart; longer than an iterating source is ever silent. */
 const SILENCE_NS = 5e6;
 const ITERATION_NS = 150e6;
-/** A stream at less than this share of the rate at which the buffer filled is not held up by the path. */
+/** A stream at less than this share of the usual rate is not held up by the path. */
 const BACKLOG_SHARE = 0.8;
-/** Sections that last this long ended because of the time limit, not because of a rate limit or nothing to send. */
+/** QEMU's time limit for a section, and after how many pages it looks at the clock. */
+const SECTION_NS = 50e6;
+const CLOCK_PAGES = 64;
+/** Sections without a known number of pages that lasted about as long as the limit lets them. */
 const SECTION_MIN_NS = 45e6;
-const SECTION_MAX_NS = 100e6;
+const SECTION_MAX_NS = 150e6;
+/** The first sections may fill the buffer; those right behind them tell how long a section is otherwise. */
+const FILLING_SECTIONS = 4;
+const FIRST_SECTIONS = 16;
+/** The newest whole sections tell the size of a burst; fewer than the least tell nothing. */
+const NEWEST_SECTIONS = 8;
+const LEAST_SECTIONS = 3;
+/** Bursts a section may take. With more, a different number of them makes hardly another size. */
+const MOST_BURSTS = 6;
+/** What waits, as a share of the buffer: between two thirds and all of it, less what is in flight. */
+const WAITING_SHARE = 0.75;
+/** Buffer per byte in flight: two windows, at 2304 bytes of memory for a segment of 1448. */
+const BUFFER_PER_FLIGHT = 3.1;
+/** The filling may be overstated by what was sent meanwhile, the flight a little by bytes that were lost. */
+const FILL_SHARE = 0.6;
+const FLIGHT_SHARE = 0.9;
+/** A buffer this many times what the bounds ask for is not believed. */
+const BELIEVED_EXCESS = 2.5;
+
+interface SectionStart {
+  readonly offset: number;
+  readonly tNs: number;
+  /** Pages sent before it; NaN where they cannot be counted. */
+  readonly pages: number;
+}
+
+interface SectionSpan {
+  readonly bytes: number;
+  readonly durationNs: number;
+  /** It ended because its time was up. */
+  readonly isWhole: boolean;
+}
 
 export class SendBuffer {
   /** Wire time of every STEP_BYTES-th byte, the newest SEND_BUFFER_BYTES of them. */
@@ -30,9 +67,9 @@ export class SendBuffer {
   #steps = 0;
   /** When the latest page was on the wire. */
   #latestNs = 0;
-  /** Offsets and times at which the first sections began, and the offset of the latest one. */
-  readonly #sections: { readonly offset: number; readonly tNs: number }[] = [];
-  #latestSection = { offset: 0, tNs: 0 };
+  readonly #first: SectionSpan[] = [];
+  readonly #newest: SectionSpan[] = [];
+  #section: SectionStart | null = null;
 
   /** The byte at `offset` was on the wire at `tNs`; called in stream order, at least once a page. */
   left(offset: number, tNs: number): void {
@@ -43,15 +80,29 @@ export class SendBuffer {
     while (this.#steps <= step) this.#leftNs[this.#steps++ % STEPS] = tNs;
   }
 
-  /** A RAM section with pages began. */
-  section(offset: number, tNs: number): void {
-    this.#latestSection = { offset, tNs };
-    if (this.#sections.length <= SECTIONS) this.#sections.push(this.#latestSection);
+  /** A RAM section with pages began; `pages` were sent before it. */
+  section(offset: number, tNs: number, pages = Number.NaN): void {
+    const from = this.#section;
+    this.#section = { offset, tNs, pages };
+    if (!from) return;
+    const durationNs = tNs - from.tNs;
+    const isWhole = Number.isNaN(pages)
+      ? durationNs >= SECTION_MIN_NS && durationNs <= SECTION_MAX_NS
+      : pages - from.pages > 1 && (pages - from.pages) % CLOCK_PAGES === 1;
+    const span = { bytes: offset - from.offset, durationNs, isWhole };
+    if (this.#first.length < FIRST_SECTIONS) this.#first.push(span);
+    if (!isWhole) return;
+    if (this.#newest.length === NEWEST_SECTIONS) this.#newest.shift();
+    this.#newest.push(span);
   }
 
-  /** When the byte at `offset`, on the wire at `tNs`, was written, as far as can be told; `tNs` at the latest. */
-  writtenNs(offset: number, tNs: number): number {
-    const { bytes, bytesPerNs } = this.#buffer();
+  /**
+   * When the byte at `offset`, on the wire at `tNs`, was written, as far as can be told; `tNs` at the latest.
+   *
+   * @param flightBytes  the most that was seen in flight on the connection, where that is known
+   */
+  writtenNs(offset: number, tNs: number, flightBytes: number | null = null): number {
+    const { bytes, bytesPerNs } = this.#waiting(flightBytes);
     const step = Math.floor((offset - bytes) / STEP_BYTES);
     if (bytes === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
     const leftNs = this.#leftNs[step % STEPS]!;
@@ -61,7 +112,7 @@ export class SendBuffer {
     if (silenceNs > SILENCE_NS && silenceNs < ITERATION_NS) return tNs;
     // Where the bytes before this one came slower than the path takes them, none had to wait.
     if (bytes < BACKLOG_SHARE * bytesPerNs * (this.#latestNs - leftNs)) return tNs;
-    return Math.min(tNs, Math.max(leftNs, this.#latestSection.tNs));
+    return Math.min(tNs, leftNs);
   }
 
   /**
@@ -74,22 +125,57 @@ export class SendBuffer {
     return Math.min(tNs, this.#leftNs[Math.min(step, this.#steps - 1) % STEPS]!);
   }
 
-  /** Size of the buffer, 0 where the sections do not show it, and the rate of the one that does. */
-  #buffer(): { bytes: number; bytesPerNs: number } {
-    const none = { bytes: 0, bytesPerNs: 0 };
-    const sections = this.#sections.slice(1).map(({ offset, tNs }, i) => {
-      const from = this.#sections[i]!;
-      return { bytes: offset - from.offset, durationNs: tNs - from.tNs };
-    });
-    if (sections.length < 4) return none;
-    const usual = sections.slice(1).sort((a, b) => a.durationNs - b.durationNs)[(sections.length - 1) >> 1]!;
-    if (usual.durationNs < SECTION_MIN_NS || usual.durationNs > SECTION_MAX_NS) return none;
-    // Zero pages take next to no bytes: where memory begins with them, the buffer fills a section or two later.
-    let filling = none;
-    for (const { bytes, durationNs } of sections.slice(0, FILLING_SECTIONS)) {
-      const excess = Math.min(SEND_BUFFER_BYTES, (bytes * (durationNs - usual.durationNs)) / durationNs);
-      if (excess > filling.bytes) filling = { bytes: excess, bytesPerNs: bytes / durationNs };
+  /** Bytes that wait in the buffer, 0 where nothing shows it, and the rate at which they leave. */
+  #waiting(flightBytes: number | null): { bytes: number; bytesPerNs: number } {
+    const newest = this.#newest;
+    if (newest.length < LEAST_SECTIONS) return { bytes: 0, bytesPerNs: 0 };
+    const bytesPerNs = rateOf(newest);
+    const sectionBytes = typical(newest.map(({ bytes }) => bytes));
+    const fillBytes = this.#fillBytes();
+    const flownBytes = Math.min(SEND_BUFFER_BYTES, BUFFER_PER_FLIGHT * (flightBytes ?? 0));
+    const leastBytes = Math.max(FLIGHT_SHARE * flownBytes, (FILL_SHARE * fillBytes) / WAITING_SHARE);
+    let bufferBytes = Math.max(flownBytes, fillBytes / WAITING_SHARE);
+    for (let bursts = MOST_BURSTS; bursts > 0; bursts--) {
+      // One burst fewer must not have lasted long enough.
+      if (((bursts - 1) / bursts) * sectionBytes > SECTION_NS * bytesPerNs) continue;
+      const bytes = (3 * sectionBytes) / bursts;
+      if (bytes < leastBytes) continue;
+      if (bytes < BELIEVED_EXCESS * bufferBytes)
+        bufferBytes = flownBytes > bytes / 2 ? (flownBytes + bytes) / 2 : bytes;
+      break;
     }
-    return filling;
+    return { bytes: WAITING_SHARE * Math.min(SEND_BUFFER_BYTES, bufferBytes), bytesPerNs };
   }
+
+  /** What the first sections put on the wire beyond what sections of their number do: it filled the buffer. */
+  #fillBytes(): number {
+    const usual = this.#first.slice(FILLING_SECTIONS - 1).filter(({ isWhole }) => isWhole);
+    if (usual.length === 0) return 0;
+    const usualNs = typical(usual.map(({ durationNs }) => durationNs));
+    const bytesPerNs = rateOf(usual);
+    let sum = 0;
+    let most = 0;
+    for (const { durationNs } of this.#first.slice(0, FILLING_SECTIONS)) {
+      sum += (durationNs - usualNs) * bytesPerNs;
+      most = Math.max(most, sum);
+    }
+    return Math.min(SEND_BUFFER_BYTES, most);
+  }
+}
+
+function rateOf(spans: readonly SectionSpan[]): number {
+  let bytes = 0;
+  let durationNs = 0;
+  for (const span of spans) {
+    bytes += span.bytes;
+    durationNs += span.durationNs;
+  }
+  return bytes / Math.max(1, durationNs);
+}
+
+/** Mean of the middle half. */
+function typical(values: readonly number[]): number {
+  const aside = values.length >> 2;
+  const middle = [...values].sort((a, b) => a - b).slice(aside, values.length - aside);
+  return middle.reduce((sum, value) => sum + value, 0) / middle.length;
 }

@@ -37,6 +37,7 @@ import {
   type MigrationSnapshot,
   PAGE_REGION_UNITS,
   PAGE_REQUEST_UNITS,
+  type Quantiles,
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
@@ -61,6 +62,8 @@ export interface ConnectionEnding {
   readonly endNs: number;
   readonly endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
   readonly closedFirstBy: 0 | 1 | null;
+  /** What its two directions had in flight; see TcpDirection.pipe. */
+  readonly directions?: readonly { readonly pipe: Quantiles | null }[];
 }
 
 export interface MigrationOptions {
@@ -445,18 +448,22 @@ const channelsOf = (entry: Entry, id: number): Channel[] =>
       return { connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id };
     });
 
+/** The most that the main connection had in flight; null where that is not known. */
+function flightOf(streams: readonly Stream[], endings: ReadonlyMap<number, ConnectionEnding>): number | null {
+  const main = streams.find(({ decoder }) => decoder.channel === 'main');
+  return (main && endings.get(main.direction >>> 1)?.directions?.[main.direction & 1]?.pipe?.max) ?? null;
+}
+
 function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
-  const figures = entry.state.finish();
   const streams = forward(entry);
+  const figures = entry.state.finish(flightOf(streams, endings));
   const sealed = entry.state instanceof SealedMigration ? entry.state : null;
   // Inside TLS a channel whose part does not show is counted as main.
   const kindOf = ({ decoder, direction }: Stream): ChannelKind =>
     decoder === tls ? (sealed?.roles.get(direction)?.kind ?? 'main') : decoder.channel;
   const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(stream) === kind));
   const total = lengthOf(streams);
-  const undecodedBytes = sealed
-    ? total
-    : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
+  const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
   return {
