@@ -159,9 +159,10 @@ export class StreamDriver implements StreamConsumer {
     while (this.#reading) this.#step(false);
     if (this.#lostAt < offset) {
       this.account.undecodedBytes += offset - this.#lostAt;
-      this.#sink.blind(this.#lostAt, offset, cursor.tNs);
+      if (this.#proven) this.#sink.blind(this.#lostAt, offset, cursor.tNs);
     }
-    this.#sink.streamEnd(offset, cursor.tNs);
+    // What was only searched may be anybody's: it neither hides nor ends anything of a migration.
+    if (this.#proven) this.#sink.streamEnd(offset, cursor.tNs);
   }
 
   #begin(offset: number): void {

@@ -105,6 +105,12 @@ export class Generations {
     this.#advance();
   }
 
+  /** Nothing more comes: what still waits, for a main channel that is not in the capture, is handed on. */
+  finish(): void {
+    for (const lane of this.#lanes) lane.ended = true;
+    this.#advance();
+  }
+
   #begin(tNs: number, kind: 'part' | 'end'): void {
     // Up to 9.2 the END header leaves the source with or after its pages: those that came already are its own.
     if (kind === 'end') this.#rounds.finalSection(tNs);

@@ -260,7 +260,9 @@ export class MigrationState implements MigrationSink {
     this.#multifdBlindBytes += bytes;
   }
 
-  multifdEnd(lane: number): void {
+  /** A multifd channel is over; its last packet announced `missingBytes` more than came. */
+  multifdEnd(lane: number, missingBytes: number): void {
+    this.#ramRecordBytes -= missingBytes;
     this.#generations!.end(lane);
   }
 
@@ -484,6 +486,7 @@ export class MigrationState implements MigrationSink {
    * @param flightBytes  the most that was in flight on the main connection; null where that is not known
    */
   finish(flightBytes: number | null = null): MigrationFigures {
+    this.#generations?.finish();
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.rounds.finish();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
@@ -627,6 +630,7 @@ export class MigrationState implements MigrationSink {
   #switchOver(place: RecordPlace): void {
     this.feature('postcopy');
     this.#postcopyNs = place.tNs;
+    this.#latestNs = Math.max(this.#latestNs, place.tNs); // the return path may know later than the stream
     this.rounds.mark(place.tNs, 'post-copy');
   }
 

@@ -153,9 +153,13 @@ function toRounds(
   const length = end.offset - stream.start.offset;
   const bounds = [{ offset: stream.start.offset, widthBytes: 0 }, ...starts, { offset: end.offset, widthBytes: 0 }];
   const rounds: Round[] = [];
+  let reached = stream.start.offset;
   for (let i = 0; i + 1 < bounds.length; i++) {
-    const { offset, widthBytes } = bounds[i]!;
+    const { widthBytes } = bounds[i]!;
+    // Estimates of neighbours may overlap; rounds follow each other all the same.
+    const offset = Math.min(end.offset, Math.max(bounds[i]!.offset, reached));
     const bytes = Math.max(0, bounds[i + 1]!.offset - offset);
+    reached = offset + bytes;
     const startNs = timeAt(offset, timeline);
     const endNs = timeAt(offset + bytes, timeline);
     const seconds = (endNs - startNs) / 1e9;

@@ -38,7 +38,7 @@ class SilentSink implements MigrationSink {
   sighting(): void {}
   glimpse(): void {}
   blind(_offset: number, _resumed: number): void {}
-  streamEnd(): void {}
+  streamEnd(_offset: number): void {}
 }
 
 /** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
@@ -102,6 +102,9 @@ export class MultifdSink extends SilentSink {
   readonly #late: boolean;
   #state: MigrationState | null = null;
   #lane = 0;
+  /** Where the last packet with pages begins, and where it ends by its header. */
+  #packetStart = -1;
+  #packetEnd = 0;
 
   /**
    * @param owner  asked once, when the channel has something to say
@@ -129,7 +132,9 @@ export class MultifdSink extends SilentSink {
     this.#join().feature(name);
   }
 
-  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+  override page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    if (offset !== this.#packetStart) this.#packetStart = this.#packetEnd = offset;
+    this.#packetEnd += bytes;
     this.#join().multifdPage(this.#lane, tNs, block, address, kind, bytes);
   }
 
@@ -151,8 +156,8 @@ export class MultifdSink extends SilentSink {
     if (this.#state || !this.#late) this.#join().multifdBlind(resumed - offset);
   }
 
-  override streamEnd(): void {
-    this.#state?.multifdEnd(this.#lane);
+  override streamEnd(offset: number): void {
+    this.#state?.multifdEnd(this.#lane, Math.max(0, this.#packetEnd - offset));
   }
 }
 

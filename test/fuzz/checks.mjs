@@ -10,12 +10,15 @@ export function checkReport(report, disorder = report.anomalies.some(({ code }) 
   for (const key of ['connections', 'migrations', 'flows', 'findings', 'anomalies']) {
     if (!Array.isArray(report[key])) throw new Error(`${key} is no list`);
   }
+  checkTotals(report);
   for (const [i, connection] of report.connections.entries()) checkConnection(connection, i);
   for (const [i, migration] of report.migrations.entries()) checkMigration(migration, i, report, disorder);
   report.findings.forEach((finding, i) => {
     inside(finding.confidence, 0, 1, `findings[${i}].confidence`);
     for (const [start, end] of finding.interval) ordered(start, end, `findings[${i}] ${finding.rule} interval`);
     if (finding.cost) inside(finding.cost.ns, 0, Infinity, `findings[${i}] ${finding.rule} cost`);
+    for (const frame of finding.packets)
+      inside(frame, 1, report.capture.frames, `findings[${i}] ${finding.rule} packet`);
   });
   for (const [name, table] of Object.entries(report.tables)) {
     for (const [column, { values }] of Object.entries(table.columns)) {
@@ -40,6 +43,51 @@ function checkNumbers(value, path) {
   }
 }
 
+const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
+
+function equal(a, b, what) {
+  if (Math.abs(a - b) > 1e-9 * Math.abs(a)) throw new Error(`${what}: ${a}, expected ${b}`);
+}
+
+/** Figures that are given twice are the same, and parts make the whole. */
+function checkTotals({ capture, connections, flows, anomalies, tables }) {
+  if (capture.inputs.length > 0) {
+    equal(
+      sum(capture.inputs, (input) => input.frames),
+      capture.frames,
+      'frames of all inputs',
+    );
+    equal(
+      sum(capture.inputs, (input) => input.wireBytes),
+      capture.wireBytes,
+      'bytes of all inputs',
+    );
+  }
+  const talks = [...connections, ...flows].flatMap(({ directions }) => directions);
+  inside(
+    sum(talks, (direction) => direction.frames),
+    0,
+    capture.frames,
+    'frames of connections and flows',
+  );
+  for (const { code, count } of anomalies) inside(count, 1, Infinity, `count of ${code}`);
+  const { rows, columns } = tables.timeline;
+  const inTimeline = new Map();
+  for (let row = 0; row < rows; row++) {
+    const id = columns.direction.values[row];
+    const total = inTimeline.get(id) ?? { payloadBytes: 0, uniqueBytes: 0 };
+    for (const key of Object.keys(total)) total[key] += columns[key].values[row];
+    inTimeline.set(id, total);
+  }
+  for (const [id, total] of inTimeline) {
+    const direction = connections.find((connection) => connection.id === id >> 1)?.directions[id & 1];
+    // Duplicates that turn out to be the capture's are taken back from totals, not from the time line.
+    if (!direction || direction.captureDuplicates > 0) continue;
+    for (const key of Object.keys(total))
+      equal(total[key], direction[key], `${key} of direction ${id} in the time line`);
+  }
+}
+
 function inside(value, low, high, path) {
   if (value === null || value === undefined) return;
   if (!(value >= low && value <= high)) throw new Error(`${path} is ${value}, expected ${low} … ${high}`);
@@ -60,6 +108,11 @@ function checkConnection(connection, i) {
     }
     inside(direction.uniqueBytes, 0, direction.payloadBytes, `${path}.uniqueBytes`);
     inside(direction.dataFrames, 0, direction.frames, `${path}.dataFrames`);
+    inside(direction.retransmittedBytes, 0, direction.payloadBytes, `${path}.retransmittedBytes`);
+    inside(direction.goodput, 0, direction.throughput * (1 + 1e-9), `${path}.goodput`);
+    const { fast, timeout, tailLossProbe, other, spurious } = direction.retransmissions;
+    equal(fast + timeout + tailLossProbe + other, direction.retransmittedSegments, `${path}.retransmissions`);
+    inside(spurious, 0, direction.retransmittedSegments, `${path}.retransmissions.spurious`);
     for (const key of ['rttNs', 'window', 'inFlight', 'pipe']) checkQuantiles(direction[key], `${path}.${key}`);
     if (direction.limitedBy) checkShares(direction.limitedBy, `${path}.limitedBy`);
     if (direction.rhythm) inside(direction.rhythm.stretchAckShare, 0, 1, `${path}.rhythm.stretchAckShare`);
@@ -94,6 +147,36 @@ function checkMigration(migration, i, report, disorder) {
       if (typeof value === 'number') inside(value, 0, Infinity, `${path}.${part}.${key}`);
     }
   }
+  const { pages, bytes, stream } = migration;
+  equal(bytes.main + bytes.multifd + bytes.preempt, bytes.total, `${path}.bytes`);
+  equal(stream.decodedBytes + stream.undecodedBytes, bytes.total, `${path}.stream`);
+  inside(bytes.ramRecords + bytes.deviceState, 0, bytes.total, `${path}.bytes of RAM and devices`);
+  inside(
+    sum(migration.devices, (device) => device.bytes),
+    0,
+    bytes.deviceState,
+    `${path}.devices`,
+  );
+  // Phases are measured by places in the stream: what was lost or cut off lies between them.
+  const whole = !report.anomalies.some(({ code }) => /^(tcp\/acked-unseen|stream\/|capture\/)/.test(code));
+  if (whole && bytes.multifd === 0) {
+    inside(
+      sum(migration.phases, (phase) => phase.bytes),
+      0,
+      bytes.total,
+      `${path}.phases`,
+    );
+  }
+  for (const kind of ['normal', 'zero', 'xbzrle', 'compressed']) {
+    if (pages[kind] === null) continue;
+    equal(
+      sum(migration.rounds, (round) => round.pages[kind] ?? 0),
+      pages[kind],
+      `${path}.pages.${kind} of all rounds`,
+    );
+  }
+  const allPages = pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed;
+  if (pages.distinct !== null) equal(pages.distinct + pages.resent, allPages, `${path}.pages`);
   migration.rounds.forEach((round, r) => {
     const at = `${path}.rounds[${r}]`;
     const before = migration.rounds[r - 1];
@@ -107,13 +190,19 @@ function checkMigration(migration, i, report, disorder) {
     inside(round.bytes, 0, Infinity, `${at}.bytes`);
     for (const [key, value] of Object.entries(round.pages)) inside(value, 0, Infinity, `${at}.pages.${key}`);
   });
-  for (const phase of migration.phases)
-    if (!disorder) ordered(phase.startNs, phase.endNs, `${path} phase ${phase.kind}`);
+  for (const { kind, startNs, endNs } of [...migration.phases, ...migration.rounds]) {
+    if (disorder) break;
+    const at = kind ? `${path} phase ${kind}` : `${path} round`;
+    ordered(startNs, endNs, at);
+    ordered(migration.startNs, startNs, `${at} in the migration`);
+    ordered(endNs, migration.endNs, `${at} in the migration`);
+  }
   if (migration.downtime && !disorder) {
     const { earliestStartNs, latestStartNs, endNs, estimateNs } = migration.downtime;
     ordered(earliestStartNs, latestStartNs, `${path}.downtime start`);
     ordered(latestStartNs, endNs, `${path}.downtime`);
-    inside(estimateNs, 0, Infinity, `${path}.downtime.estimateNs`);
+    inside(estimateNs, endNs - latestStartNs - 1, endNs - earliestStartNs + 1, `${path}.downtime.estimateNs`);
+    ordered(endNs, migration.endNs, `${path}.downtime in the migration`);
   }
   for (const id of migration.connections) {
     if (!report.connections.some((connection) => connection.id === id)) {

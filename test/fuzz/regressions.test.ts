@@ -1,9 +1,15 @@
 // What fuzzing found, each as small as it gets.
 import { expect, test } from 'vitest';
 import { Analysis, type Results } from '../../src/analyze.js';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { mainChannel } from '../../src/migration-stream/main-channel.js';
+import { MigrationState } from '../../src/migration-stream/migration.js';
+import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
 import { Sightings } from '../../src/migration-stream/sightings.js';
+import { MultifdSink } from '../../src/migration-stream/sinks.js';
 import { batchOf, captureInterface, ethernet, frame, ipv4, tcp } from '../support/frames.js';
-import { ascii, be32, PAGE, range, stream } from '../support/migration-stream.js';
+import { ascii, be32, decodeChunks, PAGE, range, stream } from '../support/migration-stream.js';
+import { random } from '../support/random.js';
 
 /** One connection whose client sends `bytes` and ends; frame `i` is stamped `stamp(i)`, the capture lost number `lost`. */
 function sent(bytes: Uint8Array, stamp = (i: number): number => i * 10_000, lost = -1): Results {
@@ -94,6 +100,60 @@ test('rounds estimated from single headers end no sooner than they begin, althou
   });
   expect(rounds.length).toBeGreaterThan(1);
   for (const round of rounds) expect(round.endNs).toBeGreaterThanOrEqual(round.startNs);
+});
+
+test('rounds estimated from any headers follow one another', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const { below } = random(seed);
+    const sightings = new Sightings();
+    let offset = 0;
+    for (let i = 0; i < 20; i++) sightings.add((offset += below(60 * PAGE)), offset, 0, below(60));
+    const start = { offset: 0, tNs: 0 };
+    const end = { offset: offset + below(200 * PAGE), tNs: offset };
+    const rounds = sightings.rounds({ pageSize: PAGE, totalPages: 60, start, end, complete: seed % 2 === 0 });
+    let beforeNs = 0;
+    for (const { startNs, endNs } of rounds) {
+      expect(startNs, `seed ${seed}`).toBeGreaterThanOrEqual(beforeNs);
+      expect(endNs, `seed ${seed}`).toBeGreaterThanOrEqual(startNs);
+      beforeNs = endNs;
+    }
+  }
+});
+
+test('multifd channels without their main channel: every page belongs to a round', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  const lane = state.joinMultifd(false);
+  for (let i = 0; i < 3; i++) {
+    state.multifdPage(lane, i, 0, i * PAGE, PAGE_NORMAL, PAGE);
+    state.multifdSync(lane);
+  }
+  const { pages, rounds } = state.finish();
+  expect(pages.normal).toBe(3);
+  expect(rounds.reduce((sum, round) => sum + round.pages.normal, 0)).toBe(3);
+});
+
+test('a multifd packet that is cut off counts as many bytes as came', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  const sink = new MultifdSink(() => state, false);
+  for (const offset of [0, 2 * PAGE]) {
+    for (const page of [0, 1]) sink.page(offset, 1, 0, offset + page * PAGE, PAGE_NORMAL, PAGE);
+  }
+  sink.streamEnd(3 * PAGE);
+  expect(state.finish().ramRecordBytes).toBe(3 * PAGE);
+});
+
+test('a stream that was searched in vain tells nothing of a migration, its end neither', () => {
+  expect(decodeChunks(mainChannel, [new Uint8Array(50_000).fill(0x55)], { joined: true }).records).toEqual([]);
+});
+
+test('a page request seen later than the stream: post-copy ends no sooner than it begins', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  state.blind(0, 1000, 5);
+  state.streamEnd(1000, 5);
+  const request = { block: 'pc.ram', start: 0, length: PAGE };
+  state.reply({ offset: 0, tNs: 900, frame: 2, name: 'req-pages', value: null, request });
+  const { postcopy } = state.finish();
+  expect(postcopy!.endNs).toBeGreaterThanOrEqual(postcopy!.startNs);
 });
 
 // Twins seen in another place are the capture's from the start; counting them among those that may be revised takes

@@ -158,8 +158,10 @@ describe('no bytes can hurt', () => {
       else chunks.push(damaged.slice(at, at + length));
       at += length;
     }
-    const result = decodeChunks(mainChannel, chunks, { joined: source.below(4) === 0 });
-    expect(result.records.at(-1)).toBe(`stream end @${result.length}`);
+    const joined = source.below(4) === 0;
+    const result = decodeChunks(mainChannel, chunks, { joined });
+    // A stream that was only searched is nobody's: its end is told to nobody.
+    if (!joined || result.records.length > 0) expect(result.records.at(-1)).toBe(`stream end @${result.length}`);
     expect(result.undecodedBytes).toBeGreaterThanOrEqual(0);
     expect(result.undecodedBytes).toBeLessThanOrEqual(result.length);
   });
