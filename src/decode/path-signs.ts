@@ -92,10 +92,11 @@ export class PathSigns {
 }
 
 /** Whether the checksum is the sum over the pseudo header alone (RFC 9293 §3.1, RFC 8200 §8.1), not yet complemented. */
-function isUnfinished({ view }: PacketBatch, rows: SegmentRows, row: number): boolean {
+function isUnfinished({ view, start, captured }: PacketBatch, rows: SegmentRows, row: number): boolean {
   const addresses = rows.addresses[row]!;
   const words = rows.ipVersion[row] === 4 ? 4 : 16;
   const segment = rows.transport[row]!;
+  if (segment + 18 > start[row]! + captured[row]!) return false; // cut off before the checksum
   const bytes = rows.payload[row]! - segment + rows.payloadLen[row]!;
   let sum = 6 + (bytes >>> 16) + (bytes & 0xffff);
   for (let word = 0; word < words; word++) sum += view.getUint16(addresses + 2 * word);

@@ -156,6 +156,15 @@ test('a page request seen later than the stream: post-copy ends no sooner than i
   expect(postcopy!.endNs).toBeGreaterThanOrEqual(postcopy!.startNs);
 });
 
+test('TCP headers that the capture cut off before their checksum are not looked at for it', () => {
+  const data = frame(ethernet(), ipv4(), tcp({ seq: 1 }, 'x'.repeat(100)));
+  for (let length = 34; length < 60; length++) {
+    const analysis = new Analysis();
+    analysis.push(batchOf([{ bytes: data.slice(0, length), wire: data.length }]));
+    expect(analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' }).frames).toBe(1);
+  }
+});
+
 // Twins seen in another place are the capture's from the start; counting them among those that may be revised takes
 // them away twice.
 test.fails('a short connection captured on two interfaces: every frame counts once', () => {
