@@ -356,6 +356,7 @@ export function congestionControlOf(carriers: readonly Carrier[]): string | null
   }, null);
   const found = heaviest?.congestionControl;
   if (!found || found.family === 'unknown') return null;
+  if (found.probeDips > 0) return 'rate-based, as BBR: it lets the path run empty every ten seconds';
   if (found.family === 'rate-based')
     return `rate-based, as BBR: ${plural(found.episodes, 'loss episode')} did not slow it down`;
   const to = found.decrease === null ? '' : ` to ${percent(found.decrease)} of what was in flight`;

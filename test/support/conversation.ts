@@ -55,6 +55,8 @@ export interface TransferOptions {
   readonly readRate?: number;
   /** Largest congestion window, segments. */
   readonly cwndMax?: number;
+  /** What the sender keeps of its congestion window after a loss; 0.7 if not given. */
+  readonly keep?: number;
   /** The application writes `bytes` every `everyNs`; otherwise all at once. */
   readonly slices?: { readonly bytes: number; readonly everyNs: number };
 }
@@ -302,7 +304,7 @@ export function transfer(options: TransferOptions = {}): Transfer {
       s.lost = true;
       if (recoverUntil < 0) {
         recoverUntil = next;
-        threshold = cwnd = Math.max(2, Math.floor(cwnd * 0.7));
+        threshold = cwnd = Math.max(2, Math.floor(cwnd * (options.keep ?? 0.7)));
       }
     }
     pump();

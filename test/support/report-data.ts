@@ -332,7 +332,10 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
       congestionControl: {
         family: run.limit === 'recovery' ? ('loss-based' as const) : ('unknown' as const),
         decrease: run.limit === 'recovery' ? 0.7 : null,
+        spread: run.limit === 'recovery' ? 0.02 : null,
         episodes: segments,
+        probeDips: 0,
+        paced: false,
       },
       limitedBy: { ...noLimits(), [run.limit]: 0.62, 'sender-application': 0.21, idle: 0.17 },
     };

@@ -116,9 +116,15 @@ export interface Comb {
 /** What kind of congestion control the sender shows, with the features that say so. */
 export interface CongestionControl {
   family: 'loss-based' | 'rate-based' | 'unknown';
-  /** Pipe after a loss episode over pipe before it, 90 % quantile; null without episodes. */
+  /** Most in flight after a loss episode over most before it, median; null without episodes. */
   decrease: number | null;
+  /** How far these answers lie apart: the middle half of them, all where they are few. */
+  spread: number | null;
   episodes: number;
+  /** Times that the sender let the path run empty, where it did so every ten seconds (BBR measures the round trip so). */
+  probeDips: number;
+  /** Frames are spaced by a timer. */
+  paced: boolean;
 }
 
 export interface TcpConnection {

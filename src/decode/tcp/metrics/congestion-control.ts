@@ -1,80 +1,189 @@
-// Congestion control: which family a sender belongs to, from how it answers loss.
+// Congestion control: which family a sender belongs to, from how it answers loss and how it probes the path.
 //
-// Loss-based controls cut what they keep in flight at every loss episode (Reno to 0.5, CUBIC to 0.7), so even their least
-// cut is one; rate-based ones go on at the rate they measured, and space their frames by it. Only episodes repaired without
-// a timeout count: a timeout cuts with every family.
+// Loss-based controls go on after every loss episode with the same share of what they had in flight: Reno 0.5 (RFC 5681),
+// CUBIC 0.7 (RFC 9438 §4.6). Rate-based ones go on at the rate they measured, with more one time and less the next; and
+// BBR lets the path run empty for 200 ms about every ten seconds, to measure the round trip anew (bbr_update_min_rtt).
+// Spacing by a timer alone tells nothing: a fair queue spaces the frames of any control.
+//
+// Compared is the most in flight in the two round trips before a loss was answered with that in the two after its repair:
+// there nothing is lost or reported received, so it is the same from either end. Only episodes repaired without a timeout
+// count (a timeout cuts with every family). A sender that others limit does not fill what its control allows, so that it is
+// not slowed down by loss says something only where the network was the limit.
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { NO_DIRECTION, type SegmentRows, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
+import type { TcpDirection } from '../results.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
-/** Between these lies the answer of a loss-based control; above it, none was given. */
-const CUT_MIN = 0.35;
-const CUT_MAX = 0.85;
-/** Of the answers in ascending order, the one that counts: nearly the least cut. */
-const LEAST_CUT = 0.9;
+/** Loss-based: the answers lie here, within so much of each other; the middle half of them where there are many. */
+const CUT_MIN = 0.4;
+const CUT_MAX = 0.8;
+const CUT_SPREAD = 0.08;
 const EPISODES_MIN = 3;
+const EPISODES_MANY = 6;
+/** Rate-based: half of the answers keep at least this share. */
+const KEPT_SHARE = 0.85;
 const EPISODES_KEPT = 256;
-/** Share of time in recovery up to which episodes can be told apart. */
+/** Share of time in recovery up to which loss-based episodes can be told apart. */
 const RECOVERY_SHARE_MAX = 0.3;
+/** Rate-based: share of time in which the network must have been the limit. */
+const NETWORK_SHARE_MIN = 0.6;
 /** Fewer bytes than this in flight say nothing: every control keeps a few segments out. */
 const FLIGHT_MIN_BYTES = 20_000;
+/** BBR's dips: four segments in flight (and what its acknowledgements still release) for 200 ms and a round trip, every 10 s. */
+const DIP_BYTES = 9_000;
+const DIP_MIN_NS = 120e6;
+const DIP_MAX_NS = 500e6;
+const DIP_FRAMES = 6;
+const DIP_DEPTH = 3;
+const DIP_EVERY_MIN_NS = 9.5e9;
+const DIP_EVERY_MAX_NS = 12e9;
+const DIPS_MIN = 2;
+/** Least round trip that windows of time are made of. */
+const ROUND_MIN_NS = 1e6;
 
 class Answers {
-  /** Largest pipe since the last episode ended. */
-  before = 0;
-  after = 0;
   sentMax = 0;
+  // Most in flight in this round trip and in the one before.
+  roundNs = ROUND_MIN_NS;
+  roundEndsNs = Number.NEGATIVE_INFINITY;
+  roundMax = 0;
+  previousMax = 0;
+  // The episode, and what followed the one before.
   recoveryPoint = Number.NEGATIVE_INFINITY;
   timeout = false;
+  before = 0;
+  repairedNs = Number.NaN;
+  after = 0;
   readonly cuts: number[] = [];
+  // Dips.
+  dipFromNs = Number.NaN;
+  dipFrames = 0;
+  dipBefore = 0;
+  latestDipNs = Number.NaN;
+  dips = 0;
+  dipsInStep = true;
+
+  /** The most in flight of late. */
+  get recentMax(): number {
+    return Math.max(this.roundMax, this.previousMax);
+  }
+
+  beginRound(tNs: number, roundTripNs: number): void {
+    this.previousMax = this.roundMax;
+    this.roundMax = 0;
+    this.roundNs = roundTripNs > ROUND_MIN_NS ? roundTripNs : ROUND_MIN_NS;
+    this.roundEndsNs = tNs + this.roundNs;
+  }
+
+  beginEpisode(tNs: number, trigger: number): void {
+    this.conclude(tNs, 1);
+    this.before = this.recentMax;
+    this.recoveryPoint = this.sentMax;
+    this.timeout = trigger !== TRIGGER_FAST;
+    this.dipFromNs = Number.NaN;
+  }
+
+  endEpisode(tNs: number, flight: number): void {
+    this.recoveryPoint = Number.NEGATIVE_INFINITY;
+    if (!this.timeout && this.before > FLIGHT_MIN_BYTES) this.repairedNs = tNs;
+    this.after = this.roundMax = flight;
+    this.previousMax = 0;
+    this.roundEndsNs = tNs + this.roundNs;
+  }
+
+  /** Takes the answer to the latest episode once `rounds` round trips have passed since its repair. */
+  conclude(tNs: number, rounds: number): void {
+    if (Number.isNaN(this.repairedNs)) return;
+    const passed = tNs - this.repairedNs > rounds * this.roundNs;
+    if (passed && this.cuts.length < EPISODES_KEPT) this.cuts.push(this.after / this.before);
+    this.repairedNs = Number.NaN;
+  }
+
+  followDip(tNs: number, flight: number): void {
+    if (flight <= DIP_BYTES) {
+      if (Number.isNaN(this.dipFromNs)) {
+        this.dipFromNs = tNs;
+        this.dipFrames = 0;
+        this.dipBefore = this.recentMax;
+      }
+      this.dipFrames++;
+      return;
+    }
+    const lastedNs = tNs - this.dipFromNs;
+    const apartNs = this.dipFromNs - this.latestDipNs;
+    if (lastedNs >= DIP_MIN_NS && this.dipFrames >= DIP_FRAMES && this.dipBefore >= DIP_DEPTH * DIP_BYTES) {
+      const inStep = Number.isNaN(apartNs) || (apartNs >= DIP_EVERY_MIN_NS && apartNs <= DIP_EVERY_MAX_NS);
+      if (!inStep || lastedNs > DIP_MAX_NS) this.dipsInStep = false;
+      this.latestDipNs = this.dipFromNs;
+      this.dips++;
+    }
+    this.dipFromNs = Number.NaN;
+  }
 }
 
-export function congestionControl(_: MetricContext): TcpMetric {
+export function congestionControl({ connections }: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Answers());
   return {
-    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
-      const { direction, trigger, flight, pipe, offset, payloadLen } = rows;
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+      const { direction, trigger, flight: flights, offset, payloadLen } = rows;
       for (let row = from; row < to; row++) {
-        if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
-        const state = states.at(direction[row]!);
+        const flight = flights[row]!;
+        const id = direction[row]!;
+        if (!(flight >= 0) || id === NO_DIRECTION) continue;
+        const state = states.at(id);
+        const tNs = batch.tNs[row]!;
         const end = offset[row]! + payloadLen[row]!;
         if (end > state.sentMax) state.sentMax = end;
-        const why = trigger[row]!;
-        const acked = state.sentMax - flight[row]!;
         if (state.recoveryPoint > Number.NEGATIVE_INFINITY) {
-          if (why !== TRIGGER_NONE && why !== TRIGGER_FAST) state.timeout = true;
-          state.after = pipe[row]!;
-          if (acked < state.recoveryPoint) continue;
-          if (!state.timeout && state.before > FLIGHT_MIN_BYTES && state.cuts.length < EPISODES_KEPT) {
-            state.cuts.push(state.after / state.before);
-          }
-          state.recoveryPoint = Number.NEGATIVE_INFINITY;
-          state.before = pipe[row]!;
-        } else if (why !== TRIGGER_NONE && why !== TRIGGER_CONTROL) {
-          state.recoveryPoint = state.sentMax;
-          state.timeout = why !== TRIGGER_FAST;
-        } else if (pipe[row]! > state.before) state.before = pipe[row]!;
+          if (trigger[row] !== TRIGGER_NONE && trigger[row] !== TRIGGER_FAST) state.timeout = true;
+          if (state.sentMax - flight >= state.recoveryPoint) state.endEpisode(tNs, flight);
+          continue;
+        }
+        if (tNs >= state.roundEndsNs) state.beginRound(tNs, connections.direction(id).roundTripNs);
+        if (flight > state.roundMax) state.roundMax = flight;
+        if (trigger[row] !== TRIGGER_NONE && trigger[row] !== TRIGGER_CONTROL) {
+          state.beginEpisode(tNs, trigger[row]!);
+          continue;
+        }
+        if (state.repairedNs > 0) {
+          if (flight > state.after) state.after = flight;
+          if (tNs - state.repairedNs > 2 * state.roundNs) state.conclude(tNs, 2);
+        }
+        if (flight <= DIP_BYTES || state.dipFromNs > 0) state.followDip(tNs, flight);
       }
     },
     forget: (connection) => states.forget(connection),
     fill(connection, into) {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
-        if (!state) continue;
-        const cuts = [...state.cuts].sort((a, b) => a - b);
-        const decrease = cuts.length > 0 ? cuts[Math.floor(LEAST_CUT * (cuts.length - 1))]! : null;
-        const enough = decrease !== null && cuts.length >= EPISODES_MIN;
-        const { pacingRate, limitedBy } = into[side];
-        // Where most of the time goes into repair, one episode runs into the next.
-        const separate = (limitedBy?.recovery ?? 1) < RECOVERY_SHARE_MAX;
-        const family =
-          pacingRate !== null || (enough && decrease > CUT_MAX)
-            ? 'rate-based'
-            : enough && separate && decrease >= CUT_MIN
-              ? 'loss-based'
-              : 'unknown';
-        into[side].congestionControl = { family, decrease, episodes: cuts.length };
+        if (state) into[side].congestionControl = summary(state, into[side]);
       }
     },
+  };
+}
+
+function summary(state: Answers, { limitedBy, pacingRate }: TcpDirection): TcpDirection['congestionControl'] {
+  const cuts = state.cuts.sort((a, b) => a - b);
+  const at = (share: number): number => cuts[Math.floor(share * (cuts.length - 1))]!;
+  const known = cuts.length > 0;
+  const median = known ? at(0.5) : null;
+  const spread = known ? (cuts.length < EPISODES_MANY ? at(1) - at(0) : at(0.75) - at(0.25)) : null;
+  const recovery = limitedBy?.recovery ?? 1;
+  const byNetwork = recovery + (limitedBy?.congestion ?? 0) >= NETWORK_SHARE_MIN;
+  const probes = state.dips >= DIPS_MIN && state.dipsInStep;
+  let family: 'loss-based' | 'rate-based' | 'unknown' = 'unknown';
+  if (probes) family = 'rate-based';
+  else if (median !== null && spread !== null && cuts.length >= EPISODES_MIN) {
+    const alike = spread <= CUT_SPREAD && median >= CUT_MIN && at(0.75) <= CUT_MAX;
+    if (alike && recovery < RECOVERY_SHARE_MAX) family = 'loss-based';
+    else if (byNetwork && cuts.length > EPISODES_MIN && median >= KEPT_SHARE) family = 'rate-based';
+  }
+  return {
+    family,
+    decrease: median,
+    spread,
+    episodes: cuts.length,
+    probeDips: probes ? state.dips : 0,
+    paced: pacingRate !== null,
   };
 }

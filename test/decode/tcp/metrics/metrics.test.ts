@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../../../src/decode/tcp/results.js';
 import { EVENT_ROWS, TIMELINE_DIRECTIONS } from '../../../../src/limits.js';
-import { framesOf, transfer } from '../../../support/conversation.js';
+import { framesOf, type Packet, transfer } from '../../../support/conversation.js';
 import type { CapturedFrame } from '../../../support/frames.js';
-import { mutated, random } from '../../../support/random.js';
+import { mutated, type Random, random } from '../../../support/random.js';
 import { Script } from '../../../support/script.js';
 import { analyzeFrames, bulk } from '../../../support/tcp-analysis.js';
 
@@ -136,21 +136,57 @@ describe('timelines', () => {
 });
 
 describe('congestion control', () => {
-  test('a sender that cuts its window at every loss is loss-based', () => {
-    const run = transfer({
-      bytes: 8_000_000,
-      oneWayNs: 10 * MS,
-      cwndMax: 100,
-      lose: (_, source) => source.next() < 0.001,
-    });
-    const { congestionControl } = bulk(analyzeFrames(framesOf(run.sender))).direction;
-    expect(congestionControl!.family).toBe('loss-based');
-    expect(congestionControl!.episodes).toBeGreaterThan(2);
+  const lossy = {
+    bytes: 8_000_000,
+    oneWayNs: 10 * MS,
+    cwndMax: 100,
+    lose: (_: number, source: Random) => source.next() < 0.001,
+  };
+  const control = (packets: readonly Packet[]) => bulk(analyzeFrames(framesOf(packets))).direction.congestionControl!;
+
+  test.each([0.7, 0.5])(
+    'a sender that goes on with %f of its window after every loss is loss-based, from either end',
+    (keep) => {
+      const { sender, receiver } = transfer({ ...lossy, keep });
+      for (const packets of [sender, receiver]) {
+        const { family, decrease, episodes } = control(packets);
+        expect(family).toBe('loss-based');
+        expect(Math.abs(decrease! - keep)).toBeLessThan(0.06);
+        expect(episodes).toBeGreaterThan(2);
+      }
+    },
+  );
+
+  test('one that goes on as before is rate-based; not so where it was never limited by the network', () => {
+    const { sender, receiver } = transfer({ ...lossy, keep: 1 });
+    expect([control(sender).family, control(receiver).family]).toEqual(['rate-based', 'rate-based']);
+    const idle = transfer({ ...lossy, keep: 1, cwndMax: 200, slices: { bytes: 100_000, everyNs: 100 * MS } });
+    expect(control(idle.sender).family).toBe('unknown');
+  });
+
+  test('one that lets the path run empty every ten seconds is rate-based without any loss', () => {
+    const inRounds = (everyS: number): string => {
+      const script = new Script().open();
+      let seq = 0;
+      for (let nowMs = 0; nowMs < 25_000; nowMs += 40) {
+        const dips = nowMs > 1000 && nowMs % (everyS * 1000) < 200;
+        for (let n = 0; n < 4; n++) {
+          const length = dips ? 1448 : 14_480;
+          script.client({ seq, length, afterMs: n === 0 ? 0.01 : 0.1 });
+          seq += length;
+        }
+        script.server({ ack: seq, afterMs: 39.69 });
+      }
+      return control(script.packets).family;
+    };
+    expect([inRounds(10), inRounds(3)]).toEqual(['rate-based', 'unknown']);
   });
 
   test('without loss nothing is said', () => {
     const { congestionControl } = bulk(analyzeFrames(framesOf(transfer().sender))).direction;
-    expect(congestionControl).toEqual({ family: 'unknown', decrease: null, episodes: 0 });
+    expect(congestionControl).toEqual({
+      ...{ family: 'unknown', decrease: null, spread: null, episodes: 0, probeDips: 0, paced: false },
+    });
   });
 });
 
