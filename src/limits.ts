@@ -95,6 +95,10 @@ export const SEALED_CHANNELS = 257;
 export const SEALED_OPENINGS = 512;
 /** Packet headers without pages kept of a multifd channel inside TLS, the newest. Beyond: earlier rounds are not told apart. */
 export const SEALED_SYNCS = 4096;
+/** Bulk transfers kept of one encrypted tunnel. Beyond: they are part of its totals only. */
+export const OPAQUE_TRANSFERS = 16;
+/** Bursts kept of one of them. Beyond: counted only. */
+export const OPAQUE_BURSTS = 512;
 /** Largest socket buffer believed in when looking back from the wire to the source (Linux, tcp_wmem). */
 export const SEND_BUFFER_BYTES = 4 << 20;
 /** Single page headers kept of a stream cut by the snap length. Beyond: not used for the estimate. */

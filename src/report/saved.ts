@@ -82,6 +82,16 @@ const FLOW = parts({
   directions: list(UDP_DIRECTION, 2),
   streams: list('number'),
   facts: record(orNull(either('number', 'string', 'boolean'))),
+  transfers: orAbsent(
+    list(
+      parts({
+        ...numbers('side startNs endNs bytes replyBytes receiverMessages openingMessages furtherBursts'),
+        ...numbersOrNull('lastReplyNs bytesBeforeMessages'),
+        receiverQuiet: 'boolean',
+        bursts: list(parts(numbers('startNs endNs bytes'))),
+      }),
+    ),
+  ),
 });
 
 const ROUND = parts({

@@ -6,6 +6,7 @@ import type { SegmentRows } from '../rows.js';
 import { SessionCounters } from './counter.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { OpaqueSizes } from './opaque.js';
+import { type OpaqueTransfer, OpaqueTransfers } from './opaque-transfer.js';
 
 const HEADER_BYTES = 13;
 const ALERT = 21;
@@ -47,6 +48,7 @@ class DtlsFlow implements TransportFlow {
   readonly name = 'dtls';
   readonly #counters: SessionCounters;
   readonly #sizes = new OpaqueSizes();
+  readonly #transfers: OpaqueTransfers;
   #version: string | null = null;
   #handshakeRecords = 0;
   #alerts = 0;
@@ -55,6 +57,7 @@ class DtlsFlow implements TransportFlow {
 
   constructor(flow: Flow) {
     this.#counters = new SessionCounters(flow);
+    this.#transfers = new OpaqueTransfers(flow);
   }
 
   feed(batch: PacketBatch, rows: SegmentRows, row: number, side: 0 | 1): void {
@@ -66,6 +69,7 @@ class DtlsFlow implements TransportFlow {
         this.#encryptedNumbers++;
         this.#version = '1.3';
         this.#sizes.take(rows.payloadLen[row]!);
+        this.#transfers.take(side, rows.payloadLen[row]!);
         return; // its length may be left out, so nothing behind it can be found
       }
       if (!isRecord(view, at)) {
@@ -84,9 +88,16 @@ class DtlsFlow implements TransportFlow {
       );
       if (type === HANDSHAKE) this.#handshakeRecords++;
       else if (type === ALERT) this.#alerts++;
-      else if (type === APPLICATION_DATA) this.#sizes.take(length);
+      else if (type === APPLICATION_DATA) {
+        this.#sizes.take(length);
+        this.#transfers.take(side, length);
+      }
       at += HEADER_BYTES + length;
     }
+  }
+
+  transfers(): readonly OpaqueTransfer[] {
+    return this.#transfers.finish();
   }
 
   finish(): Facts {

@@ -7,6 +7,7 @@ import type { SegmentRows } from '../rows.js';
 import { SessionCounters } from './counter.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { OpaqueSizes } from './opaque.js';
+import { type OpaqueTransfer, OpaqueTransfers } from './opaque-transfer.js';
 
 const NAT_TRAVERSAL_PORT = 4500;
 /** Security parameters index and sequence number. */
@@ -31,6 +32,7 @@ class EspFlow implements TransportFlow {
   readonly name = 'esp';
   readonly #counters: SessionCounters;
   readonly #sizes = new OpaqueSizes();
+  readonly #transfers: OpaqueTransfers;
   #inUdp = false;
   #keyExchanges = 0;
   #keepAlives = 0;
@@ -38,6 +40,7 @@ class EspFlow implements TransportFlow {
 
   constructor(flow: Flow) {
     this.#counters = new SessionCounters(flow);
+    this.#transfers = new OpaqueTransfers(flow);
   }
 
   feed(batch: PacketBatch, rows: SegmentRows, row: number, side: 0 | 1): void {
@@ -53,7 +56,12 @@ class EspFlow implements TransportFlow {
     } else {
       this.#counters.take(side, batch.view.getUint32(at), batch.view.getUint32(at + 4));
       this.#sizes.take(length);
+      this.#transfers.take(side, length);
     }
+  }
+
+  transfers(): readonly OpaqueTransfer[] {
+    return this.#transfers.finish();
   }
 
   finish(): Facts {

@@ -5,6 +5,7 @@
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { Timeline } from '../../columns.js';
 import type { SegmentRows } from '../rows.js';
+import type { OpaqueTransfer } from './opaque-transfer.js';
 import type { UdpDirection, UdpEndpoint } from './results.js';
 
 /** Facts of a finished flow by name, unit last; null where not known. */
@@ -24,6 +25,8 @@ export interface TransportFlow {
   readonly name: string;
   /** Takes the next row of the flow; side 0 sent the flow's first datagram. Damage is counted, never thrown. */
   feed(batch: PacketBatch, rows: SegmentRows, row: number, side: 0 | 1): void;
+  /** Bulk transfers inside an encrypted tunnel; absent for transports that can be read. Called once, at the end. */
+  transfers?(): readonly OpaqueTransfer[];
   /** Called once, when nothing more comes. */
   finish(): Facts;
 }

@@ -151,6 +151,7 @@ export class UdpFlows {
   }
 
   #result(flow: Flow, entry: number): UdpFlow {
+    const transfers = flow.transport?.transfers?.() ?? [];
     const facts = flow.transport?.finish() ?? {};
     const malformed = facts['malformedDatagrams'];
     if (typeof malformed === 'number' && malformed > 0) {
@@ -168,6 +169,7 @@ export class UdpFlows {
       directions: [flow.directions[0], flow.directions[1]],
       streams: flow.streams,
       facts,
+      ...(transfers.length > 0 ? { transfers } : {}),
     };
   }
 

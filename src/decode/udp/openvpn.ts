@@ -6,6 +6,7 @@ import type { SegmentRows } from '../rows.js';
 import { SessionCounters } from './counter.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { OpaqueSizes } from './opaque.js';
+import { type OpaqueTransfer, OpaqueTransfers } from './opaque-transfer.js';
 
 const PORT = 1194;
 const P_DATA_V1 = 6;
@@ -43,6 +44,7 @@ class OpenvpnFlow implements TransportFlow {
   readonly name = 'openvpn';
   readonly #counters: SessionCounters;
   readonly #sizes = new OpaqueSizes();
+  readonly #transfers: OpaqueTransfers;
   /** Packet id last seen in data of each side, while it is not yet clear whether these are ids. */
   readonly #candidates: [number, number] = [Number.NaN, Number.NaN];
   readonly #numbered: [boolean, boolean] = [false, false];
@@ -52,6 +54,7 @@ class OpenvpnFlow implements TransportFlow {
 
   constructor(flow: Flow) {
     this.#counters = new SessionCounters(flow);
+    this.#transfers = new OpaqueTransfers(flow);
   }
 
   feed(batch: PacketBatch, rows: SegmentRows, row: number, side: 0 | 1): void {
@@ -85,6 +88,10 @@ class OpenvpnFlow implements TransportFlow {
     }
   }
 
+  transfers(): readonly OpaqueTransfer[] {
+    return this.#transfers.finish();
+  }
+
   finish(): Facts {
     return {
       resets: this.#resets,
@@ -98,6 +105,7 @@ class OpenvpnFlow implements TransportFlow {
 
   #data(side: 0 | 1, key: number, id: number, length: number): void {
     this.#sizes.take(length);
+    this.#transfers.take(side, length);
     const before = this.#candidates[side];
     this.#candidates[side] = id;
     if (!this.#numbered[side] && Math.abs(id - before) < NEIGHBOURS) {

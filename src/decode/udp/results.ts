@@ -1,5 +1,6 @@
 // What the UDP side hands on when the capture has ended. What cannot be known is null.
 import type { ColumnData } from '../../columns.js';
+import type { OpaqueTransfer } from './opaque-transfer.js';
 
 export interface UdpEndpoint {
   readonly address: string;
@@ -32,6 +33,8 @@ export interface UdpFlow {
   streams: readonly number[];
   /** Facts only this transport has (RTT, rates, versions, what is not observable), by name. */
   facts: Record<string, number | string | boolean | null>;
+  /** Bulk transfers inside an encrypted tunnel; absent where there are none or the transport can be read. */
+  transfers?: readonly OpaqueTransfer[];
 }
 
 /** What one way of encapsulation carried and cost. IP bytes count from the innermost or outermost IP header on. */

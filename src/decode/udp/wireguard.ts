@@ -6,6 +6,7 @@ import type { SegmentRows } from '../rows.js';
 import { SessionCounters } from './counter.js';
 import type { Facts, Flow, Transport, TransportFlow } from './flow.js';
 import { OpaqueSizes } from './opaque.js';
+import { type OpaqueTransfer, OpaqueTransfers } from './opaque-transfer.js';
 
 const INITIATION = 1;
 const RESPONSE = 2;
@@ -43,6 +44,7 @@ class WireguardFlow implements TransportFlow {
   readonly #flow: Flow;
   readonly #counters: SessionCounters;
   readonly #sizes = new OpaqueSizes();
+  readonly #transfers: OpaqueTransfers;
   #handshakes = 0;
   #initiationNs = Number.NaN;
   #cookies = 0;
@@ -52,6 +54,7 @@ class WireguardFlow implements TransportFlow {
   constructor(flow: Flow) {
     this.#flow = flow;
     this.#counters = new SessionCounters(flow);
+    this.#transfers = new OpaqueTransfers(flow);
   }
 
   feed(batch: PacketBatch, rows: SegmentRows, row: number, side: 0 | 1): void {
@@ -77,7 +80,10 @@ class WireguardFlow implements TransportFlow {
         break;
       case DATA:
         if (length === EMPTY_DATA_BYTES) this.#keepAlives++;
-        else this.#sizes.take(length);
+        else {
+          this.#sizes.take(length);
+          this.#transfers.take(side, length);
+        }
         // Exact up to 2^53; no session lives that long.
         this.#counters.take(
           side,
@@ -88,6 +94,10 @@ class WireguardFlow implements TransportFlow {
       default:
         this.#malformed++;
     }
+  }
+
+  transfers(): readonly OpaqueTransfer[] {
+    return this.#transfers.finish();
   }
 
   finish(): Facts {

@@ -29,20 +29,27 @@ const MAX_SCATTER = 1.5;
 
 /** @param steps in order of time, `stepNs` apart at least; steps without bytes may be left out. */
 export function inferRounds(steps: readonly Step[], stepNs: number): InferredRounds | null {
-  const rounds: InferredRound[] = [];
+  const bursts = burstsOf(steps, stepNs);
+  const tooLong = bursts.some((burst, at) => at > 0 && burst.startNs - bursts[at - 1]!.endNs > MAX_GAP_NS);
+  return tooLong ? null : shrinkingRounds(bursts, stepNs);
+}
+
+/** Stretches of sending with silences of 5 ms or more between them. */
+export function burstsOf(steps: readonly Step[], stepNs: number): InferredRound[] {
+  const bursts: InferredRound[] = [];
   for (const step of steps) {
     if (step.bytes <= 0) continue;
-    const last = rounds.at(-1);
-    const gap = last ? step.startNs - last.endNs : Number.POSITIVE_INFINITY;
-    if (last && gap < MIN_GAP_NS) {
-      rounds[rounds.length - 1] = {
-        startNs: last.startNs,
-        endNs: step.startNs + stepNs,
-        bytes: last.bytes + step.bytes,
-      };
-    } else if (last && gap > MAX_GAP_NS) return null;
-    else rounds.push({ startNs: step.startNs, endNs: step.startNs + stepNs, bytes: step.bytes });
+    const last = bursts.at(-1);
+    const endNs = step.startNs + stepNs;
+    if (last && step.startNs - last.endNs < MIN_GAP_NS)
+      bursts[bursts.length - 1] = { startNs: last.startNs, endNs, bytes: last.bytes + step.bytes };
+    else bursts.push({ startNs: step.startNs, endNs, bytes: step.bytes });
   }
+  return bursts;
+}
+
+/** Bursts as rounds, when they shrink by one ratio; null when they do not, or when a rate limit makes them. */
+export function shrinkingRounds(rounds: readonly InferredRound[], stepNs: number): InferredRounds | null {
   if (rounds.length < MIN_ROUNDS || isComb(rounds, stepNs)) return null;
   const ratios = rounds.slice(1).map((round, at) => round.bytes / rounds[at]!.bytes);
   const sorted = [...ratios].sort((a, b) => a - b);

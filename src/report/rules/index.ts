@@ -29,6 +29,7 @@ import C3 from './R-C3.js';
 import C4 from './R-C4.js';
 import C5 from './R-C5.js';
 import C6 from './R-C6.js';
+import C7 from './R-C7.js';
 import D1 from './R-D1.js';
 import D2 from './R-D2.js';
 import D3 from './R-D3.js';
@@ -113,6 +114,7 @@ export const RULES: readonly Rule[] = [
   B11,
   C2,
   C4,
+  C7,
   C1,
   C1b,
   D1,
