@@ -59,7 +59,11 @@ export class LibvirtTunnel implements StreamConsumer {
   }
 
   bytes(buffer: Uint8Array, start: number, end: number, _offset: number, tNs: number, frame: number): boolean {
-    for (let at = start; at < end && this.#inStep; ) {
+    for (let at = start; at < end; ) {
+      if (!this.#inStep) {
+        this.#hide(end - at, 'unseen', tNs, frame);
+        break;
+      }
       if (this.#left > 0) {
         const take = Math.min(this.#left, end - at);
         if (this.#carries) this.#deliver(buffer, at, at + take, tNs, frame);
@@ -70,16 +74,17 @@ export class LibvirtTunnel implements StreamConsumer {
         if (this.#headerBytes === LIBVIRT_HEADER_BYTES) this.#begin();
       }
     }
-    return this.#inStep && this.#inner !== null;
+    return this.#inner === undefined ? this.#inStep : this.#inner !== null;
   }
 
   hole(_offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
-    if (this.#left < length) {
-      this.#inStep = false;
-      return;
-    }
+    if (this.#left < length) this.#inStep = false;
     this.#left -= length;
-    if (!this.#carries) return;
+    if (this.#carries || !this.#inStep) this.#hide(length, cause, tNs, frame);
+  }
+
+  /** Bytes that are, or may be, the inner stream's and cannot be read. */
+  #hide(length: number, cause: HoleCause, tNs: number, frame: number): void {
     this.#inner?.hole(this.#offset, length, cause, tNs, frame);
     this.#offset += length;
   }

@@ -24,7 +24,7 @@ const keepAlive = bytes(be32(28), be32(0x6b656570), be32(1), be32(1), be32(2), b
 
 const inner = smallMigration().build();
 const half = Math.floor(inner.length / 2);
-const whole = bytes(
+const tunnelled = bytes(
   message(CALL, OK, ascii('prepare')),
   message(STREAM, CONTINUE, inner.subarray(0, half)),
   keepAlive,
@@ -33,7 +33,7 @@ const whole = bytes(
 );
 
 /** What comes out of the tunnel when its bytes arrive in pieces of `size`. */
-function unwrap(size: number): { bytes: Uint8Array; holes: string[]; ended: boolean } {
+function unwrap(size: number, whole = tunnelled): { bytes: Uint8Array; holes: string[]; ended: boolean } {
   const out: number[] = [];
   const holes: string[] = [];
   let ended = false;
@@ -65,7 +65,15 @@ test.each([1, 13, 1448, 1 << 20])('pieces of %i bytes: the stream inside comes o
 });
 
 test('only libvirt messages open a tunnel', () => {
-  expect(isLibvirtMessage(whole, 0)).toBe(true);
+  expect(isLibvirtMessage(tunnelled, 0)).toBe(true);
   expect(isLibvirtMessage(bytes(be32(28), be32(0x20008087), be32(1)), 0)).toBe(false);
   expect(isLibvirtMessage(bytes(be32(0xffffffff), be32(0x20008086), be32(1)), 0)).toBe(false);
+});
+
+test('from bytes on that are no message, the rest cannot be read, and the stream inside learns how much that is', () => {
+  const noise = new Uint8Array(500).fill(0x55);
+  const { bytes: out, holes, ended } = unwrap(100, bytes(message(STREAM, CONTINUE, inner.subarray(0, half)), noise));
+  expect(out).toEqual(inner.subarray(0, half));
+  expect(holes.reduce((sum, hole) => sum + Number(hole.split('+')[1]), 0)).toBe(noise.length - 28);
+  expect(ended).toBe(true);
 });
