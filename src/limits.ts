@@ -73,6 +73,8 @@ export const SILENT_DIRECTIONS = 4096;
 export const SILENCES_PER_DIRECTION = 8;
 /** Senders of echoes and heartbeats that are watched. Beyond: counted only. */
 export const BEAT_DIRECTIONS = 1024;
+/** Answers to connection attempts, and TLS greetings, kept as signals. Beyond: counted only. */
+export const ANSWER_ROWS = 1000;
 /** DNS queries waiting for their answer. Beyond: the oldest is forgotten. */
 export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */
@@ -115,6 +117,8 @@ export const NAME_CHARACTERS = 256;
 export const CAPTURE_RING_BYTES = 128 << 20;
 /** Bytes that wait in the process that hosts `cap`. Beyond: frames are dropped and counted. */
 export const CAP_QUEUE_BYTES = 128 << 20;
+/** Frames remembered while a narrower capture takes over from a running one. Beyond: it does not take over. */
+export const OVERLAP_FRAMES = 1 << 18;
 /** Characters kept of what a capture program says on standard error. Beyond: the oldest are forgotten. */
 export const ENGINE_TEXT_CHARACTERS = 4096;
 /** Pages of one RDMA write or zero message. Beyond: the rest is left out and noted; QEMU merges up to a few MiB. */

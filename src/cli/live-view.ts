@@ -17,6 +17,8 @@ export interface CaptureState {
   readonly snapLength: number | null;
   /** Frames cut by it so far; with some, pages cannot be counted nor foretold. */
   readonly cutFrames: number;
+  /** Since when only the migration is captured, ns of frame time; null while everything is. */
+  readonly narrowedNs: number | null;
   /** Lines that need attention, worst first. */
   readonly alerts: readonly string[];
   readonly recording: { readonly path: string; readonly bytes: number; readonly files: number } | null;

@@ -9,6 +9,7 @@ import { nothingCaptured, twoOutputsToStdout } from '../errors.js';
 import { duration } from '../report/format.js';
 import { deliver, toReport } from './deliver.js';
 import type { CliIo } from './io.js';
+import { migrationFilter } from './live-filter.js';
 import { type CaptureState, LiveMeter } from './live-view.js';
 import {
   type AnalysisOptions,
@@ -28,6 +29,7 @@ interface Options extends OutputOptions, AnalysisOptions {
   readonly rotate?: Rotation;
   readonly duration?: number;
   readonly untilDone?: boolean;
+  readonly narrow?: boolean;
   /** ms */
   readonly interval: number;
   readonly engine: EngineName | 'auto';
@@ -56,6 +58,7 @@ The first Ctrl-C (or SIGTERM) ends the capture and writes the report; the second
 Examples:
   migscope live -i eth0 --until-done --html report.html
   migscope live -i eth0 --filter "tcp port 49152" --write migration.pcap.gz
+  migscope live -i eth0 --until-done --narrow               where other traffic is what makes frames get lost
   migscope live -i any --duration 5m --write ring.pcap --rotate 1GB --json result.json
   migscope live -i eth0 --snaplen 128                       on links where whole frames would be lost`;
 
@@ -66,6 +69,7 @@ export function registerLive(program: Command, io: CliIo): void {
     .description('Captures on an interface, shows once a second how the migration does, and ends with the report.')
     .requiredOption('-i, --interface <name>', 'interface to capture on; any for all (see migscope interfaces)')
     .option('--filter <bpf>', 'capture only what matches, e.g. "tcp port 49152" (man pcap-filter)')
+    .option('--narrow', 'once a migration is found, capture only that and what explains it')
     .option('--snaplen <bytes>', 'keep only the first bytes of each frame; rounds become estimates', parseSnapLength)
     .option('--write <file>', 'keep what is captured as FILE.pcap or FILE.pcap.gz')
     .option(
@@ -168,8 +172,15 @@ class Session {
     this.#screen?.show(this.#meter.view(snapshot, this.#captureState(snapshot), nowMs));
     this.#lastFrames = snapshot.frames;
     this.#source.count();
+    if (this.#options.narrow && !this.#ending) this.#narrow(snapshot);
     void this.#recording?.flush();
     if (this.#options.untilDone && this.#watch.isOver(snapshot, nowMs)) this.#end();
+  }
+
+  #narrow(snapshot: Snapshot): void {
+    if (this.#source.narrowing !== null || snapshot.migration?.outcome !== null) return;
+    const filter = migrationFilter(snapshot, this.#source.info.inputs[0]?.linkTypes[0] === 'ethernet');
+    if (filter !== null) this.#source.narrow(filter);
   }
 
   #end(): void {
@@ -191,7 +202,7 @@ class Session {
 
   #captureState(snapshot: Snapshot): CaptureState {
     const { interface: name, snaplen: snapLength = null } = this.#options;
-    const { engine, lost } = this.#source;
+    const { engine, lost, narrowing } = this.#source;
     const alerts: string[] = [];
     if (!interfaceExists(name)) alerts.push(`interface ${name} is gone`);
     else if (isUp(name) === false) alerts.push(`interface ${name} is down: sudo ip link set ${name} up`);
@@ -201,6 +212,8 @@ class Session {
     if (snapshot.frames - this.#lastFrames > BUSY_FRAMES && behindMs > BEHIND_MS) {
       alerts.push(`the analysis is ${duration(behindMs * 1e6)} behind the wire: frames will be lost when that grows`);
     }
+    if (narrowing?.tag === 'refused')
+      alerts.push(`still capturing everything, not only the migration: ${narrowing.reason}`);
     const recording = this.#recording;
     if (recording?.failure) alerts.push(recording.failure.message);
     return {
@@ -211,6 +224,7 @@ class Session {
       snapLength,
       cutFrames: this.#source.info.inputs[0]?.cutFrames ?? 0,
       alerts,
+      narrowedNs: narrowing?.tag === 'done' ? narrowing.sinceNs : null,
       recording: recording && { path: this.#options.write ?? '', bytes: recording.bytes, files: recording.files },
       ending: this.#ending,
     };

@@ -96,6 +96,7 @@ export function plainLine(view: LiveView): string {
   const lost = view.capture.lost === null ? 'unknown' : count(view.capture.lost);
   const parts = [elapsed(view.elapsedNs), `lost ${lost}, seen ${plural(view.frames, 'frame')}`];
   parts.push(...view.capture.alerts);
+  if (view.capture.narrowedNs !== null) parts.push(`only the migration since ${elapsed(view.capture.narrowedNs)}`);
   if (migration) {
     parts.push(stageText(view));
     if (hasPages(view)) {
@@ -128,8 +129,13 @@ function lostText({ capture, frames, wireBytes }: LiveView): string {
 }
 
 function precisionText({ capture }: LiveView): string {
-  const cut = capture.snapLength;
-  return cut === null ? capture.accuracy : `frames cut to ${cut} bytes: rounds are estimates · ${capture.accuracy}`;
+  const { snapLength: cut, narrowedNs } = capture;
+  const facts = [
+    ...(cut === null ? [] : [`frames cut to ${cut} bytes: rounds are estimates`]),
+    ...(narrowedNs === null ? [] : [`only the migration since ${elapsed(narrowedNs)}`]),
+    capture.accuracy,
+  ];
+  return facts.join(' · ');
 }
 
 function recordingText(recording: NonNullable<LiveView['capture']['recording']>): string {

@@ -11,6 +11,7 @@ const capture: CaptureState = {
   lost: 0,
   snapLength: null,
   cutFrames: 0,
+  narrowedNs: null,
   alerts: [],
   recording: null,
   ending: false,

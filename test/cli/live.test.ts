@@ -100,6 +100,68 @@ describeRoot('a real migration', () => {
       }
     },
   );
+
+  test.skipIf(tools.length > 0)(
+    'to which the capture narrows stays whole, and all else is left out',
+    async () => {
+      const name = (engine: string, end: string): string => join(folder, engine + end);
+      const others: Running[] = [];
+      const recording = await recordMigration(
+        folder,
+        (host) => {
+          others.push(host.start(process.execPath, '-e', DATAGRAMS));
+          return engines.map((engine) =>
+            host.migscope(
+              ...['live', '-i', 'eth0', '--engine', engine, '--until-done', '--narrow', '--interval', '200ms'],
+              ...['--json', name(engine, '.json'), '--write', name(engine, '.pcap')],
+            ),
+          );
+        },
+        ['--rate', '150', '--filled', '40', '--dirty-rate', '500'],
+      );
+      for (const other of others) other.process.kill();
+      await migscope('analyze', recording.capture, '--json', name('file', '.json'), '--quiet');
+      const file = readReport(name('file', '.json'));
+      const [truth] = decoded(file);
+      expect(truth).toMatchObject({ outcome: 'completed', pages: { normal: recording.ram.normal } });
+      for (const [at, engine] of engines.entries()) {
+        const { code, stdout } = recording.live[at]!;
+        expect([engine, code]).toEqual([engine, 0]);
+        expect(stdout).toMatch(/ \| only the migration since 0:00:\d\d \| /);
+        const live = readReport(name(engine, '.json'));
+        expect([engine, ...decoded(live)]).toEqual([engine, truth]);
+        expect(live.anomalies.filter(({ severity }) => severity !== 'note')).toEqual([]);
+        const narrowed = live.anomalies.find((anomaly) => anomaly.code === 'capture/narrowed');
+        expect(narrowed).toMatchObject({ count: 1, first: { detail: expect.stringContaining('host 10.20.30.1') } });
+        // No frame of the migration is missing, and none is there twice.
+        expect(migrationFrames(live)).toEqual(migrationFrames(file));
+        // Of all the rest there is what came before.
+        const [all, kept] = [file, live].map((report) => report.capture.frames - migrationFrames(report).frames);
+        expect(kept).toBeGreaterThan(100);
+        expect(kept).toBeLessThan(0.7 * all!);
+        expect(live.capture.inputs[0]!.frames).toBe(live.capture.frames);
+        await migscope('analyze', name(engine, '.pcap'), '--json', name(engine, '.again.json'), '--quiet');
+        const again = readReport(name(engine, '.again.json'));
+        expect(again.capture.frames).toBe(live.capture.frames);
+        expect([engine, again.migrations]).toEqual([engine, live.migrations]);
+        expect(again.connections).toEqual(live.connections);
+      }
+    },
+    180_000,
+  );
+  // A datagram a millisecond to a port where nobody listens.
+  const DATAGRAMS = `const s = require('dgram').createSocket('udp4');
+    s.on('error', () => {}); setInterval(() => { s.send('x'.repeat(900), 7, '10.20.30.2'); }, 1);`;
+  const migrationFrames = ({ connections }: ReportData) => ({
+    frames: connections.flatMap(({ directions }) => directions).reduce((sum, { frames }) => sum + frames, 0),
+    directions: connections.map(({ directions }) =>
+      directions.map(({ frames, uniqueBytes, captureDuplicates }) => ({
+        frames,
+        uniqueBytes,
+        captureDuplicates,
+      })),
+    ),
+  });
 });
 
 describeRoot('live capture', () => {

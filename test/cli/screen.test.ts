@@ -13,6 +13,7 @@ const capture: CaptureState = {
   lost: 0,
   snapLength: null,
   cutFrames: 0,
+  narrowedNs: null,
   alerts: [],
   recording: null,
   ending: false,

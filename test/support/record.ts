@@ -17,10 +17,20 @@ export interface RecordedMigration {
   readonly live: readonly Output[];
 }
 
-/** @param start  starts the live captures inside the source's namespace, where the device is eth0 */
+/** The source's namespace, where the device is eth0 and the other host 10.20.30.2. */
+interface SourceHost {
+  migscope(...args: string[]): Running;
+  start(command: string, ...args: string[]): Running;
+}
+
+/**
+ * @param start     starts the live captures
+ * @param settings  of the recorder, beyond or instead of 64 MiB of memory, 16 of them not zero, and a link of 200 Mbit/s
+ */
 export async function recordMigration(
   folder: string,
-  start: (host: { migscope(...args: string[]): Running }) => Running[],
+  start: (host: SourceHost) => Running[],
+  settings: readonly string[] = [],
 ): Promise<RecordedMigration> {
   const mark = (name: string): string => join(folder, name);
   const qemu = mark('qemu.sh');
@@ -37,13 +47,15 @@ while [ ! -e ${mark('done')} ]; do sleep 0.05; done
 `,
   );
   chmodSync(qemu, 0o755);
-  const options = ['--rate', '200', '--mem', '64', '--filled', '16', '--out', folder, '--qemu', qemu];
+  const options = ['--rate', '200', '--mem', '64', '--filled', '16', ...settings, '--out', folder, '--qemu', qemu];
   const recorder = new Running(process.execPath, [RECORDER, 'run', ...options]);
   const recorded = recorder.ended;
   await Promise.race([appears(mark('waiting')), recorded.then(fail)]);
   const namespace = `record-src-${recorder.process.pid}`;
+  const inside = (...command: string[]): Running => new Running('ip', ['netns', 'exec', namespace, ...command]);
   const captures = start({
-    migscope: (...args) => new Running('ip', ['netns', 'exec', namespace, process.execPath, CLI, ...args]),
+    migscope: (...args) => inside(process.execPath, CLI, ...args),
+    start: inside,
   });
   for (const capture of captures) await capture.says(/capturing on eth0 with/);
   writeFileSync(mark('go'), '');

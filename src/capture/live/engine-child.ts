@@ -120,8 +120,12 @@ export class EngineChild {
     if (this.#running && this.engine.countSignal) this.#process.kill(this.engine.countSignal);
   }
 
-  /** Ends the engine in order: what was on the wire by now is handed over before, and can still be read. */
-  stop(): void {
+  /**
+   * Ends the engine in order; what it hands over until then can still be read.
+   *
+   * @param graceMs  by default as long as a frame that is on the wire now may take to be handed over
+   */
+  stop(graceMs = this.engine.latencyMs): void {
     if (this.#stopped) return;
     this.#stopped = true;
     setTimeout(() => {
@@ -129,7 +133,7 @@ export class EngineChild {
       if (this.engine.stopBy === 'end-of-input') this.#process.stdin!.end();
       else this.#process.kill(this.engine.stopBy);
       setTimeout(() => this.kill(), STOP_MS).unref();
-    }, this.engine.latencyMs);
+    }, graceMs);
   }
 
   /** Ends the engine at once. */
