@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { Analysis } from '../../src/analyze.js';
 import { decodeFrames } from '../../src/decode/frame.js';
 import { createRows } from '../../src/decode/rows.js';
 import { TunnelCopies } from '../../src/decode/tunnel-copies.js';
@@ -97,4 +98,24 @@ describe('what is no copy keeps its path', () => {
       'vxlan:42',
     ]);
   });
+});
+
+test('copies of a short connection are the capture’s from the first, not the network’s', () => {
+  const segments = [
+    [there, syn],
+    [back, synAck],
+    [there, data],
+  ] as const;
+  const frames = segments.flatMap((layers) => [bare(...layers), inVxlan(42, ...layers)]);
+  const analysis = new Analysis();
+  analysis.push(batchOf(frames));
+  const { tcp: results } = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' });
+  expect(results.connections).toMatchObject([
+    {
+      directions: [
+        { frames: 4, captureDuplicates: 2, networkDuplicates: 0 },
+        { frames: 2, captureDuplicates: 1, networkDuplicates: 0 },
+      ],
+    },
+  ]);
 });

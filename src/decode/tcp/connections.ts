@@ -207,7 +207,7 @@ export class Connections {
       const receiver = connection.directions[1 - side]!;
       const twin = this.#twins.look(batch, rows, row, connection.frames, 0.5 * sender.roundTripMinNs);
       const share = rows.payloadLen[row]! > 0 ? sender.dataTwins : sender.ackTwins;
-      share.count(twin !== TWIN_NONE, rows.payloadLen[row]!);
+      share.count(twin, rows.payloadLen[row]!);
       if (twin !== TWIN_NONE) {
         const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
         rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;

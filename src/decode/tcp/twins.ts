@@ -105,7 +105,8 @@ export class TwinShare {
   #pending = 0;
   #pendingBytes = 0;
 
-  count(twin: boolean, bytes: number): void {
+  /** @param twin  TWIN_… of the next frame; what was seen at another place is the capture's from the start */
+  count(twin: number, bytes: number): void {
     if (this.#frames === WINDOW_FRAMES) {
       // Halving both keeps the share and lets old frames fade.
       this.#frames >>= 1;
@@ -113,11 +114,12 @@ export class TwinShare {
       this.#pending = this.#pendingBytes = 0;
     }
     this.#frames++;
-    if (!twin) return;
+    if (twin === TWIN_NONE) return;
     const before = this.doubled;
     this.#twins++;
     this.doubled = this.#frames >= DECIDE_FRAMES && this.#twins > DOUBLED_SHARE * this.#frames;
     if (!this.doubled) {
+      if (twin === TWIN_OTHER_PLACE) return;
       this.#pending++;
       this.#pendingBytes += bytes;
     } else if (!before) this.#revise();
