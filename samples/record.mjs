@@ -28,7 +28,9 @@ const HELP = `usage: record.mjs NAME [options]
   --dirty-range MIB-MIB   what the guest keeps writing to (default 8-12)
   --dirty-rate PAGES      pages written a second, in steps of 100 (default 2000)
   --capability NAME       on both hosts; may be repeated
-  --parameter NAME=VALUE  migration parameter of the source, multifd ones of both; may be repeated
+  --parameter NAME=VALUE  migration parameter of the source, multifd and TLS credentials of both; may be repeated
+  --destination-parameter NAME=VALUE  of the destination, instead of the source's; may be repeated
+  --later S:NAME=VALUE    change a parameter of the source S seconds after the start; may be repeated
   --postcopy-after S      switch to post-copy S seconds after the start
   --cancel-after S        cancel S seconds after the start
   --timeout S             give up and cancel (default 120)
@@ -54,6 +56,8 @@ const SETTINGS = {
   'dirty-rate': '2000',
   capability: [],
   parameter: [],
+  'destination-parameter': [],
+  later: [],
   'postcopy-after': undefined,
   'cancel-after': undefined,
   timeout: '120',
@@ -279,7 +283,9 @@ async function configure({ src, dst }, options) {
     await qemu.execute('migrate-set-capabilities', { capabilities });
   }
   await src.execute('migrate-set-parameters', valued(parameters));
-  await dst.execute('migrate-set-parameters', valued(parameters.filter(([name]) => name.startsWith('multifd'))));
+  const shared = parameters.filter(([name]) => name.startsWith('multifd') || name === 'tls-creds');
+  const own = options['destination-parameter'].map((pair) => pair.split('='));
+  await dst.execute('migrate-set-parameters', valued([...shared, ...own]));
   await dst.execute('migrate-incoming', { uri: `tcp:${HOSTS.dst.address}:${PORT}` });
 }
 
@@ -292,9 +298,9 @@ async function guestReady(qemu) {
 async function migrate(src, options) {
   const samples = [];
   const timers = [];
-  const after = (seconds, command) => {
+  const after = (seconds, command, parameters) => {
     if (seconds === undefined) return;
-    timers.push(setTimeout(() => src.execute(command).catch(() => {}), Number(seconds) * 1000)); // too late is no error
+    timers.push(setTimeout(() => src.execute(command, parameters).catch(() => {}), Number(seconds) * 1000)); // too late is no error
   };
   const ended = new Promise((resolve) => {
     src.on('MIGRATION', ({ status }) => ENDED.has(status) && resolve(true));
@@ -303,6 +309,10 @@ async function migrate(src, options) {
   after(options['postcopy-after'], 'migrate-start-postcopy');
   after(options['cancel-after'], 'migrate_cancel');
   after(options.timeout, 'migrate_cancel');
+  for (const change of options.later) {
+    const [, seconds, name, value] = /^([\d.]+):([^=]+)=(.*)$/.exec(change);
+    after(seconds, 'migrate-set-parameters', { [name]: parameterValue(value) });
+  }
   while (!(await Promise.race([ended, sleep(QUERY_INTERVAL_MS, false)]))) {
     samples.push({ t: epochSeconds(), ...(await src.execute('query-migrate')) });
   }

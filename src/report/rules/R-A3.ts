@@ -9,7 +9,7 @@ export default defineRule({
   layer: 'L0',
   needs: ['timeline'],
   restsOn: ['rates'],
-  explains: [],
+  explains: ['R-A1'],
   thresholds: {
     slowRate: { value: 1.3 * MIB, unit: 'bytes/s', meaning: 'rate at which a manager holds a migration' },
     minSlowNs: { value: 2e9, unit: 'ns', meaning: 'shortest time held' },

@@ -26,8 +26,8 @@ export default defineRule({
     transfers.flatMap((transfer) => {
       const { migration } = transfer;
       const channels = multifdFlows(transfer);
-      if (!migration || channels.length === 0 || (migration.outcome !== 'failed' && migration.outcome !== 'cancelled'))
-        return [];
+      // The main connection may stay open for a while: the source notices at its next synchronisation.
+      if (!migration || channels.length === 0 || migration.outcome === 'completed') return [];
       if (migration.rounds.length > limits.maxRounds || transfer.durationNs > limits.maxNs) return [];
       const byPeer = channels.some(
         (flow) => flow.connection.closedFirstBy !== null && flow.connection.closedFirstBy !== flow.side,

@@ -17,6 +17,7 @@ export default defineRule({
     minRegularity: { value: 0.7, unit: 'share', meaning: 'of the distances that fit the period' },
     minGaps: { value: 5, unit: 'pauses', meaning: 'before it is a cadence' },
     minGapNs: { value: 20e6, unit: 'ns', meaning: 'shorter pauses are scheduling' },
+    maxPausedShare: { value: 0.3, unit: 'share of time', meaning: 'beyond it bursts make the cadence, not pauses' },
     maxAtRounds: {
       value: 0.5,
       unit: 'share of pauses',
@@ -51,6 +52,7 @@ export default defineRule({
       if (atRounds > limits.maxAtRounds * gaps.length) return [];
       const pausedNs = gaps.reduce((total, [from, to]) => total + to - from, 0);
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
+      if (pausedNs > limits.maxPausedShare * precopyNs) return [];
       return [
         {
           confidence: 0.5,

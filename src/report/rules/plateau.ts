@@ -10,14 +10,15 @@ export interface Pace {
   readonly median: number;
   /** 95th percentile: what the path gave at its best. */
   readonly peak: number;
-  /** Standard deviation over mean of the middle 80 % of the steps in which data flowed. */
+  /** Standard deviation over mean of the middle 80 % of the steps in which data flowed, less what whole frames make of it. */
   readonly variation: number;
 }
 
 /** Line rates in common use, bits per second. */
 const LINE_RATES = [10e6, 100e6, 1e9, 2.5e9, 5e9, 10e9, 20e9, 25e9, 40e9, 50e9, 100e9, 200e9, 400e9] as const;
-/** Long enough that single 64 KiB super-packets do not make a steady rate look uneven. */
 const MIN_STEP_NS = 100e6;
+/** Frames that a step should hold where there is time for it: of a few 64 KiB super-packets one more or less is a swing. */
+const FRAMES_PER_STEP = 32;
 const MIN_STEPS = 8;
 /** Steps below this share of the fastest are pauses. */
 const BUSY_SHARE = 0.1;
@@ -25,7 +26,9 @@ const BUSY_SHARE = 0.1;
 /** Needs eight steps with data. Rates are of all payload, as what shapes them counts repeated bytes too. Null when the timeline is missing or too coarse. */
 export function paceOf(transfer: Transfer, within: Interval): Pace | null {
   const spanNs = within[1] - within[0];
-  const wanted = Math.max(MIN_STEP_NS, 4 * (transfer.minRttNs ?? 0));
+  const frames = transfer.sum(({ forward }) => forward.dataFrames);
+  const frameNs = frames > 0 ? transfer.durationNs / frames : 0;
+  const wanted = Math.max(MIN_STEP_NS, 4 * (transfer.minRttNs ?? 0), FRAMES_PER_STEP * frameNs);
   // Whole bins only: a step that cuts bins would see a beat between the two.
   const binNs = Math.max(1, ...transfer.bins(transfer.mainFlow).map((bin) => bin.durationNs));
   const stepNs = Math.max(1, Math.floor(Math.min(Math.max(wanted, spanNs / 200), spanNs / MIN_STEPS) / binNs)) * binNs;
@@ -44,9 +47,12 @@ export function paceOf(transfer: Transfer, within: Interval): Pace | null {
     rates,
     median: median(flowing),
     peak: sorted[Math.ceil(0.95 * sorted.length) - 1]!,
-    variation: deviation(middle) / centre,
+    variation: Math.sqrt(Math.max(0, (deviation(middle) / centre) ** 2 - (EDGE_DEVIATION * (frameNs / stepNs)) ** 2)),
   };
 }
+
+/** Standard deviation, in frames, of how many whole frames of a steady stream fall into a step: both its edges are chance. */
+const EDGE_DEVIATION = Math.sqrt(1 / 6);
 
 /** A rate this even is set by hardware or a queue, never by a busy thread. */
 export const FLAT = {

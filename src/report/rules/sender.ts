@@ -17,6 +17,7 @@ export interface SlowSenderLimits {
   readonly maxRecoveryShare: number;
   readonly maxLossShare: number;
   readonly minVariation: number;
+  readonly minFrames: number;
 }
 
 /**
@@ -25,7 +26,7 @@ export interface SlowSenderLimits {
  */
 export function slowSender(transfer: Transfer, limits: SlowSenderLimits): SlowSender | null {
   const shares = transfer.limitedBy(transfer.precopy);
-  if (!shares) return null;
+  if (!shares || transfer.sum(({ forward }) => forward.dataFrames) < limits.minFrames) return null;
   const share = shares['sender-application'] + shares.idle;
   const { inFlight, window } = transfer.mainFlow.forward;
   const windowUse = inFlight && window && window.p50 > 0 ? inFlight.p95 / window.p50 : null;
@@ -51,6 +52,7 @@ export const SLOW_SENDER = {
     meaning: 'sent again; beyond it loss is the likelier limit',
   },
   minVariation: FLAT,
+  minFrames: { value: 256, unit: 'frames', meaning: 'of fewer super-packets nobody can tell how even their rate is' },
 } as const;
 
 /** Shorter pre-copy phases are over before a slow thread costs anything, ns. */

@@ -1,0 +1,222 @@
+#!/usr/bin/env node
+// Records single TCP transfers that show one thing each: NAME.pcap.gz, headers only, taken at the sender.
+//
+//   record-tcp.mjs NAME…    one or more of SCENARIOS; into the current directory
+//
+// Namespaces, joined by veth pairs or, where a delay is wanted, by the relay of samples/record/link.c. Needs root on Linux,
+// tcpdump, iproute2, iptables and gcc.
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+
+const tag = `rt${process.pid}`;
+const NODES = { s: `${tag}s`, d: `${tag}d`, r: `${tag}r`, q: `${tag}q` };
+const PORT = 49152;
+
+/** Runs a command; spaces separate its words. */
+function run(line, ...more) {
+  const [command, ...args] = [...line.trim().split(/\s+/), ...more];
+  const { status, stderr, error } = spawnSync(command, args, { encoding: 'utf8' });
+  if (error || status !== 0) throw new Error(`${line}: ${error?.message ?? stderr.trim()}`);
+}
+const inside = (node, line, ...more) => run(`ip netns exec ${NODES[node]} ${line}`, ...more);
+const set = (node, name, value) => inside(node, 'sysctl -qw', `net.ipv4.${name}=${value}`);
+
+const relays = [];
+
+/**
+ * Joins two nodes: devices named after the far end, with addresses 10.9.NET.1 and .2. With `delayMs` or `mbit` by the relay
+ * (frames of at most 1514 bytes, both ways alike), otherwise by a veth pair (frames of up to 64 KiB).
+ */
+async function join(a, b, net, { delayMs, mbit = 1000 } = {}) {
+  const names = [`${tag}${a}${b}`, `${tag}${b}${a}`];
+  if (delayMs === undefined) run(`ip link add ${names[0]} type veth peer name ${names[1]}`);
+  else {
+    const figures = [mbit * 1e6, delayMs * 1e3, 4 << 20, 0, 1].map(String);
+    const relay = spawn('./link', [...names, ...figures], { stdio: ['ignore', 'pipe', 'inherit'] });
+    relays.push(relay);
+    await new Promise((ready) => relay.stdout.once('data', ready));
+  }
+  for (const [node, far, host] of [
+    [a, b, 1],
+    [b, a, 2],
+  ]) {
+    run(`ip link set ${tag}${node}${far} netns ${NODES[node]} name to-${far}`);
+    inside(node, `ip addr add 10.9.${net}.${host}/24 dev to-${far}`);
+    inside(node, `ip link set to-${far} up`);
+    inside(node, `ip route replace 10.9.${net}.0/24 dev to-${far} congctl cubic`);
+  }
+}
+
+const SENDER = `
+  const [host, port, plan] = process.argv.slice(1);
+  const sleep = (s) => new Promise((done) => setTimeout(done, 1000 * s));
+  const socket = require('net').connect({ host, port: Number(port) }, async () => {
+    for (const step of JSON.parse(plan)) {
+      if (step.wait) await sleep(step.wait);
+      for (let left = step.bytes ?? 0; left > 0; left -= 65536) {
+        if (!socket.write(Buffer.alloc(Math.min(left, 65536), 97))) await new Promise((done) => socket.once('drain', done));
+      }
+    }
+    socket.end();
+  });`;
+/** Node cannot set SO_SNDBUF. */
+const SMALL_BUFFER_SENDER = `
+import json, socket, sys
+host, port, plan = sys.argv[1:]
+sender = socket.socket()
+sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+sender.connect((host, int(port)))
+for step in json.loads(plan): sender.sendall(bytes(step['bytes']))
+sender.close()`;
+const RECEIVER = `
+  const [port, pauseAt, pauseFor] = process.argv.slice(1).map(Number);
+  let bytes = 0, paused = false;
+  require('net').createServer((socket) => {
+    socket.on('data', (data) => {
+      bytes += data.length;
+      if (!paused && pauseFor > 0 && bytes >= pauseAt) {
+        paused = true;
+        socket.pause();
+        setTimeout(() => socket.resume(), 1000 * pauseFor);
+      }
+    });
+    socket.on('end', () => process.exit());
+  }).listen(port);`;
+
+/** Sends by `plan` ([{ wait seconds }, { bytes }, …]) while tcpdump listens on the sender's `device`. `meanwhile` runs beside. */
+async function transfer(
+  name,
+  {
+    plan,
+    to = '10.9.1.2',
+    port = PORT,
+    device = 'to-d',
+    pause = [0, 0],
+    meanwhile,
+    program = [process.execPath, '-e', SENDER],
+  },
+) {
+  const start = (node, ...args) => {
+    const child = spawn('ip', ['netns', 'exec', NODES[node], ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+    return { child, ended: new Promise((done) => child.once('close', done)) };
+  };
+  const file = `${name}.pcap`;
+  const tcpdump = start('s', 'tcpdump', '-q', '-n', '-i', device, '-s', '128', '-B', '16384', '-Z', 'root', '-w', file);
+  const receiver = start('d', process.execPath, '-e', RECEIVER, String(port), ...pause.map(String));
+  await sleep(1000);
+  const sender = start('s', ...program, to, String(port), JSON.stringify(plan));
+  await meanwhile?.();
+  await sender.ended;
+  await receiver.ended;
+  await sleep(500);
+  tcpdump.child.kill('SIGINT');
+  await tcpdump.ended;
+  const packed = gzipSync(readFileSync(file), { level: 9 });
+  writeFileSync(`${file}.gz`, packed);
+  rmSync(file);
+  console.log(`${name}: ${packed.length} bytes`);
+}
+
+/** s – r – d, and s – q – d with 15 ms more. The hosts are 10.9.1.1 and 10.9.1.2 on either way; at first over r. */
+async function twoWays() {
+  await join('s', 'r', 2);
+  await join('r', 'd', 3, { delayMs: 5, mbit: 100 });
+  await join('s', 'q', 4);
+  await join('q', 'd', 5, { delayMs: 20, mbit: 100 });
+  for (const node of ['r', 'q']) set(node, 'ip_forward', 1);
+  for (const node of ['s', 'd', 'r', 'q']) set(node, 'conf.all.rp_filter', 0);
+  inside('d', 'ip addr add 10.9.1.2/32 dev lo');
+  inside('s', 'ip addr add 10.9.1.1/32 dev lo');
+  inside('r', 'ip route add 10.9.1.2 via 10.9.3.2');
+  inside('r', 'ip route add 10.9.1.1 via 10.9.2.1');
+  inside('q', 'ip route add 10.9.1.2 via 10.9.5.2');
+  inside('q', 'ip route add 10.9.1.1 via 10.9.4.1');
+  inside('s', 'ip route add 10.9.1.2 via 10.9.2.2 src 10.9.1.1');
+  inside('d', 'ip route add 10.9.1.1 via 10.9.3.1 src 10.9.1.2');
+}
+
+const MB = 1e6;
+const SCENARIOS = {
+  // A LAN with nothing wrong, 200 Mbit/s.
+  async plain() {
+    await join('s', 'd', 1, { delayMs: 1, mbit: 200 });
+    await transfer('plain', { plan: [{ bytes: 3 * MB }] });
+  },
+  // After two seconds both hosts route over the other router, which is 15 ms farther away and takes one hop more.
+  async 'path-change'() {
+    await twoWays();
+    inside('q', 'iptables -t mangle -A FORWARD -j TTL --ttl-dec 1');
+    await transfer('path-change', {
+      device: 'any',
+      plan: Array.from({ length: 60 }, () => [{ wait: 0.07 }, { bytes: 0.05 * MB }]).flat(),
+      async meanwhile() {
+        await sleep(2000);
+        inside('s', 'ip route replace 10.9.1.2 via 10.9.4.2 src 10.9.1.1');
+        inside('d', 'ip route replace 10.9.1.1 via 10.9.5.1 src 10.9.1.2');
+      },
+    });
+  },
+  // The receiver reads nothing for four seconds.
+  async probes() {
+    await join('s', 'd', 1, { delayMs: 1, mbit: 200 });
+    await transfer('probes', { plan: [{ bytes: 4 * MB }], pause: [1 * MB, 4] });
+  },
+  // Bursts of 1 MB with pauses of a second, over 40 ms.
+  async restarts() {
+    await join('s', 'd', 1, { delayMs: 40, mbit: 400 });
+    await transfer('restarts', { plan: Array.from({ length: 6 }, () => [{ bytes: MB }, { wait: 1.2 }]).flat() });
+  },
+  // The sender's kernel may buffer 64 KiB (twice what is asked for), the path holds 500 kB.
+  async 'small-send-buffer'() {
+    await join('s', 'd', 1, { delayMs: 20, mbit: 100 });
+    await transfer('small-send-buffer', { plan: [{ bytes: 3 * MB }], program: ['python3', '-c', SMALL_BUFFER_SENDER] });
+  },
+  // Neither window scaling nor SACK.
+  async 'few-options'() {
+    await join('s', 'd', 1, { delayMs: 5, mbit: 200 });
+    set('d', 'tcp_window_scaling', 0);
+    set('d', 'tcp_sack', 0);
+    await transfer('few-options', { plan: [{ bytes: 4 * MB }] });
+  },
+  // A router with a smaller MTU behind it, which says so.
+  async 'small-mtu-behind-router'() {
+    await twoWays();
+    inside('r', 'ip link set to-d mtu 1300');
+    await transfer('small-mtu-behind-router', { device: 'to-r', plan: [{ bytes: 3 * MB }] });
+  },
+  // VXLAN with the inner MTU of 1500 over an underlay of 1500: every full packet travels as two fragments.
+  async 'fragmented-tunnel'() {
+    await join('s', 'd', 2, { delayMs: 1, mbit: 200 });
+    for (const [node, own, far] of [
+      ['s', 1, 2],
+      ['d', 2, 1],
+    ]) {
+      inside(node, `ip link add vx type vxlan id 42 remote 10.9.2.${far} local 10.9.2.${own} dstport 4789`);
+      inside(node, `ip addr add 10.9.1.${own}/24 dev vx`);
+      inside(node, 'ip link set vx mtu 1500 up');
+      set(node, 'ip_no_pmtu_disc', 1); // or TCP would learn of the smaller MTU
+    }
+    await transfer('fragmented-tunnel', { plan: [{ bytes: 4 * MB }] });
+  },
+  // Sixty megabytes to the port of SSH.
+  async 'through-ssh'() {
+    await join('s', 'd', 1);
+    await transfer('through-ssh', { port: 22, plan: [{ bytes: 60 * MB }] });
+  },
+};
+
+run(`gcc -O2 -o link ${fileURLToPath(new URL('../../samples/record/link.c', import.meta.url))}`);
+for (const name of process.argv.slice(2)) {
+  try {
+    for (const namespace of Object.values(NODES)) run(`ip netns add ${namespace}`);
+    for (const node of Object.keys(NODES)) inside(node, 'ip link set lo up');
+    await SCENARIOS[name]();
+  } finally {
+    for (const relay of relays.splice(0)) relay.kill();
+    for (const namespace of Object.values(NODES)) spawnSync('ip', ['netns', 'del', namespace]);
+  }
+}
+rmSync('link');
