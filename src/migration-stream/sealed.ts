@@ -331,7 +331,7 @@ export class SealedMigration extends MigrationState {
     const marks = known.map((back) =>
       together(
         lanes.map((lane) => lane.bareMark(back)),
-        Math.min,
+        median, // idle channels send theirs before the last pages of the pass, full ones a buffer later
       ),
     );
     const first: Mark = { tNs: this.#firstPageNs, pages: 0, zero: 0, bytes: 0 };
@@ -451,6 +451,8 @@ interface Pass {
 }
 
 const INFERRED = 'inferred-record-lengths';
+
+const median = (...times: number[]): number => times.sort((a, b) => a - b)[times.length >> 1]!;
 
 /** The same mark of several channels taken together. */
 const together = (marks: readonly Mark[], time: (...times: number[]) => number): Mark => ({
