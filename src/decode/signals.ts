@@ -2,14 +2,15 @@
 //
 // Who announces which address (ARP, RARP, neighbour advertisements: a guest is announced at its new place), what routers
 // and hosts report back (ICMP errors with the packet they quote), which names did not resolve, who asks the link to
-// pause, and what a TCP connection's frames say about their way (see path-signs.ts). Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
+// pause, who answers connection attempts and who asks for TLS, and what a TCP connection's frames say about their way (see
+// path-signs.ts). Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
 import type { PacketBatch } from '../capture/packet-batch.js';
 import type { ColumnData } from '../columns.js';
-import { DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';
+import { ANSWER_ROWS, DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';
 import { addressText, macText } from './address.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.js';
 import { type PathSign, PathSigns } from './path-signs.js';
-import { KIND_SIGNAL, KIND_UDP, type SegmentRows } from './rows.js';
+import { FLAG_ACK, FLAG_SYN, KIND_SIGNAL, KIND_TCP, KIND_UDP, type SegmentRows } from './rows.js';
 import { ETHERTYPE_ARP, ETHERTYPE_MAC_CONTROL, ETHERTYPE_RARP } from './walk.js';
 
 /** What a signal is; the values of column `kind`. */
@@ -29,6 +30,9 @@ export type SignalKind =
   | 'dns-failure'
   | 'dns-unanswered'
   | 'pause'
+  | 'tcp-answer' // SYN-ACK: the hop limit (as `type`) tells who answers, and how far away
+  | 'tls-hello' // a ClientHello as the first bytes of a connection
+  | 'tls-alert' // in clear: level and description
   | PathSign['kind'];
 
 interface Signal {
@@ -46,7 +50,8 @@ interface Signal {
   readonly source: string;
   readonly sourcePort: number;
   readonly port: number;
-  /** ICMP type and code, ARP opcode, DNS response code (as `type`), or hop limit before and after; NaN where none. */
+  /** ICMP type and code, ARP opcode, DNS response code (as `type`), TLS alert level and description, hop limit (of an
+   * answer, as `type`) or hop limit before and after; NaN where none. */
   readonly type: number;
   readonly code: number;
   /** Next-hop MTU of an ICMP error, bytes; NaN where it states none. */
@@ -86,6 +91,9 @@ const NOTHING: Omit<Signal, 'frame' | 'tNs' | 'kind'> = {
   name: '',
 };
 
+const SYN_ACK = FLAG_SYN | FLAG_ACK;
+/** Record header, level, description. */
+const TLS_ALERT_BYTES = 7;
 const DNS_PORT = 53;
 const DNS_HEADER_BYTES = 12;
 /** Resolvers ask again after 5 s (the default of resolv.conf): a query older than that counts as unanswered. */
@@ -112,11 +120,15 @@ export class Signals {
   /** Collects from rows that decodeFrames() wrote for `batch`. */
   push(batch: PacketBatch, rows: SegmentRows): void {
     const { count, tNs } = batch;
-    const { kind, ports } = rows;
+    const { kind, ports, flags, offset, payloadLen } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] === KIND_SIGNAL) {
         if (rows.ipVersion[row] === 0) this.#link(batch, rows, row);
         else this.#icmp(batch, rows, row);
+      } else if (kind[row] === KIND_TCP) {
+        if (payloadLen[row] === 0) {
+          if ((flags[row]! & SYN_ACK) === SYN_ACK) this.#addTcp(batch, rows, row, 'tcp-answer', rows.ttl[row]!);
+        } else if (offset[row] === 0 || payloadLen[row] === TLS_ALERT_BYTES) this.#tls(batch, rows, row);
       } else if (kind[row] === KIND_UDP) {
         const pair = ports[row]!;
         if (pair >>> 16 === DNS_PORT || (pair & 0xffff) === DNS_PORT) this.#dns(batch, rows, row);
@@ -146,11 +158,27 @@ export class Signals {
   #add(signal: Signal): void {
     const before = this.#rowsOfKind.get(signal.kind) ?? 0;
     this.#rowsOfKind.set(signal.kind, before + 1);
-    if (before < SIGNAL_ROWS) this.#signals.push(signal);
+    const limit = signal.kind === 'tcp-answer' || signal.kind === 'tls-hello' ? ANSWER_ROWS : SIGNAL_ROWS;
+    if (before < limit) this.#signals.push(signal);
     else this.lost++;
   }
 
+  /** The first bytes of a direction, or a segment as short as an alert (RFC 8446 §5.1, §6, §4.1.2). */
+  #tls(batch: PacketBatch, rows: SegmentRows, row: number): void {
+    const at = rows.payload[row]!;
+    if (rows.payloadCap[row]! < TLS_ALERT_BYTES || batch.bytes[at + 1] !== 3) return;
+    if (batch.bytes[at] === 22 && batch.bytes[at + 5] === 1) {
+      if (rows.offset[row] === 0) this.#addTcp(batch, rows, row, 'tls-hello', Number.NaN);
+    } else if (batch.bytes[at] === 21 && batch.view.getUint16(at + 3) === 2) {
+      this.#addTcp(batch, rows, row, 'tls-alert', batch.bytes[at + 5]!, batch.bytes[at + 6]!);
+    }
+  }
+
   #addPathSign(batch: PacketBatch, rows: SegmentRows, row: number, { kind, before, after }: PathSign): void {
+    this.#addTcp(batch, rows, row, kind, before, after);
+  }
+
+  #addTcp(batch: PacketBatch, rows: SegmentRows, row: number, kind: SignalKind, type: number, code = Number.NaN): void {
     const version = rows.ipVersion[row]!;
     const addresses = rows.addresses[row]!;
     const from = addressText(batch.bytes, addresses, version);
@@ -165,8 +193,8 @@ export class Signals {
       source: from,
       sourcePort: rows.ports[row]! >>> 16,
       port: rows.ports[row]! & 0xffff,
-      type: before,
-      code: after,
+      type,
+      code,
     });
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { decodeFrames } from '../../src/decode/frame.js';
 import { createRows } from '../../src/decode/rows.js';
 import { Signals } from '../../src/decode/signals.js';
-import { DNS_QUERIES, SIGNAL_ROWS } from '../../src/limits.js';
+import { ANSWER_ROWS, DNS_QUERIES, SIGNAL_ROWS } from '../../src/limits.js';
 import {
   address,
   arp,
@@ -204,4 +204,34 @@ test('a storm of one kind has its own budget', () => {
   collector.push(last, rows);
   const table = collector.finish();
   expect([table.rows, collector.lost]).toEqual([SIGNAL_ROWS + 1, 12_000 - SIGNAL_ROWS]);
+});
+
+describe('who answers a connection attempt, and who asks for TLS', () => {
+  const hello = [22, 3, 1, 0, 200, 1, 0, 0, 196];
+
+  test('a SYN-ACK tells its hop limit', () => {
+    expect(signals(frame(ethernet(), ipv4({ ttl: 62 }), tcp({ flags: 'SA', srcPort: 49_152 })))).toMatchObject([
+      { kind: 'tcp-answer', from: '10.0.0.1', about: '10.0.0.2', sourcePort: 49_152, type: 62 },
+    ]);
+    expect(signals(frame(ethernet(), ipv4({ ttl: 62 }), tcp({ flags: 'S' })))).toEqual([]);
+  });
+
+  test('a ClientHello is told, and a refusal in clear', () => {
+    expect(signals(frame(ethernet(), ipv4(), tcp({}, hello)))).toMatchObject([{ kind: 'tls-hello' }]);
+    expect(signals(frame(ethernet(), ipv4(), tcp({}, [21, 3, 3, 0, 2, 2, 48])))).toMatchObject([
+      { kind: 'tls-alert', type: 2, code: 48 },
+    ]);
+    expect(signals(frame(ethernet(), ipv4(), tcp({}, [21, 3, 3, 0, 26, 2, 48])))).toEqual([]); // encrypted
+    expect(signals(frame(ethernet(), ipv4(), tcp({}, [...hello].reverse())))).toEqual([]);
+  });
+
+  test('answers beyond ANSWER_ROWS are counted', () => {
+    const collector = new Signals();
+    const rows = createRows();
+    const answers = Array.from({ length: ANSWER_ROWS + 5 }, () => frame(ethernet(), ipv4(), tcp({ flags: 'SA' })));
+    const batch = batchOf(answers);
+    decodeFrames(batch, rows);
+    collector.push(batch, rows);
+    expect([collector.finish().rows, collector.lost]).toEqual([ANSWER_ROWS, 5]);
+  });
 });

@@ -1,6 +1,6 @@
 import { duration, plain, plural } from '../format.js';
 import { defineRule } from './rule.js';
-import { ANNOUNCEMENTS, signalsOf } from './signals.js';
+import { ANNOUNCEMENTS, type Signal, signalsOf } from './signals.js';
 
 export default defineRule({
   id: 'R-F6',
@@ -8,7 +8,7 @@ export default defineRule({
   layer: 'L2',
   needs: ['signals', 'migrations'],
   restsOn: [],
-  explains: [],
+  explains: ['R-F7'],
   thresholds: {
     minNs: { value: 1e9, unit: 'ns', meaning: 'time after the announcement in which the guest is still searched for' },
     minRequests: { value: 3, unit: 'requests', meaning: 'unanswered before they count' },
@@ -28,11 +28,19 @@ export default defineRule({
       if (migration?.outcome !== 'completed') return [];
       const startNs = migration.downtime?.endNs ?? migration.endNs;
       const announced = signalsOf(report, ...ANNOUNCEMENTS).filter((signal) => signal.tNs >= startNs - 100e6);
-      const addresses = new Set(announced.map((signal) => signal.about).filter((address) => address !== null));
       const asked = signalsOf(report, 'arp-request', 'neighbour-solicitation');
       const answered = signalsOf(report, 'arp-reply', 'neighbour-advertisement');
-      return [...addresses].flatMap((address) => {
-        const firstNs = announced.find((signal) => signal.about === address)!.tNs;
+      // RARP names a hardware address only: which addresses go with it, others learned when they asked.
+      const known = [...asked, ...answered].filter(({ mac }) => mac !== null);
+      const addressesOf = ({ about, mac }: Signal): string[] =>
+        about === null ? known.flatMap((signal) => (signal.mac === mac ? (ownAddress(signal) ?? []) : [])) : [about];
+      const firstNsOf = new Map<string, number>();
+      for (const signal of announced) {
+        for (const address of addressesOf(signal)) {
+          if (!firstNsOf.has(address)) firstNsOf.set(address, signal.tNs);
+        }
+      }
+      return [...firstNsOf].flatMap(([address, firstNs]) => {
         const answerNs =
           answered.find((signal) => signal.about === address && signal.tNs >= firstNs)?.tNs ?? Number.POSITIVE_INFINITY;
         const searching = asked.filter(
@@ -57,3 +65,7 @@ export default defineRule({
       });
     }),
 });
+
+/** The address of the host whose hardware address a frame of address resolution carries: the one it says or asks with. */
+const ownAddress = ({ kind, about, from }: Signal): string | null =>
+  kind === 'arp-reply' || kind === 'neighbour-advertisement' ? about : from;

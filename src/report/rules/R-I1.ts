@@ -1,5 +1,5 @@
 import { bytes, duration, percent } from '../format.js';
-import { nbdBytes, nbdConnections } from './nbd.js';
+import { nbdBytes, nbdBytesWithin, nbdConnections } from './nbd.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -31,7 +31,8 @@ export default defineRule({
         0,
         ...mirrors.map((mirror) => Math.min(mirror.endNs, precopy[1]) - Math.max(mirror.startNs, precopy[0])),
       );
-      const disk = nbdBytes(mirrors);
+      // A mirror in step keeps its connection and says little: only what it sends beside the memory competes.
+      const disk = nbdBytesWithin(report, mirrors, precopy) ?? nbdBytes(mirrors);
       const share = disk / (disk + transfer.bytes);
       if (mirrors.length === 0 || overlapNs < limits.minOverlap * precopyNs || share < limits.minShare) return [];
       return [

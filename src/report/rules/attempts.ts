@@ -2,7 +2,7 @@
 import type { Connection, ReportData } from '../report.js';
 
 /** Ports on which hypervisors and their managers wait for a migration (libvirt's range, its control ports, QEMU's documentation). */
-const isMigrationPort = (port: number): boolean =>
+export const isMigrationPort = (port: number): boolean =>
   (port >= 49152 && port <= 49215) || port === 16509 || port === 16514 || port === 4444;
 
 /** A connection that carries more may be a migration that was not recognised. */

@@ -52,9 +52,13 @@ import F3 from './R-F3.js';
 import F4 from './R-F4.js';
 import F5 from './R-F5.js';
 import F6 from './R-F6.js';
+import F7 from './R-F7.js';
+import F8 from './R-F8.js';
+import F9 from './R-F9.js';
 import G1 from './R-G1.js';
 import G2 from './R-G2.js';
 import G3 from './R-G3.js';
+import G4 from './R-G4.js';
 import G5 from './R-G5.js';
 import H1 from './R-H1.js';
 import H2 from './R-H2.js';
@@ -63,7 +67,10 @@ import H4 from './R-H4.js';
 import H5 from './R-H5.js';
 import H6 from './R-H6.js';
 import H7 from './R-H7.js';
+import H8 from './R-H8.js';
+import H9 from './R-H9.js';
 import I1 from './R-I1.js';
+import I2 from './R-I2.js';
 import I3 from './R-I3.js';
 import J1 from './R-J1.js';
 import J2 from './R-J2.js';
@@ -73,7 +80,10 @@ import J5 from './R-J5.js';
 import J6 from './R-J6.js';
 import J7 from './R-J7.js';
 import K1 from './R-K1.js';
+import K2 from './R-K2.js';
 import K3 from './R-K3.js';
+import L1 from './R-L1.js';
+import L2 from './R-L2.js';
 import type { Rule } from './rule.js';
 
 export const RULES: readonly Rule[] = [
@@ -88,6 +98,8 @@ export const RULES: readonly Rule[] = [
   H1,
   H3,
   H4,
+  H8,
+  H9,
   B5,
   G1,
   H6,
@@ -125,6 +137,7 @@ export const RULES: readonly Rule[] = [
   A7,
   A8,
   A5,
+  I2,
   I1,
   E1,
   E2,
@@ -143,12 +156,19 @@ export const RULES: readonly Rule[] = [
   F4,
   F5,
   F6,
+  F8,
+  F7,
+  F9,
   G2,
+  G4,
   G3,
   G5,
   A4,
   A6,
   I3,
+  L1,
+  L2,
   K3,
+  K2,
   K1,
 ];

@@ -351,6 +351,34 @@ export const signals = (
   }[]
 ): JsonTable => table(rows.map((row) => ({ from: '', about: '', mac: '', mtu: null, name: '', port: null, ...row })));
 
+/** Silences of senders that had been heard every 50 ms from the start on, unless said otherwise. */
+export const silences = (
+  ...rows: {
+    kind?: string;
+    direction?: number;
+    from: string;
+    to: string;
+    mac?: string;
+    startNs: number;
+    endNs: number;
+    intervalNs?: number;
+    clockNs?: number;
+  }[]
+): JsonTable =>
+  table(
+    rows.map(({ intervalNs = 50 * MS, ...row }, at) => ({
+      kind: 'tcp',
+      direction: null,
+      mac: '',
+      clockNs: null,
+      frameBefore: 100 + 2 * at,
+      frameAfter: 101 + 2 * at,
+      sinceNs: 0,
+      framesBefore: row.startNs / intervalNs + 1,
+      ...row,
+    })),
+  );
+
 /** A situation in which a rule must say exactly one thing. */
 export const speaks = (
   id: string,

@@ -10,6 +10,7 @@ import {
   signals,
   silent,
   speaks,
+  table,
   timeline,
   withForward,
   withMigration,
@@ -106,6 +107,29 @@ describe('announcements', () => {
   });
   speaks('R-F5', 'two of five are missing', announced(0, 50, 800), { severity: 'minor', metrics: { missing: 2 } });
   silent('R-F5', 'all five on time', announced(0, 50, 200, 450, 800));
+  speaks(
+    'R-F5',
+    'the guest’s own announcements do not make up for the host’s',
+    altered(announced(450, 800), {
+      tables: {
+        signals: signals(
+          ...[0, 1].map((at) => ({
+            kind: 'rarp-announcement',
+            frame: 500 + at,
+            tNs: resumed + (450 + 350 * at) * MS,
+            mac: '52:54:00:12:34:56',
+          })),
+          ...[0, 1, 2, 3].map((at) => ({
+            kind: 'arp-announcement',
+            frame: 510 + at,
+            tNs: resumed + (400 + 200 * at) * MS,
+            mac: '52:54:00:12:34:56',
+          })),
+        ),
+      },
+    }),
+    { metrics: { missing: 3 } },
+  );
   silent('R-F5', 'each seen on two links', announced(0, 1, 50, 51, 200, 201, 450, 451, 800, 801));
   silent('R-F5', 'the guest’s network is not in the capture', announced());
 
@@ -128,6 +152,46 @@ describe('announcements', () => {
     metrics: { requests: 4 },
   });
   silent('R-F6', 'asked for once', searched(0.5));
+  const guest = '52:54:00:12:34:56';
+  const byRarp = (answeredS: number) =>
+    report({
+      tables: {
+        signals: signals(
+          { kind: 'arp-reply', frame: 10, tNs: 0, from: '192.0.2.7', about: '192.0.2.7', mac: guest },
+          { kind: 'rarp-announcement', frame: 500, tNs: resumed, mac: guest },
+          ...[1, 2, 3].map((second) => ({
+            kind: 'arp-request',
+            frame: 600 + second,
+            tNs: resumed + second * S,
+            from: '192.0.2.1',
+            about: '192.0.2.7',
+          })),
+          { kind: 'arp-reply', frame: 700, tNs: resumed + answeredS * S, about: '192.0.2.7', mac: guest },
+        ),
+      },
+    });
+  speaks('R-F6', 'announced by hardware address only, its address known from before', byRarp(4), {
+    metrics: { address: '192.0.2.7', requests: 3 },
+  });
+  silent('R-F6', 'it answers the first request', byRarp(1.01));
+});
+
+describe('huge pages', () => {
+  const requests = (bytes: number, rate: number) =>
+    withMigration(
+      {
+        postcopy,
+        phases: [{ kind: 'postcopy', startNs: 4 * S, endNs: 9 * S, bytes: 5 * rate }],
+      },
+      { pageRequests: table([0, 1, 2].map((at) => ({ migration: 0, tNs: (4 + at) * S, latencyNs: 0.5 * S, bytes }))) },
+    );
+  speaks('R-G4', '2 MiB at 30 Mbit/s', requests(2 ** 21, 3.75e6), {
+    severity: 'minor',
+    metrics: { requestBytes: 2 ** 21 },
+  });
+  speaks('R-G4', '1 GiB at 10 Gbit/s', requests(2 ** 30, 1.2e9), { severity: 'minor' });
+  silent('R-G4', '2 MiB at 10 Gbit/s', requests(2 ** 21, 1.2e9));
+  silent('R-G4', 'small pages that wait as long', requests(4096, 3.75e6));
 });
 
 const postcopy = {
