@@ -135,6 +135,9 @@ export class MigrationState implements MigrationSink {
   #sectionNs = 0;
   // Switchover.
   #lastPageNs = Number.NaN;
+  /** When the two newest RAM PART sections began; Infinity before. */
+  #lastPartNs = Number.POSITIVE_INFINITY;
+  #beforeLastPartNs = Number.POSITIVE_INFINITY;
   #lastPrecopyNs = Number.NaN;
   #stopMarkNs = Number.NaN;
   #stopMark = '';
@@ -311,6 +314,8 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
       if (kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
+        this.#beforeLastPartNs = Math.min(this.#lastPartNs, section.tNs);
+        this.#lastPartNs = section.tNs;
         this.#sendBuffer.section(section.offset, section.tNs, totalPages(this.#pages));
       }
       this.#sectionNs = section.tNs;
@@ -571,12 +576,12 @@ export class MigrationState implements MigrationSink {
     // The estimate is what QEMU calls downtime: from the stop to SHUT, or else to the last byte handed to the socket. In
     // the second case both ends wait in the send buffer and the delay cancels out.
     let startNs = this.#stopMarkNs;
-    if (this.inPostcopy) {
-      const answered = !Number.isNaN(this.#packagePongNs);
-      endNs = answered ? this.#packagePongNs : this.#postcopyNs;
     const writtenNs = this.#generations
       ? this.#stopMarkNs
       : this.#sendBuffer.writtenNs(this.#stopOffset, this.#stopMarkNs, flightBytes);
+    if (this.inPostcopy) {
+      const answered = !Number.isNaN(this.#packagePongNs);
+      endNs = answered ? this.#packagePongNs : this.#postcopyNs;
       until = answered ? 'answer to the last ping in the package' : 'end of the package';
     } else if (!Number.isNaN(this.shutNs)) {
       startNs = writtenNs;
@@ -587,14 +592,23 @@ export class MigrationState implements MigrationSink {
       until = 'end of the stream';
     }
     if (endNs < this.#stopMarkNs) return null;
-    const earliest = Number.isNaN(this.#lastPrecopyNs) ? this.#stopMarkNs : this.#lastPrecopyNs;
+    let earliestNs = Math.min(writtenNs, this.#stopEarliestNs);
+    if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
+    // Where the pages of multifd channels cannot be seen, sections of the main one, hardly ever held up, tell.
+    if (this.#multifdBlindBytes > 0 && this.#beforeLastPartNs < earliestNs) earliestNs = this.#beforeLastPartNs;
     const delayed = startNs < this.#stopMarkNs ? ', less the time in the send buffer,' : '';
+    // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
+    const waitedMs = Math.round((startNs - writtenNs) / 1e6);
+    const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
+    const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
     return {
-      earliestStartNs: Math.min(earliest, writtenNs, this.#stopEarliestNs),
+      earliestStartNs: earliestNs,
       latestStartNs: this.#stopMarkNs,
       endNs,
+      earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
+      latestEndNs: null,
       estimateNs: endNs - startNs,
-      method: `${this.#stopMark}${delayed} to ${until}`,
+      method: `${this.#stopMark}${delayed} to ${until}${paused}`,
     };
   }
 
@@ -609,9 +623,9 @@ export class MigrationState implements MigrationSink {
     if (!Number.isNaN(this.#stopMarkNs)) return;
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
+    this.#stopOffset = place.offset;
     // With multifd the pages, and so the full buffers, are on other connections.
     this.#stopEarliestNs = this.#generations
-    this.#stopOffset = place.offset;
       ? this.#multifdBuffers.earliestNs(this.#multifdBytes, place.tNs)
       : this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;

@@ -80,6 +80,10 @@ export interface Downtime {
   earliestStartNs: number;
   latestStartNs: number;
   endNs: number;
+  /** The guest cannot run before: the destination does not have all it needs until then. */
+  earliestEndNs?: number;
+  /** The guest runs by then: the destination announced it on the network. null where no capture shows that. */
+  latestEndNs?: number | null;
   estimateNs: number;
   method: string;
 }

@@ -4,7 +4,7 @@
 // channel; a new main channel there begins a new migration. Channels without a magic of their own (preempt) are told by
 // what they carry, and only beside a migration that could own them.
 import type { AnomalyLog } from '../anomaly.js';
-import { TableBuilder } from '../columns.js';
+import { type ColumnData, TableBuilder } from '../columns.js';
 import {
   type ClaimStream,
   type HoleCause,
@@ -73,6 +73,8 @@ export interface MigrationOptions {
   readonly connection?: number;
 }
 
+/** A destination announces its guest several times for about a second; half as long again for slow ones. */
+const ANNOUNCING_NS = 1.5e9;
 /** Page size of RDMA writes where nothing has told it. */
 const LIKELY_PAGE_BYTES = 4096;
 
@@ -95,6 +97,8 @@ interface Entry {
   readonly identity: ConnectionIdentity;
   readonly streams: Stream[];
   readonly startNs: number;
+  /** Bytes of pages written past the streams (RDMA). */
+  besideBytes: number;
 }
 
 export class MigrationStreams implements RdmaConsumer {
@@ -127,7 +131,7 @@ export class MigrationStreams implements RdmaConsumer {
       port: server.port,
       encryption: entry.state instanceof SealedMigration ? 'tls' : 'none',
       outcome: entry.state.complete ? 'completed' : null,
-      bytes: lengthOf(forward(entry)),
+      bytes: lengthOf(forward(entry)) + entry.besideBytes,
       channels: channelsOf(entry, id),
       ...entry.state.snapshot(),
     };
@@ -205,14 +209,18 @@ export class MigrationStreams implements RdmaConsumer {
   iterationEnd(): void {}
 
   #pagesOf(direction: number, block: number, offset: number, length: number, tNs: number, kind: PageKind): void {
-    const state = this.#streams.get(direction)?.entry?.state;
-    if (!state) return;
+    const entry = this.#streams.get(direction)?.entry;
+    if (!entry) return;
+    const { state } = entry;
     const pageBytes = state.knownPageSize ?? LIKELY_PAGE_BYTES;
     const bytes = kind === PAGE_NORMAL ? pageBytes : 0;
     const end = offset + Math.min(length, RDMA_RANGE_PAGES * pageBytes);
     if (end < offset + length)
       this.#log.note('stream/limit', { direction, tNs, detail: `RDMA range of ${length} bytes` });
-    for (let at = offset; at < end; at += pageBytes) state.sidePage(tNs, block, at, kind, bytes);
+    for (let at = offset; at < end; at += pageBytes) {
+      state.sidePage(tNs, block, at, kind, bytes);
+      entry.besideBytes += bytes;
+    }
   }
 
   /** As `claim`, for a stream that libvirt carries inside its own connection. */
@@ -222,8 +230,12 @@ export class MigrationStreams implements RdmaConsumer {
     return consumer;
   };
 
-  /** Ends everything; call after the transports have ended their streams. */
-  finish(endings: readonly ConnectionEnding[] = []): MigrationResults {
+  /**
+   * Ends everything; call after the transports have ended their streams.
+   *
+   * @param signals  what Signals collected, for the announcements of guests
+   */
+  finish(endings: readonly ConnectionEnding[] = [], signals: ColumnData | null = null): MigrationResults {
     const byId = new Map(endings.map((ending) => [ending.id, ending]));
     const migrations: Migration[] = [];
     const channels: Channel[] = [];
@@ -243,6 +255,7 @@ export class MigrationStreams implements RdmaConsumer {
       }
     });
     this.#giveDisks(migrations, channels);
+    if (signals) boundByAnnouncements(migrations, signals);
     return { migrations, channels, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
@@ -279,7 +292,7 @@ export class MigrationStreams implements RdmaConsumer {
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
-      entry = { key, state, identity, streams: [], startNs };
+      entry = { key, state, identity, streams: [], startNs, besideBytes: 0 };
     }
     if (decoder === preempt) entry.state.feature('preempt');
     const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
@@ -448,6 +461,35 @@ const channelsOf = (entry: Entry, id: number): Channel[] =>
       return { connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id };
     });
 
+/**
+ * A guest runs by the time its destination announces it: QEMU holds RARP back until then (net/announce.c). Whose guest
+ * it is shows only where no other migration ended since.
+ */
+function boundByAnnouncements(migrations: readonly Migration[], { rows, columns }: ColumnData): void {
+  const kinds = columns['kind']!.values;
+  const times = columns['tNs']!.values;
+  for (const migration of migrations) {
+    const { downtime } = migration;
+    const sinceNs = downtime?.earliestEndNs;
+    if (!downtime || sinceNs === undefined) continue;
+    for (let row = 0; row < rows; row++) {
+      const tNs = Number(times[row]);
+      if (kinds[row] !== 'rarp-announcement' || tNs < sinceNs) continue;
+      const isOthers = ({ downtime: other }: Migration): boolean =>
+        other !== null &&
+        other !== downtime &&
+        other.endNs > sinceNs - ANNOUNCING_NS &&
+        (other.earliestEndNs ?? other.endNs) <= tNs;
+      if (migrations.some(isOthers)) break;
+      downtime.latestEndNs = tNs;
+      const afterMs = (tNs - downtime.endNs) / 1e6;
+      const when = afterMs >= 1 ? `${Math.round(afterMs)} ms later` : 'by then';
+      downtime.method += `; the guest announced itself ${when}`;
+      break;
+    }
+  }
+}
+
 /** The most that the main connection had in flight; null where that is not known. */
 function flightOf(streams: readonly Stream[], endings: ReadonlyMap<number, ConnectionEnding>): number | null {
   const main = streams.find(({ decoder }) => decoder.channel === 'main');
@@ -462,7 +504,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
   const kindOf = ({ decoder, direction }: Stream): ChannelKind =>
     decoder === tls ? (sealed?.roles.get(direction)?.kind ?? 'main') : decoder.channel;
   const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(stream) === kind));
-  const total = lengthOf(streams);
+  const total = lengthOf(streams) + entry.besideBytes;
   const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
@@ -480,7 +522,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
     endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
     bytes: {
       total,
-      main: bytesOf('main'),
+      main: bytesOf('main') + entry.besideBytes,
       multifd: bytesOf('multifd'),
       preempt: bytesOf('preempt'),
       ramRecords: ramRecordBytes,

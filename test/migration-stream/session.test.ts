@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
+import type { ColumnData } from '../../src/columns.js';
 import { FLAG_ACK, FLAG_FIN, FLAG_RST } from '../../src/decode/rows.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { RESYNC_SEARCH_BYTES, STREAM_SEARCHES } from '../../src/limits.js';
@@ -31,6 +32,7 @@ function analyse(
   peers: readonly Peer[] = [{}],
   options: MigrationOptions = {},
   endings: readonly ConnectionEnding[] = [],
+  signals: ColumnData | null = null,
 ): MigrationResults & { codes: string[] } {
   const log = new AnomalyLog();
   const directory = {
@@ -43,7 +45,7 @@ function analyse(
   const reassembler = new Reassembler(streams.claim, log);
   feed(reassembler, frames);
   reassembler.finish();
-  return { ...streams.finish(endings), codes: log.finish().map(({ code }) => code) };
+  return { ...streams.finish(endings, signals), codes: log.finish().map(({ code }) => code) };
 }
 
 /** Opens a connection and sends bytes from offset 0 on. */
@@ -322,5 +324,55 @@ test('the snapshot of a running migration says how far it is', () => {
     ramPages: 20,
     round: { index: 1 },
     channels: [{ kind: 'main' }],
+  });
+});
+
+describe('when the guest runs again', () => {
+  const announcements = (...times: readonly [kind: string, tNs: number][]): ColumnData => ({
+    rows: times.length,
+    columns: {
+      kind: { unit: 'name', values: times.map(([kind]) => kind) },
+      tNs: { unit: 'ns', values: Float64Array.from(times, ([, tNs]) => tNs) },
+    },
+  });
+  const endOf = (frames: readonly Frame[], signals: ColumnData, peers: readonly Peer[] = [{}]) =>
+    analyse(frames, peers, {}, [], signals).migrations.map(({ downtime }) => downtime);
+  const moved = (connection: number, tNs: number): Frame[] => [
+    ...sent(connection, whole).map((frame) => ({ ...frame, tNs })),
+    { ...replied(connection, 0, pong(1), shut(0)), tNs: tNs + 5e6 },
+  ];
+
+  test('not before the end mark, at the latest with its first announcement', () => {
+    const signals = announcements(
+      ['rarp-announcement', 1e6],
+      ['arp-request', 41e6],
+      ['rarp-announcement', 55e6],
+      ['rarp-announcement', 99e6],
+    );
+    const [downtime] = endOf(moved(0, 40e6), signals);
+    expect(downtime).toMatchObject({ earliestEndNs: 40e6, endNs: 45e6, latestEndNs: 55e6 });
+    expect(downtime!.method).toContain('SHUT on the return path; the guest announced itself 10 ms later');
+  });
+
+  test('unknown without an announcement: a destination may wait to be told', () => {
+    const [downtime] = endOf(moved(0, 40e6), announcements());
+    expect(downtime).toMatchObject({ earliestEndNs: 40e6, latestEndNs: null });
+  });
+
+  test('unknown where the announcement may be that of another guest', () => {
+    const both = endOf([...moved(0, 40e6), ...moved(1, 50e6)], announcements(['rarp-announcement', 60e6]), [
+      {},
+      { port: 49_153 },
+    ]);
+    expect(both.map((downtime) => downtime!.latestEndNs)).toEqual([null, null]);
+  });
+
+  test('that of a guest which came two seconds later is not taken for it', () => {
+    const both = endOf(
+      [...moved(0, 40e6), ...moved(1, 3e9)],
+      announcements(['rarp-announcement', 50e6], ['rarp-announcement', 3.1e9]),
+      [{}, { port: 49_153 }],
+    );
+    expect(both.map((downtime) => downtime!.latestEndNs)).toEqual([50e6, 3.1e9]);
   });
 });
