@@ -36,13 +36,14 @@ export class StreamFeed {
   /** `length` bytes come next and are not in the capture. */
   hole(length: number, cause: HoleCause, tNs: number, frame: number): void {
     if (this.done || length <= 0) return;
-    if (this.#consumer) {
-      this.#consumer.hole(this.offset, length, cause, tNs, frame);
-    } else {
-      // What follows is offered as a stream joined midway.
+    if (!this.#consumer) {
+      // What follows is offered as a stream joined midway, and its offsets count from there.
       this.#kept = 0;
       this.#fromStart = false;
+      this.offset = 0;
+      return;
     }
+    this.#consumer.hole(this.offset, length, cause, tNs, frame);
     this.offset += length;
   }
 

@@ -74,6 +74,28 @@ describe('the same migration', () => {
   });
 });
 
+test('pages written past the stream count for what an RDMA migration moved', () => {
+  const message = (n: number, control: Uint8Array) => over(4791, rdma.packet(rdma.SEND_ONLY, 7, n, [], control));
+  const write = (n: number, address: number) =>
+    over(4791, rdma.packet(rdma.WRITE_ONLY, 7, n, rdma.reth(address, 4096), new Uint8Array(4096)));
+  const blocks = rdma.ramBlocksResult([{ host: 0x10_0000, ram: 0, length: 65_536 }]);
+  const analysis = new Analysis();
+  const frames = [
+    ...pieces.slice(0, 1).map((piece, i) => message(i, rdma.qemuFile(piece))),
+    frame(
+      ethernet(),
+      ipv4({ src: '10.0.0.2', dst: '10.0.0.1' }),
+      udp({ srcPort: 40001, dstPort: 4791 }, rdma.packet(rdma.SEND_ONLY, 8, 0, [], blocks)),
+    ),
+    write(1, 0x10_0000),
+    write(2, 0x10_2000),
+    ...pieces.slice(1).map((piece, i) => message(3 + i, rdma.qemuFile(piece))),
+  ];
+  analysis.push(batchOf(frames));
+  const { bytes } = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' }).migration.migrations[0]!;
+  expect([bytes.total, bytes.main]).toEqual([stream.length + 2 * 4096, stream.length + 2 * 4096]);
+});
+
 // What QEMU, the link and the sender said about this run is in recordings/README.md.
 describe('QEMU 7.2 over UDT on a lossy path', () => {
   const analysis = new Analysis();
