@@ -167,7 +167,8 @@ export class Analysis {
     this.#multipath.finish();
     const udp = this.#udp.finish();
     const tcp = this.#metrics.finish();
-    const migration = this.#streams.finish(tcp.connections);
+    const signals = this.#signals.finish();
+    const migration = this.#streams.finish(tcp.connections, signals);
     return {
       capture,
       frames: this.#frames,
@@ -177,7 +178,7 @@ export class Analysis {
       tcp,
       udp,
       migration,
-      signals: this.#signals.finish(),
+      signals,
       silences: this.#silences.finish(),
     };
   }
