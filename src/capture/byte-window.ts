@@ -1,8 +1,8 @@
 // ByteWindow: the one piece of memory an input is read into, chunk after chunk.
 //
 // Records that lie whole in the window are used in place. What is left incomplete at the end of a chunk is moved in
-// front of the next one, so that every record is contiguous and nothing else is ever copied (measured: 256 KiB chunks
-// stay in the processor's cache). Where reading takes time, a second chunk is on its way while the first is used.
+// front of the next one, so that every record is contiguous and nothing else is ever copied. Small chunks stay in the
+// processor's cache; where another thread reads, chunks are large and the next is on its way while one is used.
 import { FRAME_BYTES } from '../limits.js';
 import type { ByteInput } from './byte-input.js';
 
@@ -10,8 +10,11 @@ import type { ByteInput } from './byte-input.js';
 export const LOOKAHEAD_BYTES = 2 * FRAME_BYTES + (256 << 10);
 
 const CHUNK_BYTES = 256 << 10;
-/** Chunks in memory where reading takes time: what is left of one, the one in use, the one on its way. */
-const CHUNKS = 3;
+const CHUNK_ASIDE_BYTES = 2 << 20;
+/** Chunks on their way where another thread reads: two, so that it need not wait for us either. */
+const AHEAD = 2;
+/** Chunks in memory then: what is left of one, the one in use, those on their way. */
+const CHUNKS_ASIDE = 2 + AHEAD;
 /** Where the first chunk in memory begins; before it there is room for what is left of the last one. */
 const FRONT = LOOKAHEAD_BYTES;
 
@@ -33,16 +36,17 @@ export class ByteWindow {
   readonly #chunkBytes: number;
   /** Room for a chunk; small ones (pipes, tests) gather in it before anything is moved. */
   readonly #roomBytes: number;
-  #ahead: Ahead | null = null;
+  readonly #ahead: Ahead[] = [];
+  #aheadMost = 0;
   /** Offset of bytes[0] in the unpacked input; below zero at first. */
   #origin = -FRONT;
   #skipBytes = 0;
 
-  constructor(input: ByteInput, chunkBytes = CHUNK_BYTES) {
+  constructor(input: ByteInput, chunkBytes = input.aside ? CHUNK_ASIDE_BYTES : CHUNK_BYTES) {
     this.#input = input;
     this.#chunkBytes = chunkBytes;
     this.#roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
-    this.bytes = new Uint8Array(FRONT + CHUNKS * this.#roomBytes);
+    this.bytes = new Uint8Array(FRONT + (input.aside ? CHUNKS_ASIDE : 1) * this.#roomBytes);
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -58,6 +62,11 @@ export class ByteWindow {
     this.#skipBytes = length - here;
   }
 
+  /** From now on chunks are sent for before they are needed. Only when nobody else reads the input. */
+  readAhead(): void {
+    if (this.#input.aside) this.#aheadMost = AHEAD;
+  }
+
   /**
    * Reads on until at least `wantBytes` (≤ LOOKAHEAD_BYTES) are unread or the input has ended, and sends for more.
    *
@@ -65,24 +74,27 @@ export class ByteWindow {
    */
   async fill(wantBytes: number): Promise<void> {
     while (!this.ended && this.end - this.start < wantBytes) {
-      if (this.#ahead === null && !this.#room()) this.#moveBefore(FRONT);
-      const ahead = this.#ahead ?? this.#send(this.end);
-      this.#ahead = null;
+      if (this.#ahead.length === 0 && !this.#room(this.end)) this.#moveBefore(FRONT);
+      const ahead = this.#ahead.shift() ?? this.#send(this.end);
       if (ahead.at !== this.end) this.#moveBefore(ahead.at);
       const got = typeof ahead.got === 'number' ? ahead.got : await ahead.got;
       if (got === 0) this.ended = true;
       this.end += got;
       if (this.#skipBytes > 0) this.skip(this.#skipBytes);
     }
-    if (this.ended || this.#ahead !== null || !this.#input.waits) return;
-    if (this.#room()) this.#ahead = this.#send(this.end);
-    else if (this.start >= FRONT + this.#chunkBytes) this.#ahead = this.#send(FRONT);
+    if (this.ended) return;
+    while (this.#ahead.length < this.#aheadMost) {
+      const latest = this.#ahead.at(-1);
+      const behind = latest ? latest.at + this.#chunkBytes : this.end;
+      const at = this.#room(behind) ? behind : FRONT;
+      if (at < this.end && at + this.#chunkBytes > this.start) return; // still unread
+      this.#ahead.push(this.#send(at));
+    }
   }
 
-  /** Is there room for a chunk behind what was read? */
-  #room(): boolean {
-    const stop = FRONT + (this.#input.waits ? CHUNKS : 1) * this.#roomBytes;
-    return stop - this.end >= this.#chunkBytes;
+  /** Does a chunk fit behind `at`? */
+  #room(at: number): boolean {
+    return this.bytes.length - at >= this.#chunkBytes;
   }
 
   #send(at: number): Ahead {

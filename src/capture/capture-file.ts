@@ -64,6 +64,7 @@ export class CaptureFile {
         });
         window = new ByteWindow(bytes, options.chunkBytes);
       }
+      window.readAhead();
       await window.fill(SMALLEST_HEADER_BYTES);
       const headBytes = window.end - window.start;
       if (headBytes === 0 && damaged) throw cannotRead(name, `nothing of its ${compression} data could be unpacked`);

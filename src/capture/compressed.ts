@@ -73,7 +73,7 @@ function inThread(stream: Duplex): Unpacker {
 
 class UnpackedInput implements ByteInput {
   /** Unpacking goes on by itself. */
-  readonly waits = false;
+  readonly aside = false;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;

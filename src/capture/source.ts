@@ -25,7 +25,7 @@ export async function openFiles(
   log: AnomalyLog,
   options: CaptureFileOptions = {},
 ): Promise<CaptureSource> {
-  if (paths.length === 1) return openOne(paths[0]!, openBytes(paths[0]!), log, options, emptyInfo());
+  if (paths.length === 1) return openOne(paths[0]!, openBytes(paths[0]!, true), log, options, emptyInfo());
   const info = emptyInfo();
   const looks: Look[] = [];
   for (const path of paths) looks.push(await look(path, options));

@@ -20,6 +20,7 @@ import {
   someFrames,
   temporaryFiles,
 } from '../support/captures.js';
+import { random } from '../support/random.js';
 
 const { gzipSync } = zlib;
 const file = temporaryFiles();
@@ -325,5 +326,34 @@ describe('what is no capture', () => {
 
   test('a pipe among several inputs', async () => {
     await expect(readCapture(['/dev/null', file('fine', whole)])).rejects.toThrow(UsageError);
+  });
+});
+
+describe('a file so large that another thread reads it', () => {
+  const { below, bytes } = random(20261122);
+  const content = bytes(1 << 20);
+  const many: Recorded[] = Array.from({ length: 700 }, (_, i) => {
+    const from = below(1 << 19);
+    const ns = 1_700_000_000_000_000_000n + BigInt(i) * 1_000_000n;
+    return { ns, bytes: content.subarray(from, from + 1 + below(60_000)) };
+  });
+  const large = pcap(many);
+
+  test('is larger than what is read in place', () => expect(large.length).toBeGreaterThan(17 << 20));
+
+  test('gives every frame, once and in order', async () => {
+    const { frames: read } = await readCapture([file('large.pcap', large)]);
+    expect(read).toEqual(asRead(many));
+  });
+
+  test('cut in the middle of a frame, everything before the cut', async () => {
+    const result = await readCapture([file('large-cut.pcap', large.subarray(0, large.length - 1))]);
+    expect(result.frames).toEqual(asRead(many).slice(0, -1));
+    expect(damage(result)).toEqual({ 'capture/record-truncated': 1 });
+  });
+
+  test('compressed, where recognising it has begun to read', async () => {
+    const { frames: read } = await readCapture([file('large.pcap.gz', gzipSync(large, { level: 1 }))]);
+    expect(read).toEqual(asRead(many));
   });
 });
