@@ -12,7 +12,9 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { constants } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { outputExists, outputFailed, outputFolderMissing } from '../errors.js';
 import type { CliIo } from './io.js';
 
@@ -31,15 +33,40 @@ const isDevice = (path: string): boolean => {
   return found !== undefined && !found.isFile() && !found.isDirectory();
 };
 
+const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+let writing = 0;
+
+const endNow = (signal: NodeJS.Signals): void => process.exit(128 + constants.signals[signal]);
+
+/**
+ * Holds back signals that end the process until the files at hand are written: without a listener the system ends it
+ * within a write, and the temporary file stays. A listener is called when the writing, which is synchronous, is over.
+ */
+function holdSignals(): void {
+  if (writing++ === 0) for (const signal of END_SIGNALS) process.on(signal, endNow);
+}
+
+async function releaseSignals(): Promise<void> {
+  await signalsHeard();
+  if (--writing === 0) for (const signal of END_SIGNALS) process.off(signal, endNow);
+}
+
+/** The event loop looks for signals once a turn, and the turn at hand may have done so already. */
+async function signalsHeard(): Promise<void> {
+  await turn();
+  await turn();
+}
+
 /**
  * Writes `content` to `path` under a temporary name beside it and renames: readers see the old file or the whole new
  * one. A link stays, what it points to is replaced. Throws InputError with the system's reason (disk full, no permission)
- * and leaves nothing behind.
+ * and leaves nothing behind, nor does a signal that ends the process.
  */
 export function writeWhole(path: string, content: string | Uint8Array): void {
   const target = existsSync(path) ? realpathSync(path) : path;
   const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  holdSignals();
   try {
     if (isDevice(target)) {
       writeFileSync(target, bytes);
@@ -56,6 +83,8 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   } catch (error) {
     rmSync(temporary, { force: true });
     throw outputFailed(path, error instanceof Error ? error.message : String(error));
+  } finally {
+    void releaseSignals();
   }
 }
 
@@ -68,10 +97,11 @@ export function makeFolder(path: string): void {
   }
 }
 
-/** Sends `content` to a path or, for '-', to standard output, waiting for slow readers. */
+/** Sends `content` to a path or, for '-', to standard output, waiting for slow readers. A signal ends it behind a file. */
 export async function writeResult(path: string, content: string, io: CliIo): Promise<void> {
-  if (path !== '-') return writeWhole(path, content);
-  await print(io.stdout, content);
+  if (path === '-') return print(io.stdout, content);
+  writeWhole(path, content);
+  await signalsHeard();
 }
 
 /** Writes to a stream and waits until it was taken. A reader that went away is not an error. */

@@ -1,20 +1,28 @@
 // What becomes of results when writing them goes wrong, and what is never touched. Runs the built program as users do.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  ftruncateSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { print } from '../../src/cli/output.js';
 import { cli } from '../support/cli.js';
 
@@ -44,6 +52,26 @@ const fresh = (name: string): string => {
   return path;
 };
 
+// A file system of 64 KiB.
+const tiny = join(folder, 'tiny');
+mkdirSync(tiny);
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', tiny]).status === 0;
+afterAll(() => {
+  if (mounted) spawnSync('umount', [tiny]);
+});
+
+/** Leaves one page of the file system free. */
+function fillUp(): void {
+  const file = openSync(join(tiny, 'filler'), 'w');
+  try {
+    for (;;) writeSync(file, Buffer.alloc(4096));
+  } catch {
+    ftruncateSync(file, Math.max(0, fstatSync(file).size - 4096));
+  } finally {
+    closeSync(file);
+  }
+}
+
 describe('writing goes wrong', () => {
   test.each(['--json - | head -c 10', '| head -1', '--html - | true'])('a reader that went away: %s', (rest) => {
     const { code, stderr } = shell(`$M analyze $S ${rest}`);
@@ -62,19 +90,117 @@ describe('writing goes wrong', () => {
     await expect(print(full, 'text')).rejects.toThrow('Standard output could not be written: ENOSPC');
   });
 
-  const tiny = join(folder, 'tiny');
-  mkdirSync(tiny);
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', tiny]).status === 0;
-  afterAll(() => {
-    if (mounted) spawnSync('umount', [tiny]);
+  test.each(['report saved.json', 'compare saved.json saved.json', 'rules', '--help'])(
+    'a reader that went away, and a full standard output: %s',
+    async (command) => {
+      await saved();
+      expect(shell(`$M ${command} | head -1`)).toMatchObject({ code: 0, stderr: '' });
+      if (process.platform !== 'linux') return;
+      const { code, stderr } = shell(`$M ${command} > /dev/full`);
+      expect({ code, stack: stderr.includes('    at ') }).toEqual({ code: 1, stack: false });
+    },
+  );
+});
+
+/** Every command that writes files, as arguments before the file or folder. */
+const OUTPUTS: readonly (readonly [name: string, folder: boolean, args: readonly string[]])[] = [
+  ...['--json', '--html', '--csv', '--arrow'].flatMap((option) => {
+    const tables = option === '--csv' || option === '--arrow';
+    return [
+      [`analyze ${option}`, tables, ['analyze', SAMPLE, '--quiet', option]] as const,
+      [`report ${option}`, tables, ['report', join(folder, 'saved.json'), '--quiet', option]] as const,
+    ];
+  }),
+  ...['--json', '--html'].map((option) => {
+    const result = join(folder, 'saved.json');
+    return [`compare ${option}`, false, ['compare', result, result, '--quiet', option]] as const;
+  }),
+];
+
+/** Makes saved.json. */
+async function saved(): Promise<void> {
+  if (existsSync(join(folder, 'saved.json'))) return;
+  expect((await cli(['analyze', SAMPLE, '--quiet', '--json', join(folder, 'saved.json')])).code).toBe(0);
+}
+
+describe.each(OUTPUTS)('%s', (_name, tables, args) => {
+  beforeAll(saved);
+
+  test('replaces nothing unless told to, and says so before any work', async () => {
+    const place = fresh(`kept ${args.join(' ').replaceAll(/[^\w-]+/g, '-')}`);
+    const target = join(place, 'out');
+    if (tables) {
+      // Folders may exist: what counts are the files in them.
+      expect((await cli([...args, target])).code).toBe(0);
+      for (const name of readdirSync(target)) writeFileSync(join(target, name), 'mine');
+    } else writeFileSync(target, 'mine');
+    const { code, stderr } = await cli([...args, target]);
+    expect({ code, stderr: stderr.includes('--force') }).toEqual({ code: 2, stderr: true });
+    const files = tables ? readdirSync(target).map((name) => join(target, name)) : [target];
+    for (const path of files) expect(readFileSync(path, 'utf8')).toBe('mine');
+    expect(readdirSync(place)).toEqual(['out']);
+    expect((await cli([...args, target, '--force'])).code).toBe(0);
+    for (const path of files) expect(readFileSync(path, 'utf8')).not.toBe('mine');
   });
-  test.runIf(mounted)('the disk is full: the old file stays, nothing new is left', () => {
-    writeFileSync(join(tiny, 'result.json'), 'old');
-    const { code, stderr } = shell('$M analyze $S --quiet --force --json tiny/result.json');
-    expect(code).toBe(1);
-    expect(stderr).toContain('ENOSPC');
-    expect(readdirSync(tiny)).toEqual(['result.json']);
-    expect(readFileSync(join(tiny, 'result.json'), 'utf8')).toBe('old');
+
+  test.runIf(mounted)(
+    'the disk is full: every file is the old one or the whole new one, nothing else is left',
+    async () => {
+      const whole = join(folder, `whole ${args.join(' ').replaceAll(/[^\w-]+/g, '-')}`);
+      expect((await cli([...args, whole])).code).toBe(0);
+      const names = tables ? readdirSync(whole).sort() : ['out'];
+      const target = tables ? join(tiny, 'out') : tiny;
+      if (tables) mkdirSync(target);
+      for (const name of names) writeFileSync(join(target, name), 'old');
+      fillUp();
+      const { code, stderr } = await cli([...args, tables ? target : join(tiny, 'out'), '--force']);
+      expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('ENOSPC') });
+      expect(
+        readdirSync(target)
+          .filter((name) => name !== 'filler')
+          .sort(),
+      ).toEqual(names);
+      for (const name of names) {
+        const now = readFileSync(join(target, name));
+        expect(now.equals(Buffer.from('old')) || (tables && now.equals(readFileSync(join(whole, name)))), name).toBe(
+          true,
+        );
+      }
+      for (const name of readdirSync(tiny)) rmSync(join(tiny, name), { recursive: true });
+    },
+  );
+});
+
+describe('a signal ends the program', () => {
+  // Writes 4 KiB every 20 ms, as a slow disk might.
+  const slow = join(folder, 'slow.mjs');
+  writeFileSync(
+    slow,
+    `import fs from 'node:fs';
+     import { syncBuiltinESMExports } from 'node:module';
+     const { writeSync } = fs;
+     fs.writeSync = (file, bytes, at) => {
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+       return writeSync(file, bytes, at, Math.min(4096, bytes.length - at));
+     };
+     syncBuiltinESMExports();`,
+  );
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const)('%s while a file is written: it is whole, and no other is left', async (signal, code) => {
+    const place = fresh(signal);
+    writeFileSync(join(place, 'out.json'), 'old');
+    const args = ['--import', slow, CLI, 'analyze', SAMPLE, '--quiet', '--force', '--json', join(place, 'out.json')];
+    const child = spawn(process.execPath, args);
+    const ended = once(child, 'exit');
+    while (child.exitCode === null && !readdirSync(place).some((name) => name.endsWith('.partial'))) await sleep(5);
+    child.kill(signal);
+    expect(await ended).toEqual([code, null]);
+    expect(readdirSync(place)).toEqual(['out.json']);
+    expect(JSON.parse(readFileSync(join(place, 'out.json'), 'utf8'))).toMatchObject({ schema: 'migscope.report' });
   });
 });
 
