@@ -2,14 +2,22 @@
 import type { Connection } from './connections.js';
 import type { Vantage } from './results.js';
 
-/** Below this round trip both hosts are as good as one, and which of them recorded cannot be told from times. */
+/**
+ * Below this round trip both hosts are as good as one, and which of them recorded cannot be told from times. Without a
+ * handshake, which kernels answer at once, the shortest time may be an application's.
+ */
 const NEAR_NS = 100e3;
+const NEAR_UNSURE_NS = 1e6;
 /** A half that takes less than this share of the whole is no path at all. */
 const END_SHARE = 0.1;
 /** A receiver's host answers within this; no path between two machines is as short. */
 const OWN_ANSWER_NS = 15e3;
 /** Larger payloads than any link carries: offloaded frames. */
 const OFFLOADED_BYTES = 9216;
+/** Data frames among whose answers one was surely prompt. */
+const ANSWERED_FRAMES = 100;
+/** Data frames that time a loop by their acknowledgements. */
+const TIMED_FRAMES = 10;
 
 export interface HalfLoops {
   /** Least time from the capture point to the side that sends and back, and to the other side. NaN where not seen. */
@@ -32,13 +40,27 @@ const least = (a: number, b: number): number => (Number.isNaN(a) ? b : a < b ? a
 /** Where the capture point sits, 'source' meaning at side 0. */
 export function vantageOf(connection: Connection): Vantage {
   const { toSenderNs, toReceiverNs } = halfLoops(connection, 0);
-  const total = toSenderNs + toReceiverNs;
-  if (total > NEAR_NS) {
+  const total = isTimed(connection) ? toSenderNs + toReceiverNs : Number.NaN;
+  if (total > nearNs(connection)) {
     if (toSenderNs < END_SHARE * total) return 'source';
     return toReceiverNs < END_SHARE * total ? 'destination' : 'mid-path';
   }
   return Number.isNaN(total) ? fromAnswers(connection) : 'unknown';
 }
+
+/** Both halves are timed by more than the few messages of an application that may have taken its time. */
+function isTimed(connection: Connection): boolean {
+  if (hasHandshake(connection)) return true;
+  return connection.directions.every(
+    (own, side) => own.echoLoopMinNs >= 0 || connection.directions[1 - side]!.dataFrames >= TIMED_FRAMES,
+  );
+}
+
+const hasHandshake = ({ synNs, synAckNs, handshakeRepeated }: Connection): boolean =>
+  synAckNs >= synNs && !handshakeRepeated;
+
+/** Round trip up to which the path is none to speak of. */
+const nearNs = (connection: Connection): number => (hasHandshake(connection) ? NEAR_NS : NEAR_UNSURE_NS);
 
 /**
  * Whether the whole path was seen to take next to no time. Then a longer time on another connection between the same
@@ -46,7 +68,7 @@ export function vantageOf(connection: Connection): Vantage {
  */
 export function isNear(connection: Connection): boolean {
   const { toSenderNs, toReceiverNs } = halfLoops(connection, 0);
-  return toSenderNs + toReceiverNs <= NEAR_NS;
+  return toSenderNs + toReceiverNs <= nearNs(connection);
 }
 
 /**
@@ -58,6 +80,7 @@ function fromAnswers(connection: Connection): Vantage {
   const [first, second] = connection.directions;
   const bulkSide = first.sentMax >= second.sentMax ? 0 : 1;
   const bulk = connection.directions[bulkSide];
+  if (bulk.dataFrames < ANSWERED_FRAMES) return 'unknown';
   if (bulk.ackLoopMinNs > NEAR_NS) return bulkSide === 0 ? 'source' : 'destination';
   if (bulk.ackLoopMinNs < OWN_ANSWER_NS && bulk.payloadMax <= OFFLOADED_BYTES) {
     return bulkSide === 0 ? 'destination' : 'source';
