@@ -159,8 +159,9 @@ export class EngineChild {
     });
     const decoder = new StringDecoder('utf8');
     this.#process.stderr!.on('data', (bytes: Buffer) => {
-      this.#hear(decoder.write(bytes));
-      if (this.engine.ready.test(this.#text)) settle(true);
+      const text = decoder.write(bytes);
+      if (this.engine.ready.test(this.#text + text)) settle(true);
+      this.#hear(text);
     });
     const timer = setTimeout(() => {
       this.kill();
@@ -187,13 +188,12 @@ export class EngineChild {
   #startFailure(file: string): UsageError | InputError {
     const { interface: device, filter } = this.#request;
     const text = this.#text;
+    if (this.engine.name === 'cap' && /cannot be loaded/.test(text))
+      return capMissing(this.#lastWords().replace(/^cap cannot be loaded: /, ''));
     if (/permission|not permitted|CAP_NET_RAW/i.test(text)) return captureNotPermitted(this.engine.name, file);
     if (/no such device|no device named|doesn't exist/i.test(text)) return unknownInterface(device, interfaceNames());
     if (/is not up|interface is down|network is down/i.test(text)) return interfaceDown(device);
-    if (filter !== null && /filter|syntax error|expression/i.test(text))
-      return badFilter(filter, filterComplaint(text));
-    if (this.engine.name === 'cap' && /cannot be loaded/.test(text))
-      return capMissing(this.#lastWords().replace(/^cap cannot be loaded: /, ''));
+    if (filter !== null && FILTER_COMPLAINT.test(text)) return badFilter(filter, filterComplaint(text));
     return engineFailed(this.engine.name, this.#lastWords());
   }
 
@@ -215,12 +215,15 @@ function spawnEngine(engine: Engine, file: string, args: readonly string[]): Chi
   return spawn('/bin/sh', ['-c', LEASHED, 'sh', file, ...args], { ...options, stdio: [...stdio] });
 }
 
+/** libpcap's words for a filter that is none (gencode.c, grammar.y.in, nametoaddr.c): with or without the word filter. */
+const FILTER_COMPLAINT =
+  /filter|syntax error|expression|unknown (?!link)|illegal|can't parse|not supported|rejects all|no VLAN/i;
+
 /** What libpcap dislikes about a filter, out of any engine's words. */
 export function filterComplaint(text: string): string {
-  const line = text
-    .split('\n')
-    .find((candidate) => /syntax error|can't parse|expression|unknown|illegal/i.test(candidate));
+  const line = text.split('\n').find((candidate) => FILTER_COMPLAINT.test(candidate));
   return (line ?? text.trim())
+    .replace(/^That string isn't a valid capture filter \(/, '')
     .replace(/^.*?can't parse filter expression:\s*/, '')
     .replace(/^tcpdump:\s*/, '')
     .replace(/[).]+$/, '');

@@ -70,6 +70,14 @@ describe.skipIf(process.platform === 'win32')('an engine', () => {
     );
   });
 
+  test.each(["unknown host 'nowhere'", 'syntax error', 'expression rejects all packets', 'illegal token: @'])(
+    'that rejects a filter is no broken engine: %s',
+    async (words) => {
+      const start = EngineChild.start(played(`echo "tcpdump: ${words}" >&2; exit 1`), { ...request, filter: 'host x' });
+      expect(await message(start)).toBe(`UsageError: The capture filter "host x" is not valid: ${words}.`);
+    },
+  );
+
   test('that this user may not run is known by its file', async () => {
     const file = join(folder, 'engine');
     writeFileSync(file, '#!/bin/sh\n');

@@ -66,6 +66,8 @@ describe('what engines say', () => {
       'syntax error',
     ],
     ["tcpdump: unknown host 'nowhere'", "unknown host 'nowhere'"],
+    ["That string isn't a valid capture filter (unknown host 'nowhere').", "unknown host 'nowhere'"],
+    ['tcpdump: expression rejects all packets', 'expression rejects all packets'],
   ])('what they dislike about a filter: %#', (text, complaint) => {
     expect(filterComplaint(text)).toBe(complaint);
   });
