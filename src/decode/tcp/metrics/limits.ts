@@ -61,6 +61,8 @@ const RESTART_NS = 200e6;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
 const PACED_NS = 1e6;
 const PACED_SHARE = 0.5;
+/** Time of one state enters the timeline at least this often. */
+const OPEN_NS = 10e6;
 /** Segment size until one was seen. */
 const SEGMENT_BYTES = 1448;
 /** A plateau: the largest flight of each round trip within this share, for so many round trips. */
@@ -75,6 +77,10 @@ const UNKNOWN_SHARE_MAX = 0.5;
 
 class Sender {
   readonly spentNs = new Float64Array(LIMITS.length);
+  /** The latest time charged to one state that is not in the timeline yet. */
+  openState = CONGESTION;
+  openFromNs = Number.NaN;
+  openToNs = Number.NaN;
   unknownNs = 0;
   /** Who held back the latest burst. */
   heldBy = CONGESTION;
@@ -192,9 +198,22 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
     sender.spentNs[state]! += toNs - fromNs;
     if (state !== RECOVERY) sender.heldBy = state;
-    timelines.find(id)?.spread(SERIES_LIMIT + state, fromNs, toNs);
+    if (state === sender.openState && fromNs === sender.openToNs && toNs - sender.openFromNs < OPEN_NS) {
+      sender.openToNs = toNs;
+      return;
+    }
+    settle(id, sender);
+    sender.openState = state;
+    sender.openFromNs = fromNs;
+    sender.openToNs = toNs;
+  };
+  /** Enters what is open into the timeline. */
+  const settle = (id: number, sender: Sender): void => {
+    timelines.find(id)?.spread(SERIES_LIMIT + sender.openState, sender.openFromNs, sender.openToNs);
+    sender.openFromNs = sender.openToNs = Number.NaN;
   };
   const toRateLimit = (id: number, sender: Sender, pauses: readonly Pause[]): void => {
+    if (pauses.length > 0) settle(id, sender);
     for (const { fromNs, toNs, state } of pauses) {
       sender.spentNs[state]! -= toNs - fromNs;
       sender.spentNs[RATE_LIMIT]! += toNs - fromNs;
@@ -358,6 +377,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         const id = 2 * connection.id + side;
         const sender = senders.find(id);
         if (!sender || !(sender.lastNs > sender.firstNs)) continue;
+        settle(id, sender);
         toRateLimit(id, sender, sender.comb.finish());
         into[side].limitedBy = shares(sender);
         into[side].comb = sender.comb.summary();
