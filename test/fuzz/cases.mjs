@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import { checkHtml, checkReport, checkText } from './checks.mjs';
+import { datagrams } from './datagrams.mjs';
 import { excerpt, struck } from './samples.mjs';
 import { migration } from './streams.mjs';
 import { Trouble } from './trouble.mjs';
@@ -24,15 +25,11 @@ export function makeCase(seed, samples, kept = []) {
     return { kind: sample.path, bytes: packed(trouble, file) };
   }
   const migrations = Array.from({ length: trouble.chance(0.1) ? 2 : 1 }, () => migration(trouble));
-  const frames = throughCapture(
-    trouble,
-    conversations(
-      trouble,
-      migrations.flatMap((each) => each.channels),
-    ),
-  );
+  const channels = migrations.flatMap((each) => each.channels);
+  const carry = trouble.chance(0.35) ? datagrams : conversations;
+  const frames = throughCapture(trouble, carry(trouble, channels));
   return {
-    kind: migrations.map((each) => each.mode).join('+'),
+    kind: `${migrations.map((each) => each.mode).join('+')} in ${carry.name}`,
     bytes: packed(trouble, captureFile(trouble, frames)),
   };
 }
