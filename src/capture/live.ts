@@ -45,8 +45,8 @@ export class LiveSource implements CaptureSource {
   #stream: CaptureSource | null = null;
   /** Handed on so far. */
   #frames = 0;
-  /** Lost and cut frames that the first stream's end has noted. */
-  #noted = { lost: 0, cut: 0 };
+  /** What the reader of the first child's stream notes. */
+  readonly #reading: ReaderLog;
 
   /** Use openLive(). */
   constructor(child: EngineChild, request: CaptureRequest, log: AnomalyLog) {
@@ -54,6 +54,7 @@ export class LiveSource implements CaptureSource {
     this.#request = request;
     this.#engine = child.engine;
     this.#log = log;
+    this.#reading = new ReaderLog(log, 0);
     this.engine = child.engine;
     this.info = { inputs: [], epochNs: null, clock: child.engine.clock };
   }
@@ -73,7 +74,7 @@ export class LiveSource implements CaptureSource {
 
   async *batches(): Frames {
     try {
-      this.#stream = await openStream(this.#request.interface, this.#child.capture, this.#log, {}, this.info);
+      this.#stream = await openStream(this.#request.interface, this.#child.capture, this.#reading, {}, this.info);
       yield* this.#handOn(this.#stream.batches());
     } catch (error) {
       // An engine that ends inside the file header: its own end says why, see `failure`.
@@ -143,16 +144,8 @@ export class LiveSource implements CaptureSource {
         this.#refuse(this.#successor, decision.refusal);
       }
     } finally {
-      if (!relieved) {
-        await frames.return();
-        this.#noted = this.#notable();
-      }
+      if (!relieved) await frames.return();
     }
-  }
-
-  /** Lost and cut frames so far: what the end of a stream notes. */
-  #notable(): { lost: number; cut: number } {
-    return { lost: this.#input?.droppedByCapture ?? 0, cut: this.#input?.cutFrames ?? 0 };
   }
 
   get #input(): CaptureInfo['inputs'][number] | undefined {
@@ -170,9 +163,9 @@ export class LiveSource implements CaptureSource {
     const child = this.#child;
     const passOver = async (): Promise<void> => {
       for await (const batch of frames) this.#account(batch, -1);
-      this.#noted = this.#notable();
       await child.ended();
     };
+    this.#reading.shift = null;
     child.stop(0);
     this.#relieved = { child, ended: passOver() };
   }
@@ -224,12 +217,12 @@ export class LiveSource implements CaptureSource {
     if (info && this.lost !== null) info.droppedByCapture = this.lost;
   }
 
-  /** The engine's last count comes after the last frame, when the stream has already noted what was known then. */
+  /** One fact each about the whole input; the engine's last count comes after the last frame. */
   #conclude(): void {
     this.#tellLost();
-    const { lost, cut } = this.#notable();
-    if (lost > this.#noted.lost) this.#log.note('capture/dropped', { input: 0 }, lost - this.#noted.lost);
-    if (cut > this.#noted.cut) this.#log.note('capture/frames-cut', { input: 0 }, cut - this.#noted.cut);
+    const { droppedByCapture: lost = 0, cutFrames = 0 } = this.#input ?? {};
+    if (cutFrames > 0) this.#log.note('capture/frames-cut', this.#reading.firstCut ?? { input: 0 }, cutFrames);
+    if (lost) this.#log.note('capture/dropped', { input: 0 }, lost);
   }
 }
 
@@ -237,7 +230,7 @@ export class LiveSource implements CaptureSource {
 class Successor {
   readonly filter: string;
   readonly overlap = new Overlap();
-  readonly log: SuccessorLog;
+  readonly log: ReaderLog;
   readonly info: CaptureInfo;
   #child: EngineChild | null = null;
   #stream: CaptureSource | null = null;
@@ -252,7 +245,7 @@ class Successor {
   /** @param epochNs  the time that both count from */
   constructor(engine: Engine, request: CaptureRequest, epochNs: bigint, log: AnomalyLog) {
     this.filter = request.filter ?? '';
-    this.log = new SuccessorLog(log);
+    this.log = new ReaderLog(log, null);
     this.info = { inputs: [], epochNs, clock: engine.clock };
     this.#start(engine, request).catch((error: unknown) => {
       this.#failure = error instanceof Error ? error.message : String(error);
@@ -295,22 +288,27 @@ class Successor {
   }
 }
 
-/** What the successor's reader notes, in the frame numbers of the whole capture; silent while these are not known. */
-class SuccessorLog extends AnomalyLog {
+/** What the reader of one engine's stream notes, in the frame numbers of the whole capture. */
+class ReaderLog extends AnomalyLog {
+  /** Where the first cut frame was. */
+  firstCut: Location | null = null;
   readonly #whole: AnomalyLog;
-  /** Added to a frame's number. */
-  shift: number | null = null;
 
-  constructor(whole: AnomalyLog) {
+  /** @param shift  added to a frame's number; null while what is read is not handed on, and nothing is noted */
+  constructor(
+    whole: AnomalyLog,
+    public shift: number | null,
+  ) {
     super();
     this.#whole = whole;
   }
 
   override note(code: AnomalyCode, location: Location, count = 1): void {
-    // What is one fact about the whole input is noted once, at its end.
-    if (this.shift === null || code === 'capture/frames-cut' || code === 'capture/dropped') return;
     const { frame } = location;
-    this.#whole.note(code, frame === undefined ? location : { ...location, frame: frame + this.shift }, count);
+    const shifted = frame === undefined ? location : { ...location, frame: frame + (this.shift ?? 0) };
+    // What is one fact about the whole input is noted once, at its end.
+    if (code === 'capture/frames-cut') this.firstCut ??= shifted;
+    else if (code !== 'capture/dropped' && this.shift !== null) this.#whole.note(code, shifted, count);
   }
 }
 

@@ -310,7 +310,7 @@ describeRoot('live capture', () => {
       expect(lost).toBeGreaterThan(0);
       expect(report.anomalies.find((anomaly) => anomaly.code === 'capture/dropped')?.count).toBe(lost);
       const [kept] = report.capture.inputs;
-      expect(kept!.capturedBytes).toBeGreaterThan(CAPTURE_RING_BYTES / 2); // the ring keeps its worth
+      expect(kept!.capturedBytes).toBeGreaterThan(CAPTURE_RING_BYTES / 4); // in a ring of blocks, partly filled
     },
   );
 
