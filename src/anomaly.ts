@@ -99,6 +99,11 @@ export const ANOMALIES = {
     'The decoded stream contradicts itself; figures that depend on it are doubtful.',
   ),
   'stream/limit': kind('warning', 'limit', 'The stream announces more than is kept; the rest is counted only.'),
+  'stream/checkpoints': kind(
+    'note',
+    'stream',
+    'COLO: behind the first transfer come checkpoints of a guest that runs at both ends; they are counted, not decoded.',
+  ),
   'stream/mid-stream': kind('warning', 'capture', 'The capture starts in the middle of a migration.'),
   'udp/flows-full': kind(
     'warning',

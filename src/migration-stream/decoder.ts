@@ -98,6 +98,11 @@ export class StreamDriver implements StreamConsumer {
     return this.#proven;
   }
 
+  /** Nothing in the stream counts as earlier than `tNs`, when its migration began: the clock may have stepped back. */
+  notBefore(tNs: number): void {
+    if (this.#cursor.tNs < tNs) this.#cursor.tNs = tNs;
+  }
+
   bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
     const cursor = this.#cursor;
     if (tNs > cursor.tNs) cursor.tNs = tNs;

@@ -23,6 +23,7 @@ import type {
 } from './records.js';
 import { search } from './search.js';
 import {
+  CMD_ENABLE_COLO,
   CMD_PACKAGED,
   CMD_PING,
   CMD_POSTCOPY_ADVISE,
@@ -48,6 +49,8 @@ const SECTION_ID_LIMIT = 65_536;
 /** Longest section header: type, id, name, instance, version. */
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
 const FOOTER_BYTES = 5;
+/** migration/colo.c: messages are a be32 each, from CHECKPOINT_READY (0) to VMSTATE_LOADED. */
+const LAST_COLO_MESSAGE = 6;
 /** Machine types are short; QEMU would allocate whatever is announced. */
 const MACHINE_TYPE_BYTES = 255;
 
@@ -99,6 +102,8 @@ class MainChannelReader implements StreamReader {
   /** Offset behind the post-copy package being read; NaN outside. */
   #packageEnd = Number.NaN;
   #ended = false;
+  /** The source announced COLO: behind the end mark come checkpoints. */
+  #colo = false;
   /** Part of the stream was not read: sections may have been announced unseen. */
   #searched = false;
   /** RAM records are the next thing: the search after a gap stopped inside a section. */
@@ -242,7 +247,9 @@ class MainChannelReader implements StreamReader {
       case QEMU_VM_EOF:
         this.#ended = true;
         this.#sink.endMark(place);
-        return 'end';
+        if (!this.#colo) return 'end';
+        this.#note('stream/checkpoints', 'the guest goes on at both ends');
+        return (yield* want(stream, 1)) && stream.peek(0) === QEMU_VM_VMDESCRIPTION ? 'end' : 'done';
       case QEMU_VM_VMDESCRIPTION:
         return yield* this.#description(stream, place);
       default:
@@ -415,6 +422,7 @@ class MainChannelReader implements StreamReader {
       case QEMU_VM_EOF:
         if (!alone && end - at < 2) return 'more';
         if (end - at < 7) return 'more';
+        if (this.#colo && uint32(buffer, at + 1) <= LAST_COLO_MESSAGE) return 'yes';
         return buffer[at + 1] === QEMU_VM_VMDESCRIPTION && buffer[at + 6] === 0x7b ? 'yes' : 'no';
       case QEMU_VM_SECTION_START:
       case QEMU_VM_SECTION_FULL: {
@@ -460,6 +468,7 @@ class MainChannelReader implements StreamReader {
     const value = this.#commandValue(stream, number, length);
     stream.skip(behind - stream.offset);
     this.#sink.command({ ...place, command: number, name: command.name, packaged, value });
+    if (number === CMD_ENABLE_COLO) this.#colo = true;
     if (number === CMD_PACKAGED) {
       if (packaged) this.#note('stream/bad-record', 'a package inside a package');
       else this.#packageEnd = behind + value!;

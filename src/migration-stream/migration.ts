@@ -41,7 +41,7 @@ import type {
   Quantiles,
   Round,
 } from './results.js';
-import { Rounds, totalPages } from './rounds.js';
+import { BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
@@ -49,8 +49,6 @@ import { Sightings } from './sightings.js';
 const WORD_BYTES = 8;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
-/** As in rounds.ts: block number above, address below. */
-const BLOCK_STRIDE = 2 ** 44;
 
 const REQUEST_UNITS = { tNs: 'ns', latencyNs: 'ns', bytes: 'bytes' } as const;
 
@@ -445,6 +443,11 @@ export class MigrationState implements MigrationSink {
   }
 
   blind(offset: number, resumed: number, tNs: number): void {
+    if (this.complete) {
+      // What follows the last element, such as the checkpoints of COLO, hides nothing of the migration.
+      this.#latestNs = Math.max(this.#latestNs, tNs);
+      return;
+    }
     this.#undecodedBytes += resumed - offset;
     const lastNs = Math.max(this.#latestNs, this.#startNs);
     if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
@@ -480,7 +483,7 @@ export class MigrationState implements MigrationSink {
       pageSize,
       ramPages: pageSize !== null && ramBytes > 0 ? ramBytes / pageSize : null,
       pages: { ...this.#pages },
-      round: round && { ...round, swept: null },
+      round: round && { ...round, swept: this.#swept(round, ramBytes) },
       rounds,
     };
   }
@@ -524,6 +527,28 @@ export class MigrationState implements MigrationSink {
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
     };
+  }
+
+  /** Share of memory that the pass at hand has walked over; null where its place is not known. */
+  #swept({ index, pages }: { index: number; pages: number }, ramBytes: number): number | null {
+    if (ramBytes === 0) return null;
+    const scan = this.rounds.scan;
+    if (!scan) {
+      // Channels side by side have no one place, but the first pass sends every page once.
+      const isFirst = this.#generations !== null && index === 1 && this.#multifdBlindBytes + this.#undecodedBytes === 0;
+      return isFirst ? Math.min(1, (pages * this.history.pageSize) / ramBytes) : null;
+    }
+    const walked = this.#before(scan.at) - this.#before(scan.from);
+    if (scan.cameAround) return Math.min(1, (walked + ramBytes) / ramBytes);
+    return walked < 0 ? null : Math.min(1, walked / ramBytes);
+  }
+
+  /** Bytes of memory before a scan position, in the order of the block list, which is that of the scan. */
+  #before(position: number): number {
+    const block = Math.floor(position / BLOCK_STRIDE);
+    let bytes = position - block * BLOCK_STRIDE;
+    for (let i = 0; i < block; i++) bytes += this.#blocks[i]?.lengthBytes ?? 0;
+    return bytes;
   }
 
   /** Rounds from what little is visible, where most of the pages could not be read; null where they could. */

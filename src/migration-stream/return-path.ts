@@ -53,7 +53,12 @@ class ReturnPathReader implements StreamReader {
       const place = { offset: stream.offset, tNs: stream.tNs, frame: stream.frame };
       const length = messageLength(stream.buffer, stream.position);
       const type = stream.u16();
-      stream.skip(2);
+      const announced = stream.u16();
+      if (type === 0 && announced === 0) {
+        // A plain be32 0: the destination of COLO is ready for checkpoints, and speaks their language from now on.
+        this.#sink.reply({ ...place, name: 'colo-checkpoint-ready', value: null, request: null });
+        return 'end';
+      }
       if (length === null) {
         this.#note('stream/bad-record', `return-path message ${type}`);
         return 'desync';

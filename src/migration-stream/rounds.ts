@@ -48,7 +48,7 @@ const SNAPSHOT_ROUNDS = 8;
 /** Threads of the old compression reorder records by some pages; a real way around the list is far longer. */
 const REORDER_BYTES = 4 << 20;
 /** Scan position: block number above, address below; an address is below 2^44 in practice. */
-const BLOCK_STRIDE = 2 ** 44;
+export const BLOCK_STRIDE = 2 ** 44;
 
 interface OpenRound {
   startNs: number;
@@ -104,6 +104,16 @@ export class Rounds {
       round: open && { index: this.#number, startNs: open.startNs, pages: totalPages(open.pages), bytes: open.bytes },
       rounds: this.#closed.slice(-SNAPSHOT_ROUNDS),
     };
+  }
+
+  /**
+   * Where the pass stands, and where it began; as block × BLOCK_STRIDE + address. null where pages do not come in scan
+   * order, or part of the stream could not be read.
+   */
+  get scan(): { readonly from: number; readonly at: number; readonly cameAround: boolean } | null {
+    if (!this.#open || this.#open.blind || this.#unordered || !this.#syncs || this.#position < 0) return null;
+    if (this.#startPosition < 0) return null;
+    return { from: this.#startPosition, at: this.#position, cameAround: this.#cameAround };
   }
 
   /** The capture began when the first round was under way. */

@@ -317,6 +317,7 @@ export class MigrationStreams implements RdmaConsumer {
     if (stream.multifd) stream.entry = this.#beginning(key, multifd) ?? stream.entry;
     const entry = stream.entry!;
     entry.streams.push(stream);
+    stream.driver.notBefore(entry.startNs);
     this.#streams.set(stream.direction, stream);
     if (this.#entries.includes(entry)) return;
     this.#entries.push(entry);

@@ -52,6 +52,7 @@ export const CMD_POSTCOPY_ADVISE = 3;
 export const CMD_POSTCOPY_RUN = 5;
 export const CMD_POSTCOPY_RAM_DISCARD = 6;
 export const CMD_PACKAGED = 7;
+export const CMD_ENABLE_COLO = 8;
 
 /** QEMU migration/migration.c, enum mig_rp_message_type: name and fixed payload length, -1 where it varies. */
 export const REPLIES: readonly { readonly name: string; readonly length: number }[] = [

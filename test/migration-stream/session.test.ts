@@ -13,7 +13,9 @@ import {
   be64,
   bytes,
   PAGE,
+  type Piece,
   range,
+  type StreamBuilder,
   smallMigration,
   str8,
   stream,
@@ -324,6 +326,120 @@ test('the snapshot of a running migration says how far it is', () => {
     ramPages: 20,
     round: { index: 1 },
     channels: [{ kind: 'main' }],
+  });
+});
+
+describe('how far the pass has come through memory', () => {
+  const MEMORY = [
+    { name: 'pc.ram', length: 80 * PAGE },
+    { name: 'vga.vram', length: 20 * PAGE },
+  ];
+  const sweptAfter = (build: (stream: StreamBuilder) => StreamBuilder, ...others: Uint8Array[]): number | null => {
+    const log = new AnomalyLog();
+    const streams = new MigrationStreams(log, {
+      identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+    });
+    const reassembler = new Reassembler(streams.claim, log);
+    const main = build(stream().header('pc-q35-9.2').ramStart(MEMORY)).build();
+    feed(reassembler, [...sent(0, main), ...others.flatMap((payload, i) => sent(1 + i, payload))]);
+    return streams.snapshot()!.round!.swept;
+  };
+
+  test('the first pass: up to the page at hand, whatever was left out', () => {
+    expect(sweptAfter((main) => main.part((ram) => ram.pages('pc.ram', [0, 1, 39])))).toBe(0.39);
+    expect(sweptAfter((main) => main.part((ram) => ram.pages('pc.ram', [79]).zeros('vga.vram', [10])))).toBe(0.9);
+  });
+
+  test('a later pass: from where it began, around the end of memory', () => {
+    const first = (main: StreamBuilder): StreamBuilder =>
+      main.part((ram) => ram.pages('pc.ram', range(0, 80)).zeros('vga.vram', range(0, 20)));
+    const second = (main: StreamBuilder): StreamBuilder =>
+      first(main)
+        .part((ram) => ram.pages('pc.ram', [50, 60]))
+        .part((ram) => ram.pages('pc.ram', [75]));
+    // The sync found the scan at the last page.
+    expect(sweptAfter(second)).toBe(0.76);
+    expect(sweptAfter((main) => second(main).part((ram) => ram.pages('vga.vram', [9])))).toBe(0.9);
+  });
+
+  test('unknown where the pages before are missing', () => {
+    const log = new AnomalyLog();
+    const streams = new MigrationStreams(log, {
+      identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+    });
+    const main = stream()
+      .header()
+      .ramStart(MEMORY)
+      .part((ram) => ram.pages('pc.ram', range(0, 70)))
+      .build();
+    const reassembler = new Reassembler(streams.claim, log);
+    const cut = 20 * 4104;
+    feed(reassembler, [
+      syn(0),
+      { direction: 0, offset: 0, payload: main.slice(0, cut) },
+      { direction: 0, offset: cut + 10_000, payload: main.slice(cut + 10_000) },
+      { direction: 1, ack: main.length },
+    ]);
+    reassembler.finish();
+    expect(streams.snapshot()!.round!.swept).toBeNull();
+  });
+});
+
+test('a clock that steps back hours: nothing of a migration counts as earlier than its beginning', () => {
+  const HOUR = 3.6e12;
+  const frames = [
+    { ...syn(0), tNs: 2 * HOUR },
+    { direction: 0, offset: 0, payload: whole.slice(0, 12_000), tNs: 2 * HOUR },
+    { direction: 0, offset: 12_000, payload: whole.slice(12_000), tNs: 2 * HOUR + 1e9 },
+    { ...replied(0, 0, pong(1), shut(0)), tNs: 1e6 },
+  ];
+  const back = analyse(frames.map((frame, i) => (i === 0 ? frame : { ...frame, tNs: frame.tNs! - 1.9 * HOUR })));
+  for (const { migrations } of [analyse(frames), back]) {
+    const { startNs, endNs, phases, rounds, downtime } = migrations[0]!;
+    expect(endNs).toBeGreaterThanOrEqual(startNs);
+    for (const span of [...phases, ...rounds]) {
+      expect(span.startNs).toBeGreaterThanOrEqual(startNs);
+      expect(span.endNs).toBeGreaterThanOrEqual(span.startNs);
+    }
+    if (downtime) expect(downtime.endNs).toBeGreaterThanOrEqual(downtime.latestStartNs);
+  }
+});
+
+describe('COLO', () => {
+  const colo = (...behind: Piece[]): Uint8Array =>
+    stream()
+      .header()
+      .command(1)
+      .command(8)
+      .ramStart([{ name: 'pc.ram', length: 16 * PAGE }])
+      .part((ram) => ram.pages('pc.ram', range(0, 16)))
+      .end((ram) => ram.pages('pc.ram', [3]))
+      .full(0, 'timer', range(0, 24))
+      .eof()
+      .raw(...behind)
+      .build();
+  const checkpoint = bytes(be32(1), be32(3), [3], be32(2), be64(0x10), new Uint8Array(90_000).fill(7));
+
+  test('is named, and the checkpoints are counted but neither decoded nor held against the stream', () => {
+    const payload = colo(checkpoint);
+    const { migrations, codes } = analyse([...sent(0, payload), replied(0, 0, bytes(be32(0), be32(2), be32(5)))]);
+    expect(migrations).toHaveLength(1);
+    const { outcome, stream: read, pages, rounds, returnPath, bytes: sizes } = migrations[0]!;
+    expect(outcome).toBe('completed');
+    expect(read.features).toContain('colo');
+    expect(read.undecodedBytes).toBe(checkpoint.length);
+    expect(sizes.total).toBe(payload.length);
+    expect(pages).toMatchObject({ normal: 17, distinct: 16 });
+    expect(rounds).toHaveLength(2);
+    expect(returnPath).toMatchObject({ 'colo-checkpoint-ready': 1 });
+    expect(codes).toEqual(['stream/checkpoints']);
+  });
+
+  test('with the description before the checkpoints', () => {
+    const description = '{"page_size":4096,"devices":[]}';
+    const { migrations, codes } = analyse(sent(0, colo([6], be32(description.length), ascii(description), checkpoint)));
+    expect(migrations[0]!.stream.undecodedBytes).toBe(checkpoint.length);
+    expect(codes).toEqual(['stream/checkpoints']);
   });
 });
 
