@@ -173,6 +173,7 @@ export class SealedMigration extends MigrationState {
     if (roles.length > 1) this.feature('channel-roles-inferred');
     this.feature('pages-from-record-lengths');
     const zero = this.#zero;
+    const normal = this.#normal;
     const replies = this.#all.map((channel) => channel.replies);
     const sum = (of: 'short' | 'requests'): number => replies.reduce((total, reply) => total + reply[of], 0);
     const counted = { 'short-message': sum('short'), 'page-request': sum('requests') };
@@ -181,8 +182,8 @@ export class SealedMigration extends MigrationState {
       pageSize: this.proven ? PAGE_BYTES : null,
       features: super.finish().features,
       ramBlocks: [],
-      pages: { normal: this.#pages, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
-      ramRecordBytes: this.#pages * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
+      pages: { normal, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
+      ramRecordBytes: normal * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
       deviceStateBytes: this.complete ? this.#tail.bytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),
@@ -211,6 +212,12 @@ export class SealedMigration extends MigrationState {
     const weight = ({ replies, bytes }: SealedChannel): number => (replies.bytes > 0 ? 2 ** 52 : 0) + bytes;
     const singles = this.#all.filter(({ multifd }) => !multifd);
     return singles.reduce<SealedChannel | null>((a, b) => (a && weight(a) >= weight(b) ? a : b), null);
+  }
+
+  /** Beside multifd channels only a post-copy has pages on others; what looks like one there otherwise is none. */
+  get #normal(): number {
+    const channels = this.#lanes.length > 0 && !this.#package ? this.#lanes : this.#all;
+    return channels.reduce((sum, { pages }) => sum + pages, 0);
   }
 
   /** With multifd only the older dialects show zero pages, on the main channel. */
@@ -295,7 +302,7 @@ export class SealedMigration extends MigrationState {
     const { reading } = main;
     const end: Mark = {
       tNs: this.#lastPageNs,
-      pages: this.#pages,
+      pages: this.#normal,
       zero: reading.zero ?? 0,
       bytes: main.bytes - (this.#package ? 0 : this.#tail.bytes),
     };
@@ -304,7 +311,7 @@ export class SealedMigration extends MigrationState {
     ];
     const final = this.complete && !this.#package ? reading.finalSection : null;
     const passEnd = this.#package ? null : reading.firstPassEnd;
-    const between = (final?.pages ?? this.#pages) - (passEnd?.pages ?? 0);
+    const between = (final?.pages ?? end.pages) - (passEnd?.pages ?? 0);
     if (passEnd && between > MIDDLE_SHARE * passEnd.pages) marks.push({ mark: passEnd, boundary: INFERRED });
     if (final) marks.push({ mark: final, boundary: INFERRED });
     // Zero pages go on after the switch, and their count at that moment is not known: they stay with the passes.
@@ -355,8 +362,9 @@ export class SealedMigration extends MigrationState {
       from = to;
     }
     if (this.#package && passes.length > 0) {
-      const sent = { ...this.#package, pages: end.pages, bytes: end.bytes };
-      const rest = { tNs: this.#lastPageNs, pages: this.#pages, zero: 0, bytes: end.bytes + (this.#main?.bytes ?? 0) };
+      const sentNs = Math.max(this.#package.tNs, passes.at(-1)!.to.tNs);
+      const sent = { ...this.#package, tNs: sentNs, pages: end.pages, bytes: end.bytes };
+      const rest = { tNs: this.#lastPageNs, pages: this.#normal, zero: 0, bytes: end.bytes + (this.#main?.bytes ?? 0) };
       passes.push({ from: sent, to: rest, boundary: 'post-copy', confidence: CONFIDENCE });
     }
     return passes;
@@ -377,6 +385,7 @@ export class SealedMigration extends MigrationState {
     const tail = this.#tail;
     if (this.#lanes.length > 0) {
       const { section } = this.#main!.words;
+      if (Number.isNaN(section.beforeNs)) return null;
       const earliestNs = Math.min(section.beforeNs, this.#sendBuffer.earliestNs(this.#bytes, section.tNs));
       return { earliestNs, latestNs: tail.tNs, tNs: section.tNs, mark: 'last section' };
     }
@@ -388,23 +397,27 @@ export class SealedMigration extends MigrationState {
 
   #phases(): Phase[] {
     if (!this.proven) return [];
-    const firstNs = this.#firstPageNs;
-    const phases: Phase[] = [{ kind: 'setup', startNs: this.#startNs, endNs: firstNs, bytes: 0 }];
+    const phases: Phase[] = [];
+    let startNs = this.#startNs;
+    const phase = (kind: Phase['kind'], untilNs: number, bytes: number): void => {
+      const endNs = Math.max(startNs, untilNs);
+      phases.push({ kind, startNs, endNs, bytes: Math.max(0, bytes) });
+      startNs = endNs;
+    };
     const stop = this.#stop();
-    const tail = this.#tail;
+    phase('setup', this.#firstPageNs, 0);
     if (this.#package) {
       const { tNs, bytes } = this.#package;
-      phases.push({ kind: 'precopy', startNs: firstNs, endNs: tNs, bytes });
-      phases.push({ kind: 'postcopy', startNs: tNs, endNs: this.#latestNs, bytes: this.#bytes - bytes });
+      phase('precopy', tNs, bytes);
+      phase('postcopy', this.#latestNs, this.#bytes - bytes);
     } else if (stop) {
-      const last = this.#rounds().at(-1);
-      const left = Math.min(last?.bytes ?? 0, this.#bytes - tail.bytes);
-      const deviceNs = Math.max(stop.tNs, tail.tNs);
-      phases.push({ kind: 'precopy', startNs: firstNs, endNs: stop.tNs, bytes: this.#bytes - tail.bytes - left });
-      phases.push({ kind: 'stop-and-copy', startNs: stop.tNs, endNs: deviceNs, bytes: left });
-      phases.push({ kind: 'device-state', startNs: deviceNs, endNs: this.#latestNs, bytes: tail.bytes });
+      const { bytes, tNs } = this.#tail;
+      const left = Math.min(this.#rounds().at(-1)?.bytes ?? 0, this.#bytes - bytes);
+      phase('precopy', stop.tNs, this.#bytes - bytes - left);
+      phase('stop-and-copy', tNs, left);
+      phase('device-state', this.#latestNs, bytes);
     } else {
-      phases.push({ kind: 'precopy', startNs: firstNs, endNs: this.#lastPageNs, bytes: this.#bytes });
+      phase('precopy', this.#lastPageNs, this.#bytes);
     }
     return phases;
   }
@@ -435,7 +448,7 @@ export class SealedMigration extends MigrationState {
       startNs: this.#package.tNs,
       endNs: Math.max(this.#latestNs, this.#package.tNs),
       requests,
-      pages: this.#pages - this.#package.pages,
+      pages: Math.max(0, this.#normal - this.#package.pages),
       pagesUnderway: null,
       requestLatencyNs: null,
     };

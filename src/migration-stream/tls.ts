@@ -17,6 +17,8 @@ const SERVER_HELLO = 2;
 const EXTENSION_SERVER_NAME = 0;
 const EXTENSION_APPLICATION_PROTOCOL = 16;
 const RECORD_HEADER_BYTES = 5;
+/** No record is open. */
+const NONE = -1;
 /** RFC 8446 §5.2: 2^14 bytes of contents and at most 256 more for protection; TLS 1.2 allows 2048. */
 const RECORD_BYTES = 16_384 + 2048;
 
@@ -66,7 +68,15 @@ class TlsReader implements StreamReader {
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
-    while (yield* want(stream, RECORD_HEADER_BYTES)) {
+    // A record counts once all of it has passed: the stream may break off inside.
+    let record = NONE;
+    let recordNs = 0;
+    let recordBytes = 0;
+    for (;;) {
+      const more = yield* want(stream, RECORD_HEADER_BYTES);
+      if (record !== NONE && stream.owed === 0) this.#sink.sealed(record, recordNs, recordBytes);
+      record = NONE;
+      if (!more) return stream.ended && stream.available === 0 ? 'end' : 'desync';
       const { offset, tNs } = stream;
       const content = stream.u8();
       const major = stream.u8();
@@ -74,10 +84,12 @@ class TlsReader implements StreamReader {
       const length = stream.u16();
       if (content < CONTENT_FIRST || content > CONTENT_LAST || major !== 3 || length > RECORD_BYTES) return 'desync';
       stream.skip(length);
-      if (content === CONTENT_APPLICATION_DATA) this.#sink.sealed(offset, tNs, length);
-      else if (content === CONTENT_ALERT) this.#sink.feature('tls-alert');
+      if (content === CONTENT_APPLICATION_DATA) {
+        record = offset;
+        recordNs = tNs;
+        recordBytes = length;
+      } else if (content === CONTENT_ALERT) this.#sink.feature('tls-alert');
     }
-    return stream.ended && stream.available === 0 ? 'end' : 'desync';
   }
 
   /** Three records in a row whose headers chain are believed. */

@@ -272,6 +272,33 @@ describe('post-copy', () => {
   });
 });
 
+describe('damage', () => {
+  test('figures agree and time goes forward when the main channel of a multifd migration is missing', () => {
+    const { pages, rounds, phases, downtime } = source((qemu) => {
+      for (let i = 0; i < 6; i++) qemu.open(2, HELLO, ...packet(10), HEADER, HEADER);
+    }).figures();
+    expect(rounds.reduce((sum, round) => sum + round.pages.normal, 0)).toBe(pages.normal);
+    expect(phases.every(({ startNs, endNs }) => startNs <= endNs)).toBe(true);
+    expect(downtime).toBeNull();
+  });
+
+  test('device state without any section before it tells no stop', () => {
+    const { downtime } = source((qemu) => {
+      qemu.open(2, HELLO, ...packet(20));
+      qemu.write(MAIN, ...DEVICE_STATE);
+    }).figures();
+    expect(downtime).toBeNull();
+  });
+
+  test('what looks like a page on the main channel of a multifd migration is none', () => {
+    const { pages, rounds } = source((qemu) => {
+      qemu.open(2, HELLO, ...packet(20));
+      qemu.write(MAIN, 32, 4096, 8);
+    }).figures();
+    expect([pages.normal, rounds[0]?.pages.normal]).toEqual([20, 20]);
+  });
+});
+
 describe('bounds', () => {
   test('SEALED_OPENINGS: a hello behind more than that is not remembered', () => {
     const roleAfter = (others: number): string | undefined => {

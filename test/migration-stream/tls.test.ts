@@ -57,3 +57,11 @@ test('application records are told by their length, handshake and alerts are not
     'stream end @',
   ]);
 });
+
+test('a record that breaks off is not told: its length is only announced', () => {
+  const cut = bytes(clientHello(10), record(23, zeros(25)), record(23, zeros(4113)).slice(0, 2000));
+  expect(decodeEveryWay(tls, cut).records.map((line) => line.replace(/@\d+/, '@'))).toEqual([
+    'sealed @ 25',
+    'stream end @',
+  ]);
+});
