@@ -228,15 +228,22 @@ describeRoot('live capture', () => {
       await expect.poll(() => hosts.processes('a'), { timeout: 2000 }).toEqual([]);
     });
 
-    test('whose interface goes away says so, with the report', async () => {
+    test('whose interface goes away says so, with the report and a readable recording', async () => {
       hosts.addLink('vx');
-      const running = hosts.migscope('live', '-i', 'vx', '--engine', engine, '--interval', '100ms');
+      const pcap = join(folder, 'gone.pcap');
+      const json = join(folder, 'gone.json');
+      const running = hosts.migscope(
+        ...['live', '-i', 'vx', '--engine', engine, '--interval', '100ms', '--write', pcap, '--json', json],
+      );
       await running.says(ready);
       hosts.start('a', 'ping', '-c1', '-w1', '-I', 'vx', '10.1.1.1');
       await sleep(handOnMs(engine));
       hosts.removeLink('vx');
       const { code, stderr } = await running.ended;
       expect([code, stderr]).toEqual([1, expect.stringContaining('Interface vx is gone; the capture ended there.')]);
+      const { frames } = readReport(json).capture;
+      expect(frames).toBeGreaterThan(0);
+      expect(await framesIn(pcap)).toBe(frames);
     });
 
     test('whose interface goes down says so, and does not lose what came before', async () => {
