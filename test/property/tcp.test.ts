@@ -169,6 +169,20 @@ describe.each(CASES)('$path, seed $seed', ({ path, seed }) => {
     }
   });
 
+  test('captures of both hosts put together count nothing twice', () => {
+    if (truth.duplicated > 0) return; // Copies of the network are then taken for the capture's.
+    for (const ipVersion of PATHS[path]!.timestamps === false ? ([4] as const) : ([4, 6] as const)) {
+      const frames = framesOf(sender, { ipVersion });
+      const one = bulk(analyzeFrames(frames)).direction;
+      const both = bulk(analyzeFrames(inTime(frames, framesOf(receiver, { ipVersion })))).direction;
+      for (const key of ['payloadBytes', 'uniqueBytes', 'unseenBytes', 'throughput', 'goodput'] as const) {
+        expect([key, both[key] / (one[key] || 1)]).toEqual([key, expect.closeTo(one[key] === 0 ? 0 : 1, 2)]);
+      }
+      expect(Math.abs(both.retransmittedSegments - truth.retransmitted)).toBeLessThanOrEqual(1);
+      expect(both.captureDuplicates).toBeGreaterThan(0.9 * (one.frames - truth.lost) - 40);
+    }
+  });
+
   test('neighbours that the capture put in the wrong order are no retransmissions', () => {
     for (const packets of [sender, receiver]) {
       for (const ipVersion of [4, 6] as const) {
@@ -189,6 +203,10 @@ describe.each(CASES)('$path, seed $seed', ({ path, seed }) => {
     }
   });
 });
+
+/** Frames of two captures in the order of time. */
+const inTime = (...captures: readonly CapturedFrame[][]): CapturedFrame[] =>
+  captures.flat().sort((a, b) => a.tNs! - b.tNs!);
 
 /** Every tenth frame and the next exchanged, times and all, where they are at most 100 µs apart. */
 function withNeighboursSwapped(frames: readonly CapturedFrame[]): CapturedFrame[] {

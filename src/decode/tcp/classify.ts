@@ -18,6 +18,7 @@ import {
 } from '../rows.js';
 import { type Direction, HOLE_FOUND_NS, HOLE_IP_ID, HOLE_TS_VALUE } from './direction.js';
 import { IpIds } from './ip-ids.js';
+import { SAME_TICK_NS } from './twins.js';
 
 /** An answer within this time after an acknowledgement is its doing: host stack and capture jitter. */
 export const ACK_CLOCKED_NS = 3e6;
@@ -68,13 +69,15 @@ export function verdictBelow(
   let copyTsValue = Number.NaN;
   let copyIpId = -1;
   let copyNs = Number.NaN;
+  let copyStart = start;
   let copyLength = -1;
   const entry = transmitted.find(start);
   if (entry < transmitted.next && transmitted.start(entry) <= start && transmitted.sends(entry) > 0) {
     copyTsValue = transmitted.tsValue(entry);
     copyIpId = transmitted.ipId(entry);
     copyNs = transmitted.sentNs(entry);
-    copyLength = transmitted.end(entry) - transmitted.start(entry);
+    copyStart = transmitted.start(entry);
+    copyLength = transmitted.end(entry) - copyStart;
   } else {
     const fill = sender.findFill(start);
     if (fill >= 0) {
@@ -82,7 +85,8 @@ export function verdictBelow(
       copyTsValue = fills[fill + 2]!;
       copyIpId = fills[fill + 3]!;
       copyNs = fills[fill + 4]!;
-      copyLength = fills[fill + 1]! - fills[fill]!;
+      copyStart = fills[fill]!;
+      copyLength = fills[fill + 1]! - copyStart;
     }
   }
   if (copyIpId < 0) return VERDICT_RETRANSMISSION;
@@ -93,7 +97,10 @@ export function verdictBelow(
     const soon = tNs - copyNs < 0.5 * sender.roundTripMinNs;
     const noLossKnown = sender.sacked.count === 0 && sender.repeatedAcks === 0;
     if (sameTick && length === copyLength && soon && noLossKnown) return VERDICT_NETWORK_DUPLICATE;
-  } else if (sameTick && ipId === copyIpId) return VERDICT_NETWORK_DUPLICATE;
+    if (stamped && sameTick && tNs - copyNs > SAME_TICK_NS) return VERDICT_NETWORK_DUPLICATE;
+  } else if (sameTick && ipId === ((copyIpId + segmentsBefore(sender, start - copyStart)) & 0xffff)) {
+    return VERDICT_NETWORK_DUPLICATE;
+  }
   if (stamped && tsValue !== copyTsValue) {
     return ((tsValue - copyTsValue) | 0) < 0 ? VERDICT_LATE_ORIGINAL : VERDICT_RETRANSMISSION;
   }
@@ -101,6 +108,10 @@ export function verdictBelow(
     ? VERDICT_LATE_ORIGINAL
     : VERDICT_RETRANSMISSION;
 }
+
+/** Segments that the first `bytes` of a frame become on the wire: the identification of what follows is higher by as many. */
+const segmentsBefore = (sender: Direction, bytes: number): number =>
+  bytes > 0 && sender.segmentBytes > 0 ? Math.floor(bytes / sender.segmentBytes) : 0;
 
 /**
  * Whether a segment that fills a hole is an original out of order or a retransmission.

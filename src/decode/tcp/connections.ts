@@ -221,7 +221,17 @@ export class Connections {
       else if (connection.opening) completeHandshake(connection, side, tNs);
       if (rows.flags[row]! & FLAG_ACK) acknowledge(batch, rows, row, tNs, receiver, sender);
       transmit(rows, row, tNs, sender);
+      if (rows.verdict[row] === VERDICT_NETWORK_DUPLICATE) this.#judgeCopy(batch, rows, row, tNs, sender);
     }
+  }
+
+  /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
+  #judgeCopy(batch: PacketBatch, rows: SegmentRows, row: number, tNs: number, sender: Direction): void {
+    sender.dataTwins.countLate(rows.payloadLen[row]!);
+    if (!sender.dataTwins.doubled) return;
+    rows.verdict[row] = VERDICT_CAPTURE_DUPLICATE;
+    rows.flight[row] = rows.pipe[row] = Number.NaN;
+    this.#log.note('tcp/captured-twice', { frame: batch.firstFrame + row, tNs, direction: sender.id });
   }
 
   /** The row's connection, made when there is none or a new one starts on known addresses. Sets `#side`. */

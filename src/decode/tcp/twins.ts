@@ -7,8 +7,8 @@
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 
-/** Frames of one connection that a twin may lie apart. */
-const APART_FRAMES = 64;
+/** Frames of one connection that a twin may lie apart: captures of both hosts put together are a path apart. */
+const APART_FRAMES = 4096;
 /** The table is shared by all connections: sets of a few slots, the oldest slot of a set gives way. */
 const SETS = 1 << 11;
 const WAYS = 4;
@@ -19,6 +19,8 @@ const PLACE = 3;
 const TIME = 2;
 /** Without IP identification a true repetition can look the same, but not so soon. */
 const APART_NS = 1e6;
+/** Nor can it carry the same timestamp when it comes more than a tick of that clock later. */
+export const SAME_TICK_NS = 2e6;
 
 export const TWIN_NONE = 0;
 /** Seen in the same way as the first: the network's doing unless nearly all frames have twins. */
@@ -70,7 +72,10 @@ export class Twins {
       const apart = frame - words[at + FRAME]!;
       const soonNs = Number.isNaN(repeatNs) ? APART_NS : repeatNs;
       if (apart <= 0 || apart > APART_FRAMES) continue;
-      if (ipId === 0 && Math.abs(tNs - doubles[(at >> 1) + TIME]!) >= soonNs) continue;
+      if (ipId === 0) {
+        const apartNs = Math.abs(tNs - doubles[(at >> 1) + TIME]!);
+        if (apartNs >= soonNs && !(options & OPTION_TIMESTAMP && apartNs > SAME_TICK_NS)) continue;
+      }
       found = words[at + PLACE] === place ? TWIN_SAME_PLACE : TWIN_OTHER_PLACE;
       break;
     }
@@ -123,6 +128,12 @@ export class TwinShare {
       this.#pending++;
       this.#pendingBytes += bytes;
     } else if (!before) this.#revise();
+  }
+
+  /** Takes a frame that was counted and then found to repeat an earlier one cut differently. */
+  countLate(bytes: number): void {
+    this.#frames--;
+    this.count(TWIN_SAME_PLACE, bytes);
   }
 
   /** Judges what is left of a connection too short to have been judged while it ran. */

@@ -14,7 +14,7 @@ import {
   VERDICT_RETRANSMISSION,
   VERDICT_WINDOW_PROBE,
 } from '../../../src/decode/rows.js';
-import { cut, framesOf, transfer } from '../../support/conversation.js';
+import { cut, expanded, framesOf, transfer } from '../../support/conversation.js';
 import { type CapturedFrame, ethernet, frame, ipv4, ipv6, tcp, udp, vlan, vxlan } from '../../support/frames.js';
 import { Script } from '../../support/script.js';
 import { analyzeFrames, type TcpSetting } from '../../support/tcp-analysis.js';
@@ -261,6 +261,30 @@ describe('verdicts', () => {
       bytes: Uint8Array.from([...copy.bytes.slice(0, 12), 0x81, 0, 0, 7, ...copy.bytes.slice(12)]),
     };
     expect(annotated([...frames.slice(0, 4), tagged, frames[4]!])[4]!.verdict).toBe(VERDICT_CAPTURE_DUPLICATE);
+  });
+
+  test('offloaded frames at one host, their segments at the other, in one capture: copies, whatever cuts them', () => {
+    const { sender, receiver } = transfer({ bytes: 2_000_000, segmentBytes: 14_480, oneWayNs: 10e6 });
+    let next = 1;
+    const counted = (packets: typeof sender) =>
+      packets.map((packet) => {
+        const ipId = next;
+        if (packet.fromSender) next = (next + Math.max(1, Math.ceil(packet.length / 1448))) & 0xffff;
+        return packet.fromSender ? { ...packet, ipId } : packet;
+      });
+    const near = counted(sender);
+    const ids = new Map(
+      near
+        .filter(({ fromSender }) => fromSender)
+        .map(({ seq, flags, length, ipId }) => [`${seq}${flags}${length}`, ipId]),
+    );
+    const far = receiver.map((packet) =>
+      packet.fromSender ? { ...packet, ipId: ids.get(`${packet.seq}${packet.flags}${packet.length}`)! } : packet,
+    );
+    const frames = [...framesOf(near), ...expanded(framesOf(far), 1448)].sort((a, b) => a.tNs! - b.tNs!);
+    const [direction] = analyzeFrames(frames).results.connections[0]!.directions;
+    expect([direction.retransmittedSegments, direction.networkDuplicates]).toEqual([0, 0]);
+    expect([direction.uniqueBytes, direction.payloadBytes]).toEqual([2_000_000, 2_000_000]);
   });
 
   test('bytes acknowledged and never seen are declared missing, after a moment', () => {

@@ -43,6 +43,9 @@ const ROUND_MIN_NS = 1e6;
 
 class Answers {
   sentMax = 0;
+  /** Smoothed loops from the capture point to the peer and to this side; together the round trip. */
+  ackLoopNs = Number.NaN;
+  echoLoopNs = Number.NaN;
   // Most in flight in this round trip and in the one before.
   roundNs = ROUND_MIN_NS;
   roundEndsNs = Number.NEGATIVE_INFINITY;
@@ -68,7 +71,8 @@ class Answers {
     return Math.max(this.roundMax, this.previousMax);
   }
 
-  beginRound(tNs: number, roundTripNs: number): void {
+  beginRound(tNs: number): void {
+    const roundTripNs = (this.ackLoopNs || 0) + (this.echoLoopNs || 0);
     this.previousMax = this.roundMax;
     this.roundMax = 0;
     this.roundNs = roundTripNs > ROUND_MIN_NS ? roundTripNs : ROUND_MIN_NS;
@@ -121,14 +125,20 @@ class Answers {
   }
 }
 
-export function congestionControl({ connections }: MetricContext): TcpMetric {
+export function congestionControl(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Answers());
   return {
     push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
-      const { direction, trigger, flight: flights, offset, payloadLen } = rows;
+      const { direction, trigger, flight: flights, offset, payloadLen, loopNs } = rows;
       for (let row = from; row < to; row++) {
         const flight = flights[row]!;
         const id = direction[row]!;
+        if (loopNs[row]! >= 0) {
+          const own = states.find(id);
+          if (own) own.echoLoopNs = smoothed(own.echoLoopNs, loopNs[row]!);
+          const other = states.find(id ^ 1);
+          if (other) other.ackLoopNs = smoothed(other.ackLoopNs, loopNs[row]!);
+        }
         if (!(flight >= 0) || id === NO_DIRECTION) continue;
         const state = states.at(id);
         const tNs = batch.tNs[row]!;
@@ -139,7 +149,7 @@ export function congestionControl({ connections }: MetricContext): TcpMetric {
           if (state.sentMax - flight >= state.recoveryPoint) state.endEpisode(tNs, flight);
           continue;
         }
-        if (tNs >= state.roundEndsNs) state.beginRound(tNs, connections.direction(id).roundTripNs);
+        if (tNs >= state.roundEndsNs) state.beginRound(tNs);
         if (flight > state.roundMax) state.roundMax = flight;
         if (trigger[row] !== TRIGGER_NONE && trigger[row] !== TRIGGER_CONTROL) {
           state.beginEpisode(tNs, trigger[row]!);
@@ -161,6 +171,9 @@ export function congestionControl({ connections }: MetricContext): TcpMetric {
     },
   };
 }
+
+const smoothed = (valueNs: number, sampleNs: number): number =>
+  Number.isNaN(valueNs) ? sampleNs : valueNs + (sampleNs - valueNs) / 8;
 
 function summary(state: Answers, { limitedBy, pacingRate }: TcpDirection): TcpDirection['congestionControl'] {
   const cuts = state.cuts.sort((a, b) => a - b);
