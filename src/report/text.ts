@@ -54,6 +54,11 @@ const CONNECTIONS = 6;
 const ROUNDS = 16;
 const FINDINGS = 5;
 const RULED_OUT = 6;
+const TUNNELS_TOLD = 3;
+/** A tunnel is told when it carried this share of the migration’s bytes. */
+const TUNNEL_SHARE = 0.1;
+/** IPv4 and TCP without options. */
+const MIN_HEADERS_BYTES = 40;
 /** Characters of one paragraph; longer ones can only come from a damaged or hostile result. */
 const PARAGRAPH = 2000;
 
@@ -242,6 +247,7 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
       ? 'retransmissions cannot be seen in this transport'
       : `retransmitted ${plural(traffic.retransmittedSegments, 'segment')}${share}`;
   page.line(sentence(`${roundTrip}${resent}.`), '  ');
+  for (const line of tunnelLines(report, migration)) page.line(line, '  ');
   const control = congestionControlOf(carriersOf(report, migration));
   if (control) page.line(`Congestion control looks ${control}.`, '  ');
   if (stream.features.length > 0 || stream.machineType) {
@@ -251,6 +257,27 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
     page.line(`Stream: ${facts.join(', ')}.`, '  ', 'dim');
   }
   page.blank();
+}
+
+/** Tunnels that carried a fair part of the capture’s memory, and what their headers cost. */
+function tunnelLines(report: ReportData, migration: Migration): string[] {
+  const table = report.tables['tunnels'];
+  if (!table) return [];
+  const value = (name: string, row: number): number => Number(table.columns[name]?.values[row] ?? 0);
+  const [main] = carriersOf(report, migration);
+  const sizes = main?.connection.options.mss.filter((size) => size !== null) ?? [];
+  // By the size that both ends agreed on: with offload the frames seen are larger than any packet.
+  const fullBytes = sizes.length > 0 ? Math.min(...sizes) + MIN_HEADERS_BYTES : null;
+  return Array.from({ length: table.rows }, (_, row) => row)
+    .filter((row) => value('innerIpBytes', row) >= TUNNEL_SHARE * migration.bytes.total && value('frames', row) > 0)
+    .map((row) => {
+      const added = (value('outerIpBytes', row) - value('innerIpBytes', row)) / value('frames', row);
+      const share = fullBytes === null ? '' : `, ${percent(added / fullBytes)} of a full one`;
+      const cut = value('fragmentedFrames', row);
+      const fragments = cut > 0 ? `; ${plural(cut, 'packet')} had to be fragmented for it` : '';
+      return `Tunnel ${plain(String(table.columns['encapsulation']?.values[row] ?? ''), 60)} adds ${bytes(Math.round(added))} to every packet${share}${fragments}.`;
+    })
+    .slice(0, TUNNELS_TOLD);
 }
 
 const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}`;

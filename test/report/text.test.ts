@@ -46,6 +46,29 @@ describe('terminal summary', () => {
     expect(text).toContain('→ Find the lossy link');
   });
 
+  test('what a tunnel costs is stated', () => {
+    const report = reportData('healthy');
+    const columns = {
+      encapsulation: ['vxlan:42'],
+      frames: [1000],
+      innerIpBytes: [33_000_000],
+      outerIpBytes: [33_050_000],
+      innerMaxBytes: [64_000],
+      outerMaxBytes: [64_050],
+      fragmentedFrames: [7],
+    };
+    report.tables['tunnels'] = {
+      rows: 1,
+      columns: Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, { unit: '', values }])),
+    };
+    report.connections[0]!.options.mss = [1410, 1460];
+    expect(render(report).replace(/\s+/g, ' ')).toContain(
+      'Tunnel vxlan:42 adds 50 B to every packet, 3.4 % of a full one; 7 packets had to be fragmented for it.',
+    );
+    report.tables['tunnels'].columns['innerIpBytes']!.values = [1000];
+    expect(render(report)).not.toContain('Tunnel vxlan');
+  });
+
   test('several migrations are told apart by number', () => {
     const report = reportData('healthy');
     const [first] = report.migrations;
