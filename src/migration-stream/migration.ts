@@ -462,8 +462,10 @@ export class MigrationState implements MigrationSink {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
     // The last page may be cut off: what did not come was counted with its header. (After a recovery streams share this.)
-    if (!this.#generations && this.#pageStart < offset && offset < this.#pageEnd)
+    if (!this.#generations && this.#pageStart < offset && offset < this.#pageEnd) {
       this.#ramRecordBytes -= this.#pageEnd - offset;
+      this.#pageEnd = offset;
+    }
     this.#latestOffset = offset;
     this.#latestNs = Math.max(this.#latestNs, tNs);
   }

@@ -142,6 +142,14 @@ test('a multifd packet that is cut off counts as many bytes as came', () => {
   expect(state.finish().ramRecordBytes).toBe(3 * PAGE);
 });
 
+test('of two streams of one migration, a page cut off is taken back once', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  state.page(100, 1, 0, 0, PAGE_NORMAL, PAGE);
+  state.streamEnd(150, 2);
+  state.streamEnd(120, 2);
+  expect(state.finish().ramRecordBytes).toBe(50);
+});
+
 test('a stream that was searched in vain tells nothing of a migration, its end neither', () => {
   expect(decodeChunks(mainChannel, [new Uint8Array(50_000).fill(0x55)], { joined: true }).records).toEqual([]);
 });

@@ -28,6 +28,8 @@ import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, typ
 const GRACE_NS = 1_000_000;
 const GRACE_ROWS = 8;
 const RING_MIN_BYTES = 64 << 10;
+/** Rings of that size kept for the next hole. */
+const SPARE_RINGS = 8;
 
 /** Status bits of a direction: nobody wants its bytes (any more). */
 const UNWANTED = 1;
@@ -42,6 +44,7 @@ export class Reassembler {
   /** Directions whose bytes are followed: the wanted ones, and those not decided yet that already had data. */
   readonly #streams = new Map<number, DirectionStream>();
   readonly #budget: RingBudget = { bytes: 0 };
+  readonly #rings = new SpareRings();
   #latestNs = 0;
   #latestFrame = 0;
 
@@ -126,6 +129,7 @@ export class Reassembler {
       claim: this.#claim,
       log: this.#log,
       budget: this.#budget,
+      rings: this.#rings,
       over: () => {
         this.#status[direction] = this.#status[direction]! | UNWANTED;
         this.#streams.delete(direction);
@@ -163,6 +167,7 @@ interface StreamServices {
   readonly claim: ClaimStream;
   readonly log: AnomalyLog;
   readonly budget: RingBudget;
+  readonly rings: SpareRings;
   /** The stream has ended or nobody wants it. */
   over(): void;
 }
@@ -179,7 +184,7 @@ class DirectionStream {
   #fromStart: boolean;
   #first: Uint8Array | null = null;
   #kept = 0;
-  readonly #early = new EarlyBytes();
+  readonly #early: EarlyBytes;
   /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
   waitingSinceNs = 0;
   #finOffset = Number.NaN;
@@ -195,6 +200,7 @@ class DirectionStream {
     this.next = next;
     this.#fromStart = fromStart;
     this.#services = services;
+    this.#early = new EarlyBytes(services.rings);
   }
 
   get waiting(): boolean {
@@ -460,6 +466,7 @@ class DirectionStream {
  */
 class EarlyBytes {
   ring: Uint8Array = EMPTY;
+  readonly #rings: SpareRings;
   #offset = new Float64Array(0);
   #length = new Uint32Array(0);
   #captured = new Uint32Array(0);
@@ -467,6 +474,10 @@ class EarlyBytes {
   #frame = new Float64Array(0);
   #head = 0;
   #tail = 0;
+
+  constructor(rings: SpareRings) {
+    this.#rings = rings;
+  }
 
   get rows(): number {
     return this.#tail - this.#head;
@@ -527,6 +538,7 @@ class EarlyBytes {
   }
 
   release(): void {
+    this.#rings.give(this.ring);
     this.ring = EMPTY;
     this.#head = 0;
     this.#tail = 0;
@@ -577,7 +589,7 @@ class EarlyBytes {
       let capacity = Math.max(RING_MIN_BYTES, this.ring.length);
       while (capacity < span) capacity *= 2;
       const old = this.ring;
-      this.ring = new Uint8Array(capacity);
+      this.ring = this.#rings.take(capacity);
       for (let row = this.#head; row < this.#tail; row++) {
         for (let o = this.#offset[row]!, end = o + this.#captured[row]!; o < end; ) {
           const from = o & (old.length - 1);
@@ -586,6 +598,7 @@ class EarlyBytes {
           o += run;
         }
       }
+      this.#rings.give(old);
     }
     // One segment is split by the rows it meets; every piece beyond the first closes a gap between two rows.
     const rows = this.rows;
@@ -603,6 +616,22 @@ class EarlyBytes {
     this.#frame = grow(this.#frame, new Float64Array(size));
     this.#head = 0;
     this.#tail = rows;
+  }
+}
+
+/**
+ * Rings that no hole needs now. Nearly every loss opens a hole of a few segments: a new ring for each would be garbage as
+ * large as the stream, and memory would grow with its length (measured: by a fifth from 0.5 to 2 GB with 2 % loss).
+ */
+class SpareRings {
+  readonly #rings: Uint8Array[] = [];
+
+  take(bytes: number): Uint8Array {
+    return (bytes === RING_MIN_BYTES && this.#rings.pop()) || new Uint8Array(bytes);
+  }
+
+  give(ring: Uint8Array): void {
+    if (ring.length === RING_MIN_BYTES && this.#rings.length < SPARE_RINGS) this.#rings.push(ring);
   }
 }
 
