@@ -464,7 +464,7 @@ export class MigrationState implements MigrationSink {
     // The last page may be cut off: what did not come was counted with its header. (After a recovery streams share this.)
     if (!this.#generations && this.#pageStart < offset && offset < this.#pageEnd) {
       this.#ramRecordBytes -= this.#pageEnd - offset;
-      this.#pageEnd = offset;
+      this.#pageEnd = 0;
     }
     this.#latestOffset = offset;
     this.#latestNs = Math.max(this.#latestNs, tNs);
