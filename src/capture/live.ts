@@ -7,7 +7,7 @@ import { type AnomalyCode, AnomalyLog, type Location } from '../anomaly.js';
 import { assert, InputError, noEngine } from '../errors.js';
 import { EngineChild } from './live/engine-child.js';
 import { type CaptureRequest, ENGINE_NAMES, ENGINES, type Engine, type EngineName } from './live/engines.js';
-import { Overlap } from './live/overlap.js';
+import { hasData, Overlap } from './live/overlap.js';
 import type { CaptureInfo, CaptureSource, PacketBatch } from './packet-batch.js';
 import { openStream } from './source.js';
 
@@ -235,7 +235,7 @@ class Successor {
   #child: EngineChild | null = null;
   #stream: CaptureSource | null = null;
   #frames: Frames | null = null;
-  /** Its first frames. Nothing more is read until they are met: what comes behind waits in the kernel's ring. */
+  /** Its first frames with data. Nothing more is read until they are met: what comes behind waits in the kernel's ring. */
   #first: PacketBatch | null = null;
   /** The running capture's time when this one was first seen to capture. */
   #sinceNs: number | null = null;
@@ -258,7 +258,9 @@ class Successor {
     if (this.#cancelled) return child.kill();
     this.#stream = await openStream(request.interface, child.capture, this.log, {}, this.info);
     this.#frames = this.#stream.batches();
-    const first = await this.#frames.next();
+    // What comes before the first data has been handed on by the other child once that data has.
+    let first = await this.#frames.next();
+    while (!first.done && !hasData(first.value)) first = await this.#frames.next();
     if (first.done) this.#failure = (await child.ended())?.message ?? 'it ended';
     else this.#first = first.value;
   }

@@ -11,8 +11,17 @@ import type { PacketBatch } from '../packet-batch.js';
 const FINGERPRINT_BYTES = 128;
 /** Copies of one frame are stamped at most so far apart; what is repeated after it (ARP, once a second) is another frame. */
 const COPY_NS = 500e6;
+/** Wire bytes from which a frame shows that the second engine sees the migration itself: what else a narrow filter lets
+ * through (ARP, ICMP errors of at most 576 bytes, DNS) is smaller than segments of data. */
+const DATA_BYTES = 1000;
 /** Equal frames in a row that are told apart; with more of them, hostile, some may count twice. */
 const EQUAL_FRAMES = 64;
+
+/** Does a batch hold frames that carry data? */
+export function hasData({ count, wire }: PacketBatch): boolean {
+  for (let row = 0; row < count; row++) if (wire[row]! >= DATA_BYTES) return true;
+  return false;
+}
 
 export class Overlap {
   /** Fingerprint → stamp, NaN once found again. Equal frames take the next numbers. */
@@ -35,9 +44,11 @@ export class Overlap {
     }
   }
 
-  /** Does `batch`, of the second engine, reach back into what was handed on? */
+  /** Does `batch`, of the second engine, reach back into what was handed on, with data? */
   meets(batch: PacketBatch): boolean {
-    for (let row = 0; row < batch.count; row++) if (this.#find(batch, row) !== null) return true;
+    for (let row = 0; row < batch.count; row++) {
+      if (batch.wire[row]! >= DATA_BYTES && this.#find(batch, row) !== null) return true;
+    }
     return false;
   }
 

@@ -9,11 +9,11 @@ vi.mock('../../../src/limits.js', async (original) => ({
   OVERLAP_FRAMES: 100,
 }));
 
-/** Frame n: 60 bytes that hold it. */
-const numbered = (n: number, tNs = n * 1000): CapturedFrame => {
+/** Frame n: its first 60 bytes, which hold it. */
+const numbered = (n: number, tNs = n * 1000, wire = 1514): CapturedFrame => {
   const bytes = new Uint8Array(60);
   new DataView(bytes.buffer).setUint32(54, n);
-  return { bytes, tNs };
+  return { bytes, tNs, wire };
 };
 const numbersIn = (batch: ReturnType<typeof batchOf>): number[] =>
   Array.from({ length: batch.count }, (_, row) => batch.view.getUint32(batch.start[row]! + 54));
@@ -52,6 +52,13 @@ describe('where two captures meet', () => {
       const distinct = (numbers: readonly number[]): number[] => numbers.filter((n) => n !== 1000);
       expect(distinct(all)).toEqual(distinct(stamped.slice(5).map(({ n }) => n)).sort((a, b) => a - b));
     }
+  });
+
+  test('small frames, which come through any narrow filter, prove nothing', () => {
+    const overlap = new Overlap();
+    overlap.remember(batchOf([numbered(1, 0, 60), numbered(2, 10, 1514)]));
+    expect(overlap.meets(batchOf([numbered(1, 0, 60)]))).toBe(false);
+    expect(overlap.meets(batchOf([numbered(1, 0, 60), numbered(2, 10, 1514)]))).toBe(true);
   });
 
   test('what repeats after a while is another frame', () => {
