@@ -26,10 +26,39 @@ const sceneOf = (...args: Parameters<typeof reportData>): Scene => {
 };
 const all = sceneOf('long');
 
+/** A run with post-copy whose requests waited so long, ms; one a ms. */
+const asked = (...waitsMs: number[]): Scene => {
+  const report = reportData('healthy');
+  const [migration] = report.migrations;
+  const sorted = [...waitsMs].sort((a, b) => a - b).map((ms) => ms * 1e6);
+  const at = (share: number): number => sorted[Math.floor(share * (sorted.length - 1))]!;
+  const latency = { min: at(0), p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1), samples: sorted.length };
+  migration!.postcopy = {
+    startNs: 0,
+    endNs: 5e8,
+    requests: sorted.length,
+    pages: 1000,
+    pagesUnderway: 0,
+    requestLatencyNs: latency,
+  };
+  const columns = {
+    migration: waitsMs.map(() => migration!.id),
+    tNs: waitsMs.map((_, i) => (i % 500) * 1e6),
+    latencyNs: waitsMs.map((ms) => ms * 1e6),
+    bytes: waitsMs.map(() => 4096),
+  };
+  report.tables['pageRequests'] = {
+    rows: waitsMs.length,
+    columns: Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, { unit: '', values }])),
+  };
+  return migrationScene(report, migration!);
+};
+
 const SCENES: readonly (readonly [string, Scene])[] = [
   ['a run of 0.6 s', sceneOf('healthy')],
   ['a lossy run', sceneOf('lossy')],
   ['ten minutes over four channels', all],
+  ['a run with post-copy', asked(0.3, 0.4, 0.4, 20, 180)],
   ['a run of 1 ms', sceneOf('healthy', { bandwidth: 40e9, rttMs: 0.01, devices: [] })],
 ];
 
@@ -98,6 +127,20 @@ describe('charts', () => {
       [32_670_414, 2_388_591],
       [2_412_544, null],
     ]);
+  });
+
+  test('page requests: each with its wait, and how many waited how long', () => {
+    const { requests, waits, quantiles } = asked(0.3, 0.4, 0.41, 20, 180).data;
+    expect(requests!['wait']).toEqual([0.0003, 0.0004, 0.00041, 0.02, 0.18]);
+    expect(waits!['count']).toEqual([1, 2, 1, 1]);
+    expect(quantiles!['tip']).toEqual(['median: 410 µs', '99 %: 20.0 ms']);
+  });
+
+  test('of many page requests the slowest are drawn', () => {
+    const many = asked(...Array.from({ length: 30_000 }, (_, i) => (i === 12_345 ? 900 : 1 + (i % 7))));
+    expect(many.data['requests']!['t']!.length).toBeLessThanOrEqual(2000);
+    expect(Math.max(...many.data['requests']!['wait']!.map(Number))).toBe(0.9);
+    expect(many.data['waits']!['count']!.map(Number).reduce((a, b) => a + b)).toBe(30_000);
   });
 
   test('two channels or more make a balance chart', () => {

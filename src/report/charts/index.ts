@@ -9,6 +9,7 @@ import { overview } from './overview.js';
 import { pageKinds } from './page-kinds.js';
 import { rate } from './rate.js';
 import { remaining } from './remaining.js';
+import { requests, requestWaits } from './requests.js';
 import { roundsBand } from './rounds-band.js';
 import { rtt } from './rtt.js';
 import { sequence } from './sequence.js';
@@ -25,9 +26,11 @@ export const CHARTS: readonly Chart[] = [
   rtt,
   losses,
   remaining,
+  requests,
   channels,
   sequence,
   switchover,
+  requestWaits,
   pageKinds,
   heatMap,
 ];

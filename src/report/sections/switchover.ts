@@ -14,7 +14,7 @@ export function switchSection(migration: Migration, { figures }: Drawn, rows: nu
   const latency = postcopy?.requestLatencyNs;
   return html`<section><h2>Switch-over and devices</h2><p class="lead">${lead}</p>
 ${postcopy ? html`<p>Post-copy: ${plural(postcopy.requests, 'page request')}, ${plural(postcopy.pages, 'page')} from ${moment(postcopy.startNs)} to ${moment(postcopy.endNs)}${latency ? `; a request was answered in ${duration(latency.p50)} (median), ${duration(latency.p99)} (p99), ${duration(latency.max)} (worst)` : ''}.</p>` : ''}
-${figures.get('switchover') ?? ''}
+${figures.get('switchover') ?? ''}${figures.get('request-waits') ?? ''}
 <div class="pair">${deviceTable(migration, rows)}${phaseTable(migration)}</div></section>`;
 }
 

@@ -11,6 +11,7 @@ const TIME_CHARTS = [
   'rtt',
   'losses',
   'remaining',
+  'requests',
   'channels',
   'sequence',
 ];
