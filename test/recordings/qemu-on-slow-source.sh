@@ -1,8 +1,9 @@
 #!/bin/sh
-# QEMU for record.mjs; the source's gets only part of a core. Needs root and cgroup v1 (cpu controller).
+# QEMU for record.mjs; the source's gets less than it would need. Needs root.
 #
-#   QUOTA_US of every PERIOD_US     CPU time of the whole process, by CFS bandwidth control
-#   STOP_MS in every STOP_EVERY_S   stopped altogether, as something that takes QEMU's locks would
+#   QUOTA_US of every PERIOD_US   CPU time of the whole process, by CFS bandwidth control (cgroup v1)
+#   SEND_DELAY_US                 each send takes up to so much longer (slow-send.c, gcc)
+#   STOP_S, STOP_EVERY_S          stopped altogether for so long, so often, as by something that takes QEMU's locks
 set -eu
 case "$*" in *-incoming*) exec qemu-system-x86_64 "$@" ;; esac
 if [ -n "${QUOTA_US:-}" ]; then
@@ -15,13 +16,18 @@ if [ -n "${QUOTA_US:-}" ]; then
   (while ! rmdir "$group" 2>/dev/null; do sleep 1; done) <&- >/dev/null 2>&1 & # once QEMU is gone
   echo $$ >"$group/cgroup.procs"
 fi
-if [ -n "${STOP_MS:-}" ]; then
+if [ -n "${STOP_S:-}" ]; then
   qemu=$$
   (
     while sleep "$STOP_EVERY_S" && kill -STOP $qemu 2>/dev/null; do
-      sleep "0.0$STOP_MS"
+      sleep "$STOP_S"
       kill -CONT $qemu
     done
   ) <&- >/dev/null 2>&1 &
+fi
+if [ -n "${SEND_DELAY_US:-}" ]; then
+  library=$(mktemp --suffix=.so)
+  gcc -O2 -shared -fPIC -o "$library" "$(dirname "$0")/slow-send.c" -ldl
+  export LD_PRELOAD="$library"
 fi
 exec qemu-system-x86_64 "$@"

@@ -56,7 +56,7 @@ const EDGE_DEVIATION = Math.sqrt(1 / 6);
 
 /** A rate this even is set by hardware or a queue, never by a busy thread. */
 export const FLAT = {
-  value: 0.03,
+  value: 0.05,
   unit: 'deviation / mean',
   meaning: 'a rate this even is set by a line or a shaper',
 } as const;
