@@ -72,7 +72,7 @@ export const ANOMALIES = {
   'tcp/sequence-ambiguous': kind(
     'warning',
     'capture',
-    'More than 2 GiB in a row are missing; the stream offset is uncertain.',
+    'More than 1 GiB in a row is missing; how often the sequence numbers wrapped meanwhile is uncertain.',
   ),
   'tcp/approximate': kind(
     'warning',

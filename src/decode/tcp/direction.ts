@@ -69,6 +69,7 @@ export class Direction {
   dataFrames = 0;
   /** Largest payload of a frame. */
   payloadMax = 0;
+  firstSentNs = Number.NaN;
   latestSentNs = Number.NaN;
   /** Highest timestamp of a frame with payload, NaN before the first. */
   latestTsValue = Number.NaN;

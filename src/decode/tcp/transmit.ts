@@ -29,6 +29,7 @@ import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
 const CONFIRM_BYTES = 2 ** 24;
 /** A jump over bytes that the capture lost is believed when the stream could have carried them: 100 Gbit/s. */
 const BELIEVABLE_BYTES_PER_NS = 12.5;
+const SEQUENCE_SPACE = 2 ** 32;
 /** The handshake, all there is without timestamps, may have taken this much longer than the shortest loop. */
 const JITTER = 0.01;
 /** Acknowledged entries are kept at least this long. */
@@ -50,9 +51,11 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   if (!sender.started) start(sender, first, tNs);
   const stamped = (rows.options[row]! & OPTION_TIMESTAMP) !== 0;
   if (stamped) sender.timestamps = true;
-  const from = unwrap(first, sender.nextSeq, sender.sentMax);
+  let from = unwrap(first, sender.nextSeq, sender.sentMax);
+  const plausible = isPlausible(sender, from, first, tNs, flags);
+  if (first === sender.nextSeq) from = sender.sentMax;
   rows.offset[row] = from;
-  if (!isPlausible(sender, from, first, tNs, flags)) {
+  if (!plausible) {
     rows.verdict[row] = VERDICT_OUT_OF_WINDOW;
     return;
   }
@@ -83,6 +86,7 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
   describeView(rows, row, tNs, sender, news);
   sender.latestSentNs = tNs;
+  if (Number.isNaN(sender.firstSentNs)) sender.firstSentNs = tNs;
   if (stamped && !(((rows.tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = rows.tsValue[row]!;
 }
 
@@ -102,12 +106,30 @@ function start(sender: Direction, first: number, tNs: number): void {
  */
 function isPlausible(sender: Direction, from: number, first: number, tNs: number, flags: number): boolean {
   const jump = from - sender.sentMax;
-  if (jump <= WINDOW_MAX_BYTES) return !(from < sender.acked - WINDOW_MAX_BYTES);
+  if (jump <= WINDOW_MAX_BYTES && !(from < sender.acked - WINDOW_MAX_BYTES)) return true;
   if (flags & FLAG_RST) return false;
+  if (jump <= 0) return isBeyondWrap(sender, from, first, tNs);
   if (jump <= (tNs - sender.latestSentNs) * BELIEVABLE_BYTES_PER_NS) return true;
   const confirmed = sender.suspectSeq >= 0 && Math.abs(seqDistance(sender.suspectSeq, first)) < CONFIRM_BYTES;
   sender.suspectSeq = confirmed ? -1 : first;
   return confirmed;
+}
+
+/**
+ * Whether a frame that lies far behind is one far ahead: in a silence of the capture that would have held more than half the
+ * sequence space, numbers wrap unseen. A second frame must confirm it. How often they wrapped cannot be told; once is taken.
+ */
+function isBeyondWrap(sender: Direction, from: number, first: number, tNs: number): boolean {
+  const silentNs = tNs - sender.latestSentNs;
+  const couldHold = silentNs * (sender.sentMax / (sender.latestSentNs - sender.firstSentNs));
+  if (!(couldHold > SEQUENCE_SPACE / 2)) return false;
+  const confirmed = sender.suspectSeq >= 0 && Math.abs(seqDistance(sender.suspectSeq, first)) < CONFIRM_BYTES;
+  sender.suspectSeq = confirmed ? -1 : first;
+  if (!confirmed) return false;
+  openHole(sender, from + SEQUENCE_SPACE, tNs, -1, -1);
+  sender.sentMax = from + SEQUENCE_SPACE;
+  sender.nextSeq = first;
+  return true;
 }
 
 /** SYN, FIN and RST. True when it was sent before. */

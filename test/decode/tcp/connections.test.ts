@@ -206,6 +206,22 @@ describe('stream offsets', () => {
     expect(verdicts(script).slice(3)).toEqual([VERDICT_NEW, VERDICT_OUT_OF_WINDOW, VERDICT_NEW]);
   });
 
+  test('a silence in which the numbers can have wrapped: what seems far behind is far ahead, and that is said', () => {
+    const script = new Script().open();
+    for (let n = 0; n < 400; n++) script.client({ seq: n * 5e4, length: 5e4, afterMs: 0.01 });
+    script.server({ ack: 20e6 });
+    const far = 3e9;
+    script.client({ seq: far, length: 1000, afterMs: 1000 }).client({ seq: far + 1000, length: 1000 });
+    script
+      .server({ ack: far + 2000 })
+      .client({ seq: far + 2000, length: 1000, afterMs: 50 })
+      .server({ ack: far + 3000 });
+    const { results, anomalies } = analyzeFrames(script.frames());
+    const [direction] = results.connections[0]!.directions;
+    expect([direction.uniqueBytes, direction.unseenBytes]).toEqual([20e6 + 2000, far - 20e6 + 1000]);
+    expect(anomalies.map(({ code }) => code).sort()).toEqual(['tcp/acked-unseen', 'tcp/sequence-ambiguous']);
+  });
+
   test('a frame from far behind is left aside', () => {
     const script = new Script().open().client({ length: 1000 }).server({ ack: 1000 });
     script.client({ seq: -1.2e9, length: 1000 }).client({ seq: 1000, length: 1000 });

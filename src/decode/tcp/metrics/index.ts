@@ -15,6 +15,7 @@ import {
   type TcpDirection,
   type TcpResults,
 } from '../results.js';
+import { WINDOW_MAX_BYTES } from '../sequence.js';
 import { halfLoops, isNear, vantageOf } from '../vantage.js';
 import { congestionControl } from './congestion-control.js';
 import { inFlight } from './in-flight.js';
@@ -132,6 +133,11 @@ export class TcpMetrics {
     const where = { frame: connection.firstFrame, tNs: connection.startNs, direction: direction.id };
     if (direction.unseenBytes > 0) {
       this.#log.note('tcp/acked-unseen', { ...where, detail: `${direction.unseenBytes} bytes` });
+    }
+    const { unseen } = direction;
+    for (let range = 0; range < unseen.count; range++) {
+      if (unseen.ends[range]! - unseen.starts[range]! <= WINDOW_MAX_BYTES) continue;
+      this.#log.note('tcp/sequence-ambiguous', where);
     }
     if (direction.transmitted.dropped + holes.merged + direction.sacked.merged > 0) {
       this.#log.note('tcp/approximate', where);
