@@ -5,6 +5,7 @@
 import type { AnomalyLog } from '../anomaly.js';
 import type { PacketBatch } from '../capture/packet-batch.js';
 import {
+  FRAGMENTED_INNERMOST,
   FRAGMENTED_OUTER,
   ipv4,
   ipv6,
@@ -254,10 +255,11 @@ function udpHeader(walk: FrameWalk, rows: SegmentRows, row: number): number {
   if (payload > walk.end) return kindOfStop(walk.missing(payload));
   rows.ports[row] = view.getUint32(at);
   const length = view.getUint16(at + 4);
-  // A first fragment holds less than the datagram; 0 is a jumbogram (RFC 2675 §4).
+  // 0 is a jumbogram (RFC 2675 §4).
   if (length !== 0) {
     if (length < UDP_HEADER_BYTES) return KIND_MALFORMED;
-    if (at + length < walk.wireEnd) {
+    // A first fragment holds less than the datagram: the rest is on the wire, in frames without this header.
+    if (at + length < walk.wireEnd || rows.fragmented[row]! & FRAGMENTED_INNERMOST) {
       walk.wireEnd = at + length;
       if (walk.end > walk.wireEnd) walk.end = walk.wireEnd;
     }

@@ -15,7 +15,7 @@ import {
   vxlan,
 } from '../../support/frames.js';
 import { recorded } from '../../support/recorded.js';
-import { analysedFrames } from '../../support/udp-analysis.js';
+import { analysedFrames, analysedUdp } from '../../support/udp-analysis.js';
 import * as rdma from '../../support/udp-transports/roce.js';
 import * as udt from '../../support/udp-transports/udt.js';
 
@@ -193,4 +193,22 @@ describe('a migration over UDT inside VXLAN, captured inside and outside', () =>
     expect(once).toMatchObject({ migrations: 1, outcome: 'completed', copies: 0 });
     expect(analysed(both, batchFrames)).toEqual({ ...once, copies: inner.filter(isUdp).length });
   });
+});
+
+// Linux 6.18, see recordings/README.md.
+test('a real VXLAN device, recorded inside and outside: every byte once, every drop between the two a loss', () => {
+  const captured = recorded(new URL('recordings/udt-in-vxlan.pcap.gz', import.meta.url));
+  const { flows, log, streams } = analysedUdp([captured]);
+  expect(flows).toMatchObject([
+    {
+      transport: 'udt',
+      encapsulation: [],
+      directions: [{ lostPackets: 41, reorderedPackets: 0, retransmittedPackets: 41 }, {}],
+      facts: { uniquePayloadBytes: 150_000, reportedPackets: 41, unseenPackets: 0 },
+    },
+  ]);
+  const { frames } = flows[0]!.directions[0];
+  expect(log.count('udp/captured-twice')).toBe(frames + flows[0]!.directions[1].frames - 41);
+  const numbers = Array.from({ length: 30_000 }, (_, i) => `${i + 1}\n`).join('');
+  expect([...streams.values()][0]!.join('')).toBe(`${numbers.slice(0, 150_000)}|fin`);
 });

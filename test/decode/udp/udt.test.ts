@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { UDP_STREAM_BASE } from '../../../src/decode/stream.js';
-import { type CapturedFrame, ethernet, frame, hex, ipv4, udp } from '../../support/frames.js';
+import { type CapturedFrame, ethernet, frame, hex, ipv4, raw, udp } from '../../support/frames.js';
 import { recorded } from '../../support/recorded.js';
 import { analysedFrames, analysedUdp } from '../../support/udp-analysis.js';
 import * as udt from '../../support/udp-transports/udt.js';
@@ -130,6 +130,14 @@ describe('what happened to the packets', () => {
   test('a datagram cut by the snap length leaves a hole of the right size', () => {
     const cut = { bytes: send(1, 'bbbb').slice(0, -3), wire: send(1, 'bbbb').length };
     expect(run(...opening, send(0, 'aaaa'), cut, send(2, 'cccc')).stream).toBe('aaaab<3 cut>cccc|capture-end');
+  });
+
+  test('a datagram in IP fragments leaves a hole where the later ones are', () => {
+    const datagram = udt.data(1001, SERVER, 'beginning');
+    const whole = frame(ipv4(), udp({ srcPort: ports.client, dstPort: ports.server, length: 8 + 16 + 12 }, datagram));
+    const first = frame(ethernet(), ipv4({ moreFragments: true }), raw(whole.slice(20), { ipProtocol: 17 }));
+    const { stream } = run(...opening, send(0, 'a'), first, send(2, 'c'));
+    expect(stream).toBe('abeginning<3 cut>c|capture-end');
   });
 
   test('never filled: the end of the capture gives it up', () => {
