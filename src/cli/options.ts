@@ -1,6 +1,7 @@
 // Options that several commands share, with their parsers and checks.
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import { RULES } from '../report/rules/index.js';
 
 /** Where results go. */
 export interface OutputOptions {
@@ -18,8 +19,12 @@ export interface AnalysisOptions {
   readonly port?: number;
   readonly connection?: number;
   readonly whatIf?: WhatIf;
+  readonly threshold?: ChosenThresholds;
   readonly strict?: boolean;
 }
+
+/** Values by rule id and threshold name, instead of the rules' own. */
+export type ChosenThresholds = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 /** A different world to predict: bytes per second and ns. */
 export interface WhatIf {
@@ -46,6 +51,11 @@ export const addAnalysisOptions = (command: Command): Command =>
       'also predict for bandwidth=RATE,downtime=TIME (e.g. bandwidth=10Gbit,downtime=300ms)',
       parseWhatIf,
     )
+    .option(
+      '--threshold <rule.name=value>',
+      'judge with another threshold (see explain), e.g. R-A2.intendedRate=125e6; may be repeated',
+      parseThreshold,
+    )
     .option('--strict', 'exit with 3 when the capture or the stream is damaged');
 
 export function parsePort(text: string): number {
@@ -58,6 +68,20 @@ export function parsePort(text: string): number {
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
   return Number(text);
+}
+
+/** 'R-A2.intendedRate=125e6' added to those chosen `before`. */
+export function parseThreshold(text: string, before: ChosenThresholds = {}): ChosenThresholds {
+  const [, id = '', name = '', value = ''] = /^([^.=]+)\.([^=]+)=(.+)$/.exec(text.trim()) ?? [];
+  const rule = RULES.find((candidate) => candidate.id.toLowerCase() === id.toLowerCase());
+  if (!rule) throw new InvalidArgumentError('Expected RULE.NAME=VALUE, e.g. R-A2.intendedRate=125e6.');
+  const names = Object.keys(rule.thresholds);
+  if (!names.includes(name)) {
+    throw new InvalidArgumentError(`${rule.id} has ${names.length > 0 ? names.join(', ') : 'no thresholds'}.`);
+  }
+  const number = Number(value);
+  if (!Number.isFinite(number)) throw new InvalidArgumentError(`Expected a number, found "${value}".`);
+  return { ...before, [rule.id]: { ...before[rule.id], [name]: number } };
 }
 
 const BIT_RATES: Readonly<Record<string, number>> = { bit: 1, kbit: 1e3, mbit: 1e6, gbit: 1e9 };

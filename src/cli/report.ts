@@ -6,7 +6,7 @@ import type { ReportData } from '../report/report.js';
 import { checkSaved } from '../report/saved.js';
 import { deliver, judge } from './deliver.js';
 import type { CliIo } from './io.js';
-import { type AnalysisOptions, addOutputOptions, type OutputOptions, parseWhatIf } from './options.js';
+import { type AnalysisOptions, addOutputOptions, type OutputOptions, parseThreshold, parseWhatIf } from './options.js';
 import { checkTargets } from './output.js';
 
 const EXAMPLES = `
@@ -23,6 +23,11 @@ export function registerReport(program: Command, io: CliIo): void {
     .argument('<file>', 'result written by analyze --json; - for standard input');
   addOutputOptions(command)
     .option('--what-if <list>', 'also predict for bandwidth=RATE,downtime=TIME', parseWhatIf)
+    .option(
+      '--threshold <rule.name=value>',
+      'judge with another threshold (see explain); may be repeated',
+      parseThreshold,
+    )
     .addHelpText('after', EXAMPLES);
   command.action(async (file: string, options: OutputOptions & AnalysisOptions) => {
     if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();

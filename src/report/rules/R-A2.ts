@@ -32,7 +32,7 @@ export default defineRule({
     meaning:
       'The limit that QEMU keeps is not the one somebody meant: bits were taken for bytes, MiB for MB, or the value never reached QEMU.',
     evidence:
-      'The limit measured as for R-A1, compared with the intended one (threshold intendedRate): their ratio is 8, 1.048576, 1024 or one over these; or a rate above the intended one without a 100 ms rhythm. What was meant is not on the wire, so without intendedRate the rule is silent.',
+      'The limit measured as for R-A1, compared with the intended one (--threshold R-A2.intendedRate=BYTES_PER_SECOND): their ratio is 8, 1.048576, 1024 or one over these; or a rate above the intended one without a 100 ms rhythm. What was meant is not on the wire, so without intendedRate the rule is silent.',
     confusedWith: 'A limit that somebody else set on purpose (R-A1): then the ratio is arbitrary.',
     advice: [
       'QMP max-bandwidth is in bytes per second, virsh migrate-setspeed in MiB/s, HMP migrate_set_parameter max-bandwidth in MiB/s unless it has a suffix, KubeVirt bandwidthPerMigration a quantity (64Mi is not 64M), Proxmox bwlimit in KiB/s.',

@@ -17,7 +17,7 @@ export default defineRule({
     meaning:
       'Guests are meant to migrate over several connections, but this one used a single one: the manager dropped the setting for it, silently.',
     evidence:
-      'One data connection only, although another migration from the same host in the capture used multifd, or although expectedChannels says so. A policy is not on the wire, so with neither the rule is silent.',
+      'One data connection only, although another migration from the same host in the capture used multifd, or although --threshold R-D6.expectedChannels=N says so. A policy is not on the wire, so with neither the rule is silent.',
     confusedWith: 'A set-up in which nobody asked for parallel connections.',
     advice: [
       'KubeVirt takes one thread for guests with a CPU limit; oVirt switches parallel connections off for post-copy policies; libvirt needs --parallel on every call. Look at what this guest has that others have not.',
