@@ -382,7 +382,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         into[side].limitedBy = shares(sender);
         into[side].comb = sender.comb.summary();
         into[side].pacingRate = pacingRate(sender);
-        into[side].limitSummary = summary(into[side]);
+        into[side].limitSummary = summary(into[side], lineRate(sender));
       }
     },
   };
@@ -403,12 +403,22 @@ function shares(sender: Sender): Record<Limit, number> | null {
   return Object.fromEntries(LIMITS.map((limit, state) => [limit, spentNs[state]! / knownNs])) as Record<Limit, number>;
 }
 
-/** The two largest shares in words. */
-function summary(direction: TcpDirection): string | null {
+/**
+ * Rate at which frames leave one after the other although acknowledgements come at once, bytes per second; null where they do
+ * not. Something below the socket and before the capture point spaces them: a queueing discipline, or the line itself.
+ */
+const lineRate = ({ near, roundTripMinNs, pacer }: Sender): number | null =>
+  near && roundTripMinNs < PACED_NS && pacer.paces ? pacer.rate : null;
+
+/** The two largest shares in words; `lineBytesPerS` see lineRate(). */
+function summary(direction: TcpDirection, lineBytesPerS: number | null): string | null {
   const { limitedBy, window } = direction;
   if (!limitedBy) return null;
   const ranked = LIMITS.filter((limit) => limitedBy[limit] >= 0.05).sort((a, b) => limitedBy[b] - limitedBy[a]);
   const detail: Partial<Record<Limit, string>> = {
+    ...(lineBytesPerS !== null && {
+      'sender-application': `the sender's own shaper or line rather than the program: frames leave at ${Math.round((8 * lineBytesPerS) / 1e6)} Mbit/s`,
+    }),
     recovery: `${direction.retransmittedSegments} segments sent again`,
     'receiver-window': window
       ? `window ${window.p50} bytes at the median, ${window.max} at most`

@@ -135,6 +135,21 @@ describe('timelines', () => {
   });
 });
 
+test('frames that leave in step with a line below the socket: the summary names it, not the program alone', () => {
+  const sent = (gapMs: (n: number) => number): string => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, afterMs: 0.02 });
+    script.client({ afterMs: 0.01 });
+    for (let n = 0; n < 200; n++) {
+      script.client({ seq: n * 14_480, length: 14_480, afterMs: gapMs(n) });
+      script.server({ ack: (n + 1) * 14_480, afterMs: 0.02 });
+    }
+    return bulk(analyzeFrames(script.frames())).direction.limitSummary!;
+  };
+  // 14 480 bytes in 1.16 ms are 100 Mbit/s.
+  expect(sent(() => 1.138)).toMatch(/^sender-application \d+ % \(the sender's own shaper or line .* 100 Mbit\/s\)/);
+  expect(sent((n) => 0.5 + (n % 7) / 5)).toMatch(/^sender-application \d+ %$/);
+});
+
 describe('congestion control', () => {
   const lossy = {
     bytes: 8_000_000,
