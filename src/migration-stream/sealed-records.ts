@@ -26,9 +26,9 @@ const PACKET_PAGES = 128;
 /** The alert that ends a TLS stream. */
 const TLS_BYE_BYTES = 2;
 /** First bytes of a multifd channel, before its first packet. */
-export const MULTIFD_HELLO_BYTES = 64;
+const MULTIFD_HELLO_BYTES = 64;
 /** The end of a TLS handshake is a few records: what a channel says first comes within as many. */
-export const OPENING_RECORDS = 8;
+const OPENING_RECORDS = 8;
 /** Longest record; more of a longer buffer follows in the next. */
 export const WHOLE_RECORD_BYTES = 16_384;
 /** Device state and its description are at least this long; a migration that was cut off ends in pages instead. */
@@ -351,8 +351,6 @@ export class SealedChannel {
   multifd = false;
   #records = 0;
   bytes = 0;
-  firstNs = Number.NaN;
-  lastNs = Number.NaN;
   /** Where a post-copy package began: two commands in a row, PING and PACKAGED. NaN without. */
   packageNs = Number.NaN;
   /** Messages that came back, by what their length makes them. */
@@ -362,8 +360,6 @@ export class SealedChannel {
   record(tNs: number, contents: number): void {
     if (contents === MULTIFD_HELLO_BYTES && this.#records < OPENING_RECORDS && this.pages === 0) this.multifd = true;
     this.#records++;
-    if (Number.isNaN(this.firstNs)) this.firstNs = tNs;
-    this.lastNs = tNs;
     this.bytes += contents;
     this.sendBuffer.left(this.bytes, tNs);
     if (this.multifd) {

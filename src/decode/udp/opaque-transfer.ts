@@ -14,6 +14,8 @@ const PAUSE_NS = 5e6;
 const BULK_BYTES = 4e6;
 /** More than this share of it the other way is a conversation. */
 const REPLY_SHARE = 0.1;
+/** Bursts kept while a flow has no timeline: of timelines there are only so many, of flows there may be very many. */
+const EARLY_BURSTS = 32;
 /** At least this size, and half the largest seen: a packet filled by bulk data. */
 const LARGE_BYTES = 512;
 /** Bytes of one side until which messages still open the transfer. */
@@ -67,7 +69,7 @@ class Side {
   bytesBeforeMessages = Number.NaN;
 
   /** Returns whether the packet is a large one. */
-  take(tNs: number, bytes: number, other: Side): boolean {
+  take(tNs: number, bytes: number, other: Side, mostBursts: number): boolean {
     if (bytes > this.smallest + ACKNOWLEDGEMENT_SPREAD_BYTES && this.messages++ === 0)
       this.bytesBeforeMessages = other.bytes;
     this.bytes += bytes;
@@ -84,7 +86,8 @@ class Side {
     if (burst && this.furtherBursts === 0 && tNs - burst.endNs < PAUSE_NS) {
       burst.endNs = tNs;
       burst.bytes += bytes;
-    } else if (this.bursts.length < OPAQUE_BURSTS) this.bursts.push({ startNs: tNs, endNs: tNs, bytes });
+    } else if (this.bursts.length < mostBursts && this.furtherBursts === 0)
+      this.bursts.push({ startNs: tNs, endNs: tNs, bytes });
     else if (tNs - this.lastLargeNs >= PAUSE_NS) this.furtherBursts++;
     this.lastLargeNs = tNs;
     return true;
@@ -105,7 +108,7 @@ export class OpaqueTransfers {
 
   /** A data packet of `side`, at the time of the flow's row at hand. */
   take(side: 0 | 1, bytes: number): void {
-    const { tNs } = this.#flow;
+    const { tNs, timeline } = this.#flow;
     // Before the bulk begins, whatever was said a while ago does not belong to it.
     const since = Number.isNaN(this.#lastLargeNs) ? this.#lastNs : this.#lastLargeNs;
     if (!(tNs - since < IDLE_NS)) {
@@ -113,7 +116,8 @@ export class OpaqueTransfers {
       this.#startNs = tNs;
     }
     this.#lastNs = tNs;
-    if (this.#sides[side]!.take(tNs, bytes, this.#sides[1 - side]!)) this.#lastLargeNs = tNs;
+    const most = timeline ? OPAQUE_BURSTS : EARLY_BURSTS;
+    if (this.#sides[side]!.take(tNs, bytes, this.#sides[1 - side]!, most)) this.#lastLargeNs = tNs;
   }
 
   /** The transfers so far, the one at hand included; call when nothing more comes. */

@@ -15,6 +15,7 @@ const end = { address: '192.0.2.1', port: 51820 };
 /** Packets as [side, bytes, at ms], in order of time. */
 function transfers(...packets: readonly (readonly [0 | 1, number, number])[]): readonly OpaqueTransfer[] {
   const flow = new Flow(0, end, end, 1, 0, Number.POSITIVE_INFINITY);
+  flow.startTimeline();
   const opaque = new OpaqueTransfers(flow);
   for (const [side, bytes, ms] of packets) {
     flow.tNs = ms * MS;
@@ -91,6 +92,17 @@ describe('bulk transfers', () => {
     const [found] = transfers(...packets);
     expect(found!.bursts).toHaveLength(OPAQUE_BURSTS);
     expect(found!.furtherBursts).toBe(88);
+  });
+
+  test('of a flow without a timeline only the first bursts are kept', () => {
+    const flow = new Flow(0, end, end, 1, 0, Number.POSITIVE_INFINITY);
+    const opaque = new OpaqueTransfers(flow);
+    for (let i = 0; i < 400; i++) {
+      flow.tNs = 20 * MS * (i >> 3);
+      opaque.take(0, 16_000);
+    }
+    const [found] = opaque.finish();
+    expect([found!.bursts.length, found!.furtherBursts]).toEqual([32, 18]);
   });
 
   test('OPAQUE_TRANSFERS: further ones are not kept', () => {
