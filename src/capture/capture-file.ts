@@ -17,6 +17,8 @@ const SMALLEST_HEADER_BYTES = 24;
 export interface CaptureFileOptions {
   /** Bytes asked for at once; results do not depend on it. */
   readonly chunkBytes?: number;
+  /** A program at work writes the input: a frame counts as soon as it is there. */
+  readonly live?: boolean;
 }
 
 export class CaptureFile {
@@ -72,7 +74,7 @@ export class CaptureFile {
       if (headBytes < SMALLEST_HEADER_BYTES)
         throw cannotRead(name, `its ${headBytes} bytes are too short for a capture`);
       const info = unreadInput(name, compression);
-      const reader = readerOf(window, { log, input, info, epoch });
+      const reader = readerOf(window, { log, input, info, epoch, live: options.live ?? false });
       return new CaptureFile(info, bytes, window, reader);
     } catch (error) {
       bytes.close();

@@ -74,7 +74,13 @@ export class LiveSource implements CaptureSource {
 
   async *batches(): Frames {
     try {
-      this.#stream = await openStream(this.#request.interface, this.#child.capture, this.#reading, {}, this.info);
+      this.#stream = await openStream(
+        this.#request.interface,
+        this.#child.capture,
+        this.#reading,
+        { live: true },
+        this.info,
+      );
       yield* this.#handOn(this.#stream.batches());
     } catch (error) {
       // An engine that ends inside the file header: its own end says why, see `failure`.
@@ -256,7 +262,7 @@ class Successor {
     const child = await EngineChild.start(engine, request);
     this.#child = child;
     if (this.#cancelled) return child.kill();
-    this.#stream = await openStream(request.interface, child.capture, this.log, {}, this.info);
+    this.#stream = await openStream(request.interface, child.capture, this.log, { live: true }, this.info);
     this.#frames = this.#stream.batches();
     // What comes before the first data has been handed on by the other child once that data has.
     let first = await this.#frames.next();

@@ -86,7 +86,10 @@ export class PcapReader implements RecordReader {
   read(window: ByteWindow, batch: PacketBatch): void {
     for (;;) {
       if (this.#lost && !this.#findRecord(window)) return;
-      if (this.#run(window, batch)) return;
+      if (this.#run(window, batch)) {
+        if (this.#context.live) this.#takeLast(window, batch);
+        return;
+      }
       this.wantBytes = LOOKAHEAD_BYTES;
       if (!window.ended && window.end - window.start < LOOKAHEAD_BYTES) return;
       this.#judge(window, batch);
@@ -156,6 +159,20 @@ export class PcapReader implements RecordReader {
     batch.count = row;
     window.start = at;
     return sure;
+  }
+
+  /** Takes a plausible record as soon as it is there to its last byte, though what follows it is not. */
+  #takeLast(window: ByteWindow, batch: PacketBatch): void {
+    const { view, start: at, end } = window;
+    if (batch.count === BATCH_ROWS || at + this.#headerBytes > end) return;
+    if (!this.#plausible(view, at, this.#second)) return;
+    const recordBytes = this.#headerBytes + view.getUint32(at + 8, this.#little);
+    if (at + recordBytes > end) {
+      this.wantBytes = recordBytes;
+      return;
+    }
+    this.#take(window, batch);
+    this.wantBytes = this.#headerBytes;
   }
 
   /** Decides about the one record at the window's start; the window holds all of LOOKAHEAD_BYTES or all there is. */

@@ -11,6 +11,8 @@ export interface ReaderContext {
   readonly info: InputInfo;
   /** Shared by all inputs; the first stamped frame sets it. */
   readonly epoch: { epochNs: bigint | null };
+  /** The writer is at work and known to write whole records: one counts as soon as it is there, not when the next is. */
+  readonly live: boolean;
 }
 
 /** Walks the records of one format. */

@@ -44,7 +44,7 @@ const SILENCE_MS = 15_000;
 const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Beyond the second that an engine may hold a frame, and one between two ticks. */
 const BEHIND_MS = 3000;
-/** Frames in a tick below which nothing can pile up; the file reader holds back the last frame until another comes. */
+/** Frames in a tick below which nothing can pile up. */
 const BUSY_FRAMES = 100;
 const NO_ROTATION: Rotation = { bytes: null, ns: null };
 

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
@@ -269,6 +269,20 @@ describe('a capture on a stream', () => {
     const read = await readSource(source, log);
     expect(read.frames).toEqual(asRead(frames));
     expect(source.progress()).toEqual({ doneBytes: whole.length, totalBytes: null });
+  });
+
+  test('written live gives a frame as soon as it is there, without waiting for the next', async () => {
+    const stream = new PassThrough();
+    const lone = pcap(frames.slice(0, 1));
+    stream.write(lone.subarray(0, lone.length - 1));
+    const source = await openStream('eth0', stream, new AnomalyLog(), { live: true });
+    const batches = source.batches();
+    stream.write(lone.subarray(lone.length - 1));
+    expect((await batches.next()).value?.count).toBe(1);
+    stream.end(pcap(frames).subarray(lone.length));
+    let count = 1;
+    for await (const batch of batches) count += batch.count;
+    expect(count).toBe(frames.length);
   });
 
   test('a named pipe', async () => {
