@@ -38,10 +38,10 @@ export const multifd: StreamDecoder = {
   channel: 'multifd',
   probe(buffer, start, end, { fromStart, knownBlocks }) {
     const length = end - start;
-    for (let i = 0; i < Math.min(8, length); i++) {
+    for (let i = 0; i < Math.min(4, length); i++) {
       if (buffer[start + i] !== SIGNATURE[i]) return !fromStart && knownBlocks.size > 0 ? 'search' : 'no';
     }
-    if (length < 8) return 'more';
+    if (length < 8) return 'more'; // a version that is not known is said when the hello is read
     return fromStart ? 'yes' : 'search';
   },
   open(sink, note, context) {
@@ -107,6 +107,8 @@ class MultifdReader implements StreamReader {
   }
 
   #hello(stream: ByteCursor): void {
+    const version = uint32(stream.buffer, stream.position + 4);
+    if (version !== MULTIFD_VERSION) this.#note('stream/bad-record', `multifd version ${version}`);
     stream.skip(8);
     let uuid = '';
     for (let i = 0; i < 16; i++) uuid += stream.u8().toString(16).padStart(2, '0');

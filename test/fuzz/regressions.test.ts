@@ -192,3 +192,11 @@ test('a short connection captured on two interfaces: every frame counts once', (
     ...{ dataFrames: 8, payloadBytes: 8000, uniqueBytes: 8000, captureDuplicates: 8 },
   });
 });
+
+test('a version that is not known is said, and the migration is not overlooked', () => {
+  const bytes = memory(8).end().eof().build();
+  bytes[7] = 4;
+  const { migration, anomalies } = sent(bytes);
+  expect(migration.migrations[0]!.pages.normal).toBe(8);
+  expect(anomalies.map(({ code }) => code)).toContain('stream/bad-header');
+});
