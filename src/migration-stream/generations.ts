@@ -41,6 +41,7 @@ export class Generations {
   #perScan = false;
   /** Sections announced by the main channel ahead of the current generation: generation → kind and time. */
   readonly #announced = new Map<number, { readonly kind: 'part' | 'end'; readonly tNs: number }>();
+  #joinedLate = false;
   /** Set when lanes could not be kept in step. */
   overflowed = false;
 
@@ -49,8 +50,14 @@ export class Generations {
     rounds.unordered();
   }
 
+  /** Marks passed by each lane, the main channel's first; null where they cannot be compared. */
+  get marks(): readonly number[] | null {
+    return this.overflowed || this.#joinedLate ? null : this.#lanes.map(({ generation }) => generation);
+  }
+
   /** A further channel; returns its lane. One joined midway is taken to be as far as the main channel. */
   join(late = false): number {
+    if (late) this.#joinedLate = true;
     const generation = late ? this.#lanes[MAIN_LANE]!.generation : 0;
     this.#lanes.push({ generation, ended: false, waiting: [], ends: [] });
     return this.#lanes.length - 1;

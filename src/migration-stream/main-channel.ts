@@ -102,6 +102,8 @@ class MainChannelReader implements StreamReader {
   /** Offset behind the post-copy package being read; NaN outside. */
   #packageEnd = Number.NaN;
   #ended = false;
+  /** Bytes of all that was read, each element by its own account; see #balance. */
+  #accounted = 0;
   /** The source announced COLO: behind the end mark come checkpoints. */
   #colo = false;
   /** Part of the stream was not read: sections may have been announced unseen. */
@@ -128,17 +130,31 @@ class MainChannelReader implements StreamReader {
     }
     for (;;) {
       if (stream.offset >= this.#packageEnd) this.#packageEnd = Number.NaN;
-      if (this.#ended && !(yield* want(stream, 1))) return 'end';
+      if (this.#ended && !(yield* want(stream, 1))) {
+        this.#balance(stream);
+        return 'end';
+      }
       const packageEnd = this.#packageEnd;
       const result = yield* this.#element(stream);
-      if (result === 'done') return 'end';
+      if (result === 'done') {
+        this.#balance(stream);
+        if (!this.#colo && (yield* want(stream, 1))) this.#note('stream/invariant', 'bytes behind the last element');
+        return 'end';
+      }
       if (result === 'desync') {
         if (stream.ended) return 'end';
         // What is inside a package has a known end: go on there.
         if (Number.isNaN(packageEnd) || stream.offset > packageEnd) return 'desync';
         stream.skip(packageEnd - stream.offset);
+        this.#searched = true;
       }
     }
+  }
+
+  /** Pages, words, headers, footers, commands, device state and description must add up to the stream. */
+  #balance(stream: ByteCursor): void {
+    if (this.#searched || this.#accounted === stream.offset) return;
+    this.#note('stream/invariant', `records of ${this.#accounted} bytes in ${stream.offset} bytes of stream`);
   }
 
   *resync(stream: ByteCursor): Reading<boolean> {
@@ -184,6 +200,7 @@ class MainChannelReader implements StreamReader {
     }
     this.#headerRead = true;
     this.#footers = stream.peek(0) === QEMU_VM_CONFIGURATION;
+    this.#accounted = stream.offset;
     if (!this.#footers) return true;
     const place = this.#place(stream);
     stream.skip(1);
@@ -227,6 +244,7 @@ class MainChannelReader implements StreamReader {
     if (pageBits !== null && pageBits >= 10 && pageBits <= 16) this.#ram.setPageSize(2 ** pageBits);
     this.#ram.ignoreShared = capabilities.includes('x-ignore-shared');
     this.#sink.configuration({ ...place, machineType, pageBits, capabilities });
+    this.#accounted = stream.offset;
     return true;
   }
 
@@ -246,6 +264,7 @@ class MainChannelReader implements StreamReader {
         return yield* this.#command(stream, place);
       case QEMU_VM_EOF:
         this.#ended = true;
+        this.#accounted++;
         this.#sink.endMark(place);
         if (!this.#colo) return 'end';
         this.#note('stream/checkpoints', 'the guest goes on at both ends');
@@ -282,6 +301,7 @@ class MainChannelReader implements StreamReader {
     if (name === 'ram' && kind === 'start') this.#ramId = id;
     const section = this.#section(kind, id, place);
     this.#sink.sectionStart(section);
+    this.#accounted += 14 + nameLength;
     return yield* this.#body(stream, section);
   }
 
@@ -300,6 +320,7 @@ class MainChannelReader implements StreamReader {
     this.#ramId ??= id;
     const section = this.#section(kind, id, place);
     this.#sink.sectionStart(section);
+    this.#accounted += 5;
     return yield* this.#body(stream, section);
   }
 
@@ -307,13 +328,16 @@ class MainChannelReader implements StreamReader {
   *#body(stream: ByteCursor, section: Section): Reading<ReadEnd> {
     if (section.name === 'ram' && section.kind !== 'full') {
       if ((yield* this.#ram.records(stream)) === 'desync') return 'desync';
+      this.#accounted += this.#ram.bodyBytes;
     } else {
+      const bodyAt = stream.offset;
       const read = bodyReader(section.name, section.kind);
       if (!read) return yield* this.#opaqueBody(stream, section);
       if (!(yield* read(stream, section.kind))) {
         if (!stream.ended) this.#note('stream/bad-record', `body of section '${section.name}'`);
         return 'desync';
       }
+      this.#accounted += stream.offset - bodyAt;
     }
     if (!this.#footersSeen) {
       if (!(yield* want(stream, 1))) return 'desync';
@@ -321,6 +345,7 @@ class MainChannelReader implements StreamReader {
       this.#footersSeen = true;
     }
     if (this.#footers && !(yield* this.#footer(stream, section.id))) return 'desync';
+    if (this.#footers) this.#accounted += FOOTER_BYTES;
     this.#finishSection(stream, section, true);
     return 'end';
   }
@@ -374,7 +399,11 @@ class MainChannelReader implements StreamReader {
       if (this.#bodyLengths.size < STREAM_RECORDS) {
         this.#bodyLengths.set(`${section.name}\0${section.instance}`, stream.offset - bodyAt);
       }
-      if (this.#footers) stream.skip(FOOTER_BYTES);
+      this.#accounted += stream.offset - bodyAt;
+      if (this.#footers) {
+        stream.skip(FOOTER_BYTES);
+        this.#accounted += FOOTER_BYTES;
+      }
       this.#finishSection(stream, section, false);
       return 'end';
     }
@@ -468,13 +497,16 @@ class MainChannelReader implements StreamReader {
     const value = this.#commandValue(stream, number, length);
     stream.skip(behind - stream.offset);
     this.#sink.command({ ...place, command: number, name: command.name, packaged, value });
+    this.#accounted += 5 + length;
     if (number === CMD_ENABLE_COLO) this.#colo = true;
     if (number === CMD_PACKAGED) {
       if (packaged) this.#note('stream/bad-record', 'a package inside a package');
       else this.#packageEnd = behind + value!;
     } else if (number === CMD_POSTCOPY_RUN && packaged) {
       // Last in the package: its receiver stops here.
-      stream.skip(this.#packageEnd - behind);
+      const left = Math.max(0, this.#packageEnd - behind);
+      stream.skip(left);
+      this.#accounted += left;
     }
     return 'end';
   }
@@ -537,6 +569,7 @@ class MainChannelReader implements StreamReader {
     const description = text && describedDevices(text);
     if (text && !description) this.#note('stream/bad-record', 'the device description is not valid');
     if (description) this.#check(description.devices);
+    this.#accounted += 5 + length;
     this.#sink.description({
       ...place,
       length: 5 + length,

@@ -121,6 +121,8 @@ export class MigrationState implements MigrationSink {
   /** The buffers of all multifd channels taken as one, by the bytes of all. */
   readonly #multifdBuffers = new SendBuffer();
   #multifdBytes = 0;
+  /** UUID by channel number. */
+  readonly #multifdChannels = new Map<number, string>();
   /** What can be seen where records cannot be read one after the other. */
   readonly sightings = new Sightings();
   #memoryBytes: number | null = null;
@@ -241,6 +243,14 @@ export class MigrationState implements MigrationSink {
     this.feature('multifd');
     this.#generations ??= new Generations(this.rounds);
     return this.#generations.join(late);
+  }
+
+  /** A multifd channel has presented itself. */
+  multifdHello(channel: number, uuid: string): void {
+    const other = this.#multifdChannels.values().next().value;
+    if (other !== undefined && other !== uuid) this.#contradiction(`multifd channel ${channel} of another VM`);
+    if (this.#multifdChannels.has(channel)) this.#contradiction(`two multifd channels ${channel}`);
+    this.#multifdChannels.set(channel, uuid);
   }
 
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
@@ -496,6 +506,7 @@ export class MigrationState implements MigrationSink {
    * @param flightBytes  the most that was in flight on the main connection; null where that is not known
    */
   finish(flightBytes: number | null = null): MigrationFigures {
+    this.#checkMarks();
     this.#generations?.finish();
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.rounds.finish();
@@ -724,6 +735,22 @@ export class MigrationState implements MigrationSink {
 
   #location(place: RecordPlace): { direction: number; streamOffset: number; tNs: number; frame: number } {
     return { direction: this.#direction, streamOffset: place.offset, tNs: place.tNs, frame: place.frame };
+  }
+
+  /** Every SYNC goes to all multifd channels; the main channel has a mark for each, but for the last of 9.1 and 9.2. */
+  #checkMarks(): void {
+    const marks = this.complete && this.#multifdBlindBytes + this.#undecodedBytes === 0 && this.#generations?.marks;
+    if (!marks || marks.length < 2) return;
+    const [main = 0, ...syncs] = marks;
+    const most = Math.max(...syncs);
+    if (Math.min(...syncs) < most) this.#contradiction(`multifd channels passed ${syncs.join(', ')} SYNCs`);
+    else if (main !== most && main + 1 !== most)
+      this.#contradiction(`${main} marks on the main channel, ${most} SYNCs`);
+  }
+
+  /** As #invariant, for what lies in no one place. */
+  #contradiction(detail: string): void {
+    this.#log.note('stream/invariant', { direction: this.#direction, tNs: this.#latestNs, detail });
   }
 
   #invariant(place: RecordPlace, detail: string): void {

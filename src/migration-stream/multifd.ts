@@ -58,6 +58,8 @@ class MultifdReader implements StreamReader {
   /** False until a packet or the main channel has told the page size. */
   #pageBytesKnown: boolean;
   #greeted = false;
+  /** Compression method of the pages so far; -1 before the first. */
+  #method = -1;
 
   constructor(sink: MigrationSink, note: NoteDamage, pageBytes: number | null) {
     this.#sink = sink;
@@ -137,6 +139,7 @@ class MultifdReader implements StreamReader {
     const flags = uint32(buffer, position + 8);
     const contents = normal > 0 ? uint32(buffer, position + 20) : 0;
     const headerBytes = this.#headerBytes;
+    if (normal > 0) this.#check(flags & MULTIFD_FLAGS_COMPRESSION, normal, contents);
     const compression = MULTIFD_COMPRESSION[flags & MULTIFD_FLAGS_COMPRESSION];
     if (normal > 0 && compression) this.#sink.feature(`multifd-${compression}`);
     if (zero > 0) this.#sink.feature('zero-page-multifd');
@@ -163,6 +166,16 @@ class MultifdReader implements StreamReader {
     stream.skip(headerBytes + contents);
     if (flags & MULTIFD_FLAG_SYNC) this.#sink.flush(offset, tNs);
     return true;
+  }
+
+  /** The method is the same for all pages of a migration; without one, contents are whole pages. */
+  #check(method: number, normal: number, contents: number): void {
+    if (this.#method >= 0 && method !== this.#method) {
+      this.#note('stream/invariant', `multifd compression method ${method} after ${this.#method}`);
+    } else if (method === 0 && contents !== normal * this.#pageBytes) {
+      this.#note('stream/invariant', `multifd packet of ${normal} pages in ${contents} bytes`);
+    }
+    this.#method = method;
   }
 
   #devicePacket(stream: ByteCursor): boolean {

@@ -53,6 +53,8 @@ export class RamReader {
   ignoreShared = false;
   /** Post-copy was advised: blocks may state their own page size. */
   postcopyAdvised = false;
+  /** Bytes of the records of the latest whole body, as they were reported. */
+  bodyBytes = 0;
   /** Page address of the record that `measure` looked at last. */
   measuredAddress = 0;
   readonly #sink: MigrationSink;
@@ -61,6 +63,8 @@ export class RamReader {
   readonly #lengths: number[] = [];
   #listed = false;
   #block = UNKNOWN_BLOCK;
+  /** False where a gap, or the capture's beginning, may hide which block was named last. */
+  #inStep = true;
   /** Address of the latest page. */
   #address = 0;
   /** Where the record began that a hole covered; NaN before. */
@@ -81,6 +85,7 @@ export class RamReader {
   /** Reads records up to and including the one with EOS. Returns 'desync' when lost or when the stream ends first. */
   *records(stream: ByteCursor): Reading<ReadEnd> {
     const sink = this.#sink;
+    let bytes = 0;
     for (;;) {
       const offset = stream.offset;
       if (stream.end - stream.position < 8 && !(yield 8)) {
@@ -100,6 +105,9 @@ export class RamReader {
           if (!(yield* want(stream, length))) return 'desync';
           if (!this.#enter(stream.text(length))) return 'desync';
           named = 1 + length;
+        } else if (this.#block === UNKNOWN_BLOCK && this.#inStep) {
+          this.#inStep = false;
+          this.#note('stream/invariant', 'a page of the same RAM block as before, but none was before');
         }
         if (!this.pageSizeKnown && !(yield* this.#learnPageSize(stream, flags))) return 'desync';
         if (address >= this.#blockLength || low & (this.pageSize - 1) & ~RAM_FLAGS_MASK) {
@@ -110,10 +118,12 @@ export class RamReader {
           case RAM_SAVE_FLAG_PAGE:
             stream.skip(this.pageSize);
             sink.page(offset, tNs, this.#block, address, PAGE_NORMAL, 8 + named + this.pageSize);
+            bytes += 8 + named + this.pageSize;
             break;
           case RAM_SAVE_FLAG_ZERO:
             stream.skip(1);
             sink.page(offset, tNs, this.#block, address, PAGE_ZERO, 9 + named);
+            bytes += 9 + named;
             break;
           case RAM_SAVE_FLAG_XBZRLE: {
             if (!(yield* want(stream, 3))) return 'desync';
@@ -122,6 +132,7 @@ export class RamReader {
             if (encoding !== ENCODING_FLAG_XBZRLE || length > this.pageSize) return this.#bad('XBZRLE header');
             stream.skip(length);
             sink.page(offset, tNs, this.#block, address, PAGE_XBZRLE, 11 + named + length);
+            bytes += 11 + named + length;
             break;
           }
           case RAM_SAVE_FLAG_COMPRESS_PAGE: {
@@ -130,25 +141,33 @@ export class RamReader {
             if (length > compressBound(this.pageSize)) return this.#bad('length of a compressed page');
             stream.skip(length);
             sink.page(offset, tNs, this.#block, address, PAGE_COMPRESSED, 12 + named + length);
+            bytes += 12 + named + length;
             break;
           }
           default:
             return this.#bad(`flags 0x${flags.toString(16)}`);
         }
-      } else if (flags === RAM_SAVE_FLAG_EOS) {
-        return 'end';
-      } else if (flags === RAM_SAVE_FLAG_MULTIFD_FLUSH) {
-        sink.flush(offset, tNs);
-      } else if (flags === RAM_SAVE_FLAG_MEM_SIZE) {
-        if (!(yield* this.#blockList(stream, address))) return 'desync';
-      } else if (flags !== RAM_SAVE_FLAG_HOOK) {
-        return this.#bad(`flags 0x${flags.toString(16)}`);
+      } else {
+        bytes += 8;
+        if (flags === RAM_SAVE_FLAG_EOS) {
+          this.bodyBytes = bytes;
+          return 'end';
+        }
+        if (flags === RAM_SAVE_FLAG_MULTIFD_FLUSH) {
+          sink.flush(offset, tNs);
+        } else if (flags === RAM_SAVE_FLAG_MEM_SIZE) {
+          if (!(yield* this.#blockList(stream, address))) return 'desync';
+          bytes += stream.offset - offset - 8;
+        } else if (flags !== RAM_SAVE_FLAG_HOOK) {
+          return this.#bad(`flags 0x${flags.toString(16)}`);
+        }
       }
     }
   }
 
   /** Forgets which block CONTINUE refers to; the record that named it may be in a gap. */
   afterGap(): void {
+    this.#inStep = false;
     // With the block list at hand, the largest block is by far the likeliest; without it nothing is known.
     if (this.#block !== UNKNOWN_BLOCK || this.#lengths.length === 0) return;
     this.#block = 0;
@@ -295,6 +314,9 @@ export class RamReader {
     if (new Set(blocks.map((block) => block.name)).size < blocks.length) {
       this.#note('stream/invariant', 'two RAM blocks of the same name');
     }
+    const uneven = this.pageSizeKnown && blocks.find(({ lengthBytes }) => lengthBytes % this.pageSize !== 0);
+    if (uneven)
+      this.#note('stream/invariant', `RAM block '${uneven.name}' of ${uneven.lengthBytes} bytes is no number of pages`);
     return true;
   }
 

@@ -142,9 +142,9 @@ export class MultifdSink extends SilentSink {
     this.#join().multifdSync(this.#lane);
   }
 
-  override hello(channel: number): void {
+  override hello(channel: number, uuid: string): void {
     this.channel = channel;
-    this.#join();
+    this.#join().multifdHello(channel, uuid);
   }
 
   override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {

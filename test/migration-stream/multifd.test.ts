@@ -175,3 +175,18 @@ describe('damage', () => {
     expect(undecodedBytes).toBe(whole.length);
   });
 });
+
+describe('what a correct channel never does', () => {
+  const codes = (...packets: Uint8Array[]): string[] => decodeChunks(multifd, [bytes(hello(0), ...packets)]).anomalies;
+
+  test('carry whole pages in fewer or more bytes than they have', () => {
+    expect(codes(packet({ normal: [0, 1] }))).toEqual([]);
+    expect(codes(packet({ normal: [0, 1], contents: PAGE }))).toEqual(['stream/invariant']);
+  });
+
+  test('change its compression', () => {
+    const zlib = packet({ normal: [0, 1], flags: 2, contents: 100 });
+    expect(codes(zlib, zlib, packet({ flags: SYNC }))).toEqual([]);
+    expect(codes(zlib, packet({ normal: [2], flags: 4, contents: 50 }))).toEqual(['stream/invariant']);
+  });
+});

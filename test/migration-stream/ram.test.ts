@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { ByteCursor } from '../../src/decode/tcp/byte-cursor.js';
 import { RAM_BLOCKS } from '../../src/limits.js';
 import { mainChannel } from '../../src/migration-stream/main-channel.js';
+import { RamReader } from '../../src/migration-stream/ram.js';
 import {
   be32,
   be64,
@@ -9,6 +11,9 @@ import {
   decodeEveryWay,
   PAGE,
   range,
+  recordingSink,
+  type StreamBuilder,
+  smallMigration,
   str8,
   stream,
 } from '../support/migration-stream.js';
@@ -127,4 +132,66 @@ describe('the page size', () => {
     expect(records).toContain(`page size ${size}`);
     expect(records.filter((record) => record.startsWith('page @'))).toHaveLength(20);
   });
+});
+
+describe('what a correct stream never does', () => {
+  test('say "same block as before" when there was none', () => {
+    const page = bytes(be64(0x28), new Uint8Array(PAGE)); // PAGE | CONTINUE
+    expect(
+      codesOf(
+        started()
+          .part((ram) => ram.raw(page))
+          .build(),
+      ),
+    ).toContain('stream/invariant');
+    expect(
+      codesOf(
+        started()
+          .part((ram) => ram.pages('pc.ram', [0]))
+          .part((ram) => ram.raw(page))
+          .build(),
+      ),
+    ).toEqual([]);
+  });
+
+  test('list a block that is no number of pages', () => {
+    const bits = (value: number) => bytes([5], str8('configuration/target-page-bits'), be32(1), be32(value));
+    const listed = (value: number) =>
+      codesOf(
+        stream()
+          .header('virt-9.2', bits(value))
+          .ramStart([{ name: 'mach.ram', length: 3 * PAGE }])
+          .build(),
+      );
+    expect(listed(12)).toEqual([]);
+    expect(listed(14)).toEqual(['stream/invariant']);
+  });
+
+  test('carry bytes behind the description', () => {
+    const whole = smallMigration();
+    expect(codesOf(whole.build())).toEqual([]);
+    expect(codesOf(whole.raw([1, 2, 3]).build())).toEqual(['stream/invariant']);
+  });
+});
+
+test('the bytes of all kinds of records add up to the body they stand in', () => {
+  const body = (ram: StreamBuilder): void => {
+    ram
+      .pages('pc.ram', [0, 1])
+      .zeros('pc.ram', [2])
+      .flushMark()
+      .xbzrle('pc.ram', 3, range(0, 9))
+      .compressed('pc.ram', 4, range(0, 30))
+      .zeros('vga', [0]);
+  };
+  const whole = stream().part(body).build();
+  // Type and id before the body, the footer behind it.
+  const record = whole.subarray(5, whole.length - 5);
+  const cursor = new ByteCursor();
+  cursor.attach(record, 0, record.length, 0);
+  const ram = new RamReader(recordingSink([]), () => {});
+  ram.setPageSize(PAGE);
+  const reading = ram.records(cursor);
+  expect(reading.next()).toEqual({ done: true, value: 'end' });
+  expect(ram.bodyBytes).toBe(record.length);
 });

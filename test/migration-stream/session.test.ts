@@ -492,3 +492,42 @@ describe('when the guest runs again', () => {
     expect(both.map((downtime) => downtime!.latestEndNs)).toEqual([50e6, 3.1e9]);
   });
 });
+
+describe('what channels of one migration never do', () => {
+  const zeros = (length: number): Uint8Array => new Uint8Array(length);
+  const channel = (id: number, syncs: number, uuid = 0): Uint8Array =>
+    bytes(
+      bytes(be32(0x11223344), be32(1), zeros(15), [uuid, id], zeros(39)),
+      ...range(0, syncs).map(() => bytes(be32(0x11223344), be32(1), be32(1), zeros(1344 - 12))),
+    );
+  /** smallMigration() has a START, three PARTs and an END: five marks. */
+  const details = (...channels: Uint8Array[]): (string | undefined)[] => {
+    const log = new AnomalyLog();
+    const streams = new MigrationStreams(log, {
+      identity: (id) => ({ client: { address: 'a', port: id }, server: { address: 'b', port: 2 }, startNs: 0 }),
+    });
+    const reassembler = new Reassembler(streams.claim, log);
+    const opened = channels.flatMap((payload, i) => [syn(2 + 2 * i), { direction: 2 + 2 * i, offset: 0, payload }]);
+    feed(reassembler, [...opened, ...sent(0, whole)]);
+    reassembler.finish();
+    streams.finish();
+    return log
+      .finish()
+      .flatMap(({ code, samples }) => (code === 'stream/invariant' ? samples.map((s) => s.detail) : []));
+  };
+
+  test('nothing is said of channels that agree', () => {
+    expect(details(channel(0, 5), channel(1, 5))).toEqual([]);
+    expect(details(channel(0, 6), channel(1, 6))).toEqual([]); // 9.1 and 9.2: one more than the main channel
+  });
+
+  test('pass different numbers of SYNCs, or others than the main channel has marks', () => {
+    expect(details(channel(0, 5), channel(1, 4))).toEqual(['multifd channels passed 5, 4 SYNCs']);
+    expect(details(channel(0, 3), channel(1, 3))).toEqual(['5 marks on the main channel, 3 SYNCs']);
+  });
+
+  test('call themselves the same, or come from different machines', () => {
+    expect(details(channel(1, 5), channel(1, 5))).toEqual(['two multifd channels 1']);
+    expect(details(channel(0, 5, 7), channel(1, 5, 8))).toEqual(['multifd channel 1 of another VM']);
+  });
+});
