@@ -84,6 +84,7 @@ import K2 from './R-K2.js';
 import K3 from './R-K3.js';
 import L1 from './R-L1.js';
 import L2 from './R-L2.js';
+import L3 from './R-L3.js';
 import type { Rule } from './rule.js';
 
 export const RULES: readonly Rule[] = [
@@ -168,6 +169,7 @@ export const RULES: readonly Rule[] = [
   I3,
   L1,
   L2,
+  L3,
   K3,
   K2,
   K1,

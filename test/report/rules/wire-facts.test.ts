@@ -363,3 +363,40 @@ describe('reliable transports over UDP', () => {
     expect(ruledOut(overUdt(100), []).map(({ rule }) => rule)).not.toContain('R-B1');
   });
 });
+
+describe('other traffic over UDP', () => {
+  const way = (wireBytes: number) => ({
+    frames: 1000,
+    wireBytes,
+    payloadBytes: wireBytes,
+    lostPackets: null,
+    reorderedPackets: null,
+    retransmittedPackets: null,
+  });
+  const beside = (wireBytes: number, transport = 'quic', streams: number[] = []) =>
+    report({
+      migrations: [migration({ udpStreams: streams })],
+      flows: [
+        {
+          id: 3,
+          transport,
+          encapsulation: [],
+          client: { address: '10.0.0.9', port: 40_000 },
+          server: { address: '10.0.0.8', port: 443 },
+          firstFrame: 17,
+          startNs: -10 * S,
+          endNs: 10 * S,
+          directions: [way(wireBytes), way(0)],
+          streams,
+          facts: {},
+        },
+      ],
+    });
+  speaks('R-L3', 'a flow of half the migration’s rate all the time', beside(1e9), {
+    packets: [17],
+    metrics: { transport: 'quic', rate: 5e7, migrationRate: 1e8 },
+  });
+  silent('R-L3', 'a trickle', beside(1e7));
+  silent('R-L3', 'the tunnel that may carry the migration', beside(1e9, 'wireguard'));
+  silent('R-L3', 'the flow that carries it', beside(1e9, 'udt', [0x4000_0000]));
+});
