@@ -92,7 +92,7 @@ export class PathSigns {
 }
 
 /** Whether the checksum is the sum over the pseudo header alone (RFC 9293 §3.1, RFC 8200 §8.1), not yet complemented. */
-function isUnfinished({ view, start, captured }: PacketBatch, rows: SegmentRows, row: number): boolean {
+export function isUnfinished({ view, start, captured }: PacketBatch, rows: SegmentRows, row: number): boolean {
   const addresses = rows.addresses[row]!;
   const words = rows.ipVersion[row] === 4 ? 4 : 16;
   const segment = rows.transport[row]!;

@@ -36,6 +36,7 @@ import type { Endpoint } from './results.js';
 import { seqDistance, WINDOW_MAX_BYTES } from './sequence.js';
 import { transmit } from './transmit.js';
 import { TWIN_NONE, TWIN_OTHER_PLACE, Twins } from './twins.js';
+import { MARKED_FRAMES, noteMarks } from './vantage.js';
 
 /** Who talks to whom, known from the first frame on. */
 export interface ConnectionIdentity {
@@ -205,6 +206,7 @@ export class Connections {
       connection.endNs = tNs;
       const sender = connection.directions[side]!;
       const receiver = connection.directions[1 - side]!;
+      if (connection.frames <= MARKED_FRAMES) noteMarks(batch, rows, row, sender);
       const twin = this.#twins.look(batch, rows, row, connection.frames, 0.5 * sender.roundTripMinNs);
       const share = rows.payloadLen[row]! > 0 ? sender.dataTwins : sender.ackTwins;
       share.count(twin, rows.payloadLen[row]!);

@@ -140,6 +140,13 @@ export class Direction {
   /** Votes per shift, made when there is something to infer. */
   shiftVotes: Uint8Array | undefined;
 
+  // Marks that the capturing host leaves on the first frames of a connection (vantage.ts): frames marked as going out and
+  // as coming in, frames whose checksum is left to the network card and those where it is whole.
+  markedOut = 0;
+  markedIn = 0;
+  unfinished = 0;
+  finished = 0;
+
   // Frames captured twice.
   readonly dataTwins = new TwinShare();
   readonly ackTwins = new TwinShare();

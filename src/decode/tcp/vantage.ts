@@ -1,5 +1,10 @@
-// Vantage: where on the path the frames were captured, from the times that the two halves of the path take.
+// Vantage: where on the path the frames were captured, from the times that the two halves of the path take; where these are
+// too short, from the marks that the capturing host leaves on frames of its own.
+import { type PacketBatch, WAY_IN, WAY_OUT, WAY_UNKNOWN } from '../../capture/packet-batch.js';
+import { isUnfinished } from '../path-signs.js';
+import type { SegmentRows } from '../rows.js';
 import type { Connection } from './connections.js';
+import type { Direction } from './direction.js';
 import type { Vantage } from './results.js';
 
 /**
@@ -45,7 +50,56 @@ export function vantageOf(connection: Connection): Vantage {
     if (toSenderNs < END_SHARE * total) return 'source';
     return toReceiverNs < END_SHARE * total ? 'destination' : 'mid-path';
   }
-  return Number.isNaN(total) ? fromAnswers(connection) : 'unknown';
+  const marked = vantageByMarks(connection);
+  return marked === 'unknown' && Number.isNaN(total) ? fromAnswers(connection) : marked;
+}
+
+/** First frames of a connection whose marks are looked at, and marks that make sure. */
+export const MARKED_FRAMES = 64;
+const MARKS_MIN = 4;
+/** Where Linux cooked headers say which way a frame went. Source: LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2 of the tcpdump group. */
+const COOKED = 113;
+const COOKED_2 = 276;
+const COOKED_2_TYPE_AT = 10;
+const TYPE_TO_US = 0;
+const TYPE_FROM_US = 4;
+
+/** Takes the marks on a frame that `sender` sent. */
+export function noteMarks(batch: PacketBatch, rows: SegmentRows, row: number, sender: Direction): void {
+  const way = wayOf(batch, row);
+  if (way === WAY_OUT) sender.markedOut++;
+  else if (way === WAY_IN) sender.markedIn++;
+  if (isUnfinished(batch, rows, row)) sender.unfinished++;
+  else sender.finished++;
+}
+
+function wayOf(batch: PacketBatch, row: number): number {
+  if (batch.way[row] !== WAY_UNKNOWN) return batch.way[row]!;
+  const at = batch.start[row]!;
+  const linkType = batch.interfaces[batch.iface[row]!]?.linkType;
+  const type =
+    linkType === COOKED
+      ? batch.view.getUint16(at)
+      : linkType === COOKED_2
+        ? batch.bytes[at + COOKED_2_TYPE_AT]
+        : undefined;
+  return type === TYPE_FROM_US ? WAY_OUT : type === TYPE_TO_US ? WAY_IN : WAY_UNKNOWN;
+}
+
+/**
+ * The end whose host marked its own frames: as going out, or with checksums that only a network card would finish. A host
+ * that forwards marks every frame both ways, and on a virtual link no checksum is ever finished: those tell nothing.
+ */
+export function vantageByMarks({ directions: [first, second] }: Connection): Vantage {
+  if (isOwn(first, second)) return 'source';
+  return isOwn(second, first) ? 'destination' : 'unknown';
+}
+
+function isOwn(own: Direction, other: Direction): boolean {
+  const ways = own.markedIn === 0 && other.markedOut === 0;
+  if (ways && own.markedOut >= MARKS_MIN && other.markedIn >= MARKS_MIN) return true;
+  const checksums = own.finished === 0 && other.unfinished === 0;
+  return checksums && own.unfinished >= MARKS_MIN && other.finished >= MARKS_MIN;
 }
 
 /** Both halves are timed by more than the few messages of an application that may have taken its time. */

@@ -382,6 +382,70 @@ describe('verdicts', () => {
   });
 });
 
+describe('two hosts next to each other', () => {
+  const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, afterMs: 0.01 });
+  script.client({ afterMs: 0.01 });
+  for (let n = 0; n < 8; n++)
+    script.client({ seq: n * 100, length: 100 }).server({ ack: (n + 1) * 100, afterMs: 0.01 });
+  const { packets } = script;
+  const frames = script.frames();
+  const vantage = (items: readonly CapturedFrame[], setting: TcpSetting = {}): string =>
+    analyzeFrames(items, setting).results.connections[0]!.vantage;
+  /** Linux cooked frames (SLL): packet type 4 goes out, 0 comes in. */
+  const cooked = (types: (fromClient: boolean) => readonly number[]): CapturedFrame[] =>
+    frames.flatMap((item, n) =>
+      types(packets[n]!.fromSender).map((type) => ({
+        ...item,
+        bytes: Uint8Array.from([0, type, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, ...item.bytes.slice(12)]),
+        wire: item.wire! + 2,
+      })),
+    );
+
+  test('times do not tell which of them captured', () => {
+    expect(vantage(frames)).toBe('unknown');
+  });
+
+  test('the host that marks its own frames as going out did', () => {
+    expect(
+      vantage(
+        cooked((own) => [own ? 4 : 0]),
+        { linkType: 113 },
+      ),
+    ).toBe('source');
+    expect(
+      vantage(
+        cooked((own) => [own ? 0 : 4]),
+        { linkType: 113 },
+      ),
+    ).toBe('destination');
+  });
+
+  test('a host that forwards marks every frame both ways, which tells nothing', () => {
+    expect(
+      vantage(
+        cooked(() => [0, 4]),
+        { linkType: 113 },
+      ),
+    ).toBe('unknown');
+  });
+
+  test('the host that leaves checksums to its network card did; where nobody finishes them, nothing is said', () => {
+    const unfinished = (item: CapturedFrame): CapturedFrame => {
+      const bytes = item.bytes.slice();
+      const view = new DataView(bytes.buffer);
+      let sum = 6 + (view.getUint16(16) - 20);
+      for (let at = 26; at < 34; at += 2) sum += view.getUint16(at);
+      view.setUint16(34 + 16, (sum & 0xffff) + (sum >>> 16));
+      return { ...item, bytes };
+    };
+    const marked = (which: (fromClient: boolean) => boolean): CapturedFrame[] =>
+      frames.map((item, n) => (which(packets[n]!.fromSender) ? unfinished(item) : item));
+    expect(vantage(marked((own) => own))).toBe('source');
+    expect(vantage(marked((own) => !own))).toBe('destination');
+    expect(vantage(marked(() => true))).toBe('unknown');
+  });
+});
+
 describe('what cannot be known', () => {
   test('one direction alone: no window, no round trip, no limits, and it says so', () => {
     const { sender } = transfer({ bytes: 300_000 });

@@ -16,7 +16,7 @@ import {
   type TcpResults,
 } from '../results.js';
 import { WINDOW_MAX_BYTES } from '../sequence.js';
-import { halfLoops, isNear, vantageOf } from '../vantage.js';
+import { halfLoops, isNear, vantageByMarks, vantageOf } from '../vantage.js';
 import { congestionControl } from './congestion-control.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
@@ -117,11 +117,13 @@ export class TcpMetrics {
     };
   }
 
-  /** Where one connection shows that two hosts are next to each other, no connection between them tells the place. */
+  /** Where one connection shows that two hosts are next to each other, no time tells the place. */
   #doubtVantage(connections: readonly TcpConnection[]): void {
     const pair = ({ client, server }: TcpConnection): string => [client.address, server.address].sort().join(' ');
     const near = new Set(connections.filter(({ id }) => isNear(this.#connections.connection(id))).map(pair));
-    for (const connection of connections) if (near.has(pair(connection))) connection.vantage = 'unknown';
+    for (const connection of connections) {
+      if (near.has(pair(connection))) connection.vantage = vantageByMarks(this.#connections.connection(connection.id));
+    }
   }
 
   /** Gives up holes that the peer has acknowledged, and says what the capture lacks. */
