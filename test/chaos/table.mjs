@@ -26,6 +26,13 @@ async function reportOn(file) {
 const sum = (report, key) =>
   report.connections.reduce((total, { directions }) => total + directions[0][key] + directions[1][key], 0);
 
+/** Codes with their counts, all directions together. */
+function anomaliesOf({ anomalies }) {
+  const counts = new Map();
+  for (const { code, count } of anomalies) counts.set(code, (counts.get(code) ?? 0) + count);
+  return [...counts].map(([code, count]) => `${code} ${count}`).join(', ');
+}
+
 for (const name of positionals.length ? positionals : ['precopy', 'wan-loss', 'multifd']) {
   const path = new URL(`../../samples/${name}.pcap.gz`, import.meta.url);
   const original = readPcap(gunzipSync(readFileSync(path)));
@@ -47,7 +54,7 @@ for (const name of positionals.length ? positionals : ['precopy', 'wan-loss', 'm
       sum(report, 'retransmittedSegments'),
       sum(report, 'captureDuplicates'),
       m ? m.stream.undecodedBytes : '–',
-      report.anomalies.map(({ code, count }) => `${code} ${count}`).join(', ') || 'none',
+      anomaliesOf(report) || 'none',
     ];
     console.log(`| ${cells.join(' | ')} |`);
   }

@@ -45,7 +45,7 @@ export function excerpt(trouble, frames) {
 }
 
 /** Where fields of interest may lie: [pattern, offset of the field behind the pattern's start, its bytes]. */
-const MARKS = [
+export const MARKS = [
   [Buffer.from('QEVM'), 4, 4],
   [Buffer.from('QEVM'), 9, 4],
   [Buffer.from('\x06pc.ram', 'latin1'), 0, 1],
@@ -94,12 +94,14 @@ const TCP_FIELDS = [
   [28, 4],
 ];
 
-function strike(trouble, bytes, at, size) {
-  if (at < 0 || at + size > bytes.length) return;
+/** Gives the field of `size` bytes at `at` another value; false where it would lie outside. */
+export function strike(trouble, bytes, at, size) {
+  if (at < 0 || at + size > bytes.length) return false;
   let value = 0n;
   for (let i = 0; i < size; i++) value = value * 256n + BigInt(bytes[at + i]);
   let left = BigInt(trouble.value(Number(value), size * 8));
   for (let i = size - 1; i >= 0; i--, left >>= 8n) bytes[at + i] = Number(left & 255n);
+  return true;
 }
 
 /** A copy of `frames` in which a few fields tell lies. */
@@ -131,7 +133,8 @@ export function struck(trouble, frames) {
   return out;
 }
 
-function markedFrame(frames, pattern, from) {
+/** Number of the first frame from `from` on, around the end, that holds `pattern`; −1 where none does. */
+export function markedFrame(frames, pattern, from) {
   for (let i = 0; i < frames.length; i++) {
     const at = (from + i) % frames.length;
     if (frames[at].bytes.includes(pattern)) return at;
