@@ -1,4 +1,5 @@
 import { bitRate, duration } from '../format.js';
+import { median } from './comb.js';
 import { defineRule } from './rule.js';
 
 const MIB = 2 ** 20;
@@ -12,6 +13,11 @@ export default defineRule({
   explains: ['R-A1'],
   thresholds: {
     slowRate: { value: 1.3 * MIB, unit: 'bytes/s', meaning: 'rate at which a manager holds a migration' },
+    minSlowRate: {
+      value: 0.2 * MIB,
+      unit: 'bytes/s',
+      meaning: 'below it the connection idles, or carries something else',
+    },
     minSlowNs: { value: 2e9, unit: 'ns', meaning: 'shortest time held' },
     minStep: { value: 5, unit: 'factor', meaning: 'how much faster it must go afterwards' },
   },
@@ -37,7 +43,7 @@ export default defineRule({
       const later = rates.slice(release);
       const before = slow.reduce((total, rate) => total + rate, 0) / slow.length;
       const after = later.reduce((total, rate) => total + rate, 0) / later.length;
-      if (before <= 0 || after < limits.minStep * before || after < limits.slowRate) return [];
+      if (median(slow) < limits.minSlowRate || after < limits.minStep * before || after < limits.slowRate) return [];
       const from = transfer.precopy[0];
       return [
         {

@@ -25,6 +25,14 @@ describe('deliberate slow start', () => {
       severity: 'major',
     },
   );
+  silent(
+    'R-A3',
+    'an idle connection that is put to use later',
+    withForward(
+      {},
+      { tables: { timeline: timeline(100 * MS, 100, (_, startNs) => ({ bytes: startNs < 4 * S ? 2000 : 10 * MIB })) } },
+    ),
+  );
   silent('R-A3', 'full speed after half a second', withForward({}, { tables: { timeline: stepped(0.5) } }));
   silent(
     'R-A3',
