@@ -156,9 +156,9 @@ function toRounds(
   let reached = stream.start.offset;
   for (let i = 0; i + 1 < bounds.length; i++) {
     const { widthBytes } = bounds[i]!;
-    // Estimates of neighbours may overlap; rounds follow each other all the same.
+    // Estimates of neighbours may overlap, or lie behind the end; rounds follow each other all the same.
     const offset = Math.min(end.offset, Math.max(bounds[i]!.offset, reached));
-    const bytes = Math.max(0, bounds[i + 1]!.offset - offset);
+    const bytes = Math.max(0, Math.min(end.offset, bounds[i + 1]!.offset) - offset);
     reached = offset + bytes;
     const startNs = timeAt(offset, timeline);
     const endNs = timeAt(offset + bytes, timeline);
