@@ -51,7 +51,11 @@ const TABLE: readonly (readonly [rule: string, speaks: Case, silent: Case])[] = 
     shared('rwnd-ipv6/src', 'as flat, but by the receive window'),
   ],
   ['R-A5', own('full-line', '100 Mbit/s line for 12 s'), own('multifd-line', 'the same line, but over in 4 s')],
-  ['R-A6', own('multifd-line', '100 Mbit/s line'), shared('precopy-7.2/src', 'flat at 500 Mbit/s, no common line rate')],
+  [
+    'R-A6',
+    own('multifd-line', '100 Mbit/s line'),
+    shared('precopy-7.2/src', 'flat at 500 Mbit/s, no common line rate'),
+  ],
   ['R-A7', own('two-guests', 'two guests leave together'), sample('multifd', 'one guest over five connections')],
   ['R-A8', own('multifd-line', 'four channels fill one line'), own('full-line', 'one connection fills it')],
   [
