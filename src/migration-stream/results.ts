@@ -97,6 +97,12 @@ export interface Device {
   endNs: number;
 }
 
+/** A figure that query-migrate counts otherwise, and how. */
+export interface CountingRule {
+  readonly figure: 'rounds' | 'pages' | 'downtime';
+  readonly text: string;
+}
+
 export interface Migration {
   id: number;
   /** Addresses. */
@@ -147,6 +153,8 @@ export interface Migration {
   } | null;
   /** Message name → count. */
   returnPath: Record<string, number>;
+  /** Where query-migrate counts otherwise; absent from results saved by earlier versions. */
+  countingRules?: readonly CountingRule[];
 }
 
 /** Columns of `pageRegions`: how often each stretch of guest memory was sent, per round. */

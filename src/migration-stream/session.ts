@@ -14,6 +14,7 @@ import {
 } from '../decode/stream.js';
 import type { RdmaConsumer } from '../decode/udp/rdma.js';
 import { EVENT_ROWS, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
+import { countingRules } from './counting.js';
 import { DECODERS, StreamDriver } from './decoder.js';
 import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
 import { mainChannel } from './main-channel.js';
@@ -531,6 +532,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
       returnPath: sealed?.replyBytes ?? lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
     },
     disks: [],
+    countingRules: countingRules({ features, ...rest }),
     ...rest,
   };
 }

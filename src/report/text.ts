@@ -248,6 +248,8 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
       : `retransmitted ${plural(traffic.retransmittedSegments, 'segment')}${share}`;
   page.line(sentence(`${roundTrip}${resent}.`), '  ');
   for (const line of tunnelLines(report, migration)) page.line(line, '  ');
+  const shares = subflowLine(report, migration);
+  if (shares) page.line(shares, '  ');
   const control = congestionControlOf(carriersOf(report, migration));
   if (control) page.line(`Congestion control looks ${control}.`, '  ');
   if (stream.features.length > 0 || stream.machineType) {
@@ -278,6 +280,31 @@ function tunnelLines(report: ReportData, migration: Migration): string[] {
       return `Tunnel ${plain(String(table.columns['encapsulation']?.values[row] ?? ''), 60)} adds ${bytes(Math.round(added))} to every packet${share}${fragments}.`;
     })
     .slice(0, TUNNELS_TOLD);
+}
+
+/** Which path of a multipath connection carried how much of the migration; null where it had but one. */
+function subflowLine(report: ReportData, migration: Migration): string | null {
+  const table = report.tables['subflows'];
+  if (!table) return null;
+  const value = (name: string, row: number): number => Number(table.columns[name]?.values[row] ?? 0);
+  const all = Array.from({ length: table.rows }, (_, row) => row);
+  // The migration knows the first path only: it names the streams.
+  const first = carriersOf(report, migration)
+    .map(({ connection, side }) =>
+      all.find((row) => value('connection', row) === connection.id && value('side', row) === side),
+    )
+    .find((row) => row !== undefined);
+  if (first === undefined) return null;
+  const rows = all.filter(
+    (row) => value('multipath', row) === value('multipath', first) && value('side', row) === value('side', first),
+  );
+  if (rows.length < 2) return null;
+  const shares = rows.map(
+    (row) => `connection ${value('connection', row)} ${percent(value('share', row))} (${bytes(value('bytes', row))})`,
+  );
+  const again = value('reinjectedBytes', rows[0]!);
+  const waited = value('waitingMaxBytes', rows[0]!);
+  return `Multipath TCP: ${shares.join(', ')}; ${again > 0 ? `${bytes(again)} were sent on a second path again` : 'nothing was sent on a second path again'}, and up to ${bytes(waited)} waited for another path.`;
 }
 
 const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}`;
@@ -312,6 +339,7 @@ function writeRounds(page: TextPage, migration: Migration): void {
   const left = rounds.length - shown.length;
   if (left > 0) rows.splice(ROUNDS - 4, 0, ['…', `${left} more`, ...Array<string>(head.length - 2).fill('')]);
   page.table(head, rows);
+  for (const { text } of migration.countingRules ?? []) page.line(text, '  ', 'dim');
   page.blank();
 }
 

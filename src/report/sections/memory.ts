@@ -18,6 +18,7 @@ export function memorySection(report: ReportData, migration: Migration, { figure
 <p class="lead">${memoryLead(migration)}${convergence ? ` Of the rounds, ${convergence.text}.` : ''}</p>
 <div class="pair">${shown}</div>
 ${roundsTable(migration, scene.id, rows)}
+${(migration.countingRules ?? []).map((rule) => html`<p class="note">${rule.text}</p>`)}
 <div class="pair">${ramTable(migration, rows)}${hotTable(report, migration)}</div></section>`;
 }
 
