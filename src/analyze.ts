@@ -13,7 +13,7 @@ import { UDP_STREAM_BASE } from './decode/stream.js';
 import { Connections } from './decode/tcp/connections.js';
 import { FrameLog } from './decode/tcp/frame-log.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
-import { Multipath } from './decode/tcp/mptcp.js';
+import { Multipath, type MultipathConnection } from './decode/tcp/mptcp.js';
 import type { PairedCapture } from './decode/tcp/pairing.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
 import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
@@ -42,6 +42,8 @@ export interface Results {
   readonly anomalies: readonly Anomaly[];
   readonly tcp: TcpResults;
   readonly udp: UdpResults;
+  /** Multipath TCP connections whose subflows were joined. */
+  readonly multipath: readonly MultipathConnection[];
   readonly migration: MigrationResults;
   readonly signals: ColumnData;
   readonly silences: ColumnData;
@@ -164,7 +166,7 @@ export class Analysis {
   /** Ends the analysis. `capture` is the source's info, complete by now. */
   finish(capture: CaptureInfo): Results {
     this.#reassembler.finish();
-    this.#multipath.finish();
+    const multipath = this.#multipath.finish();
     const udp = this.#udp.finish();
     const tcp = this.#metrics.finish();
     const signals = this.#signals.finish();
@@ -177,6 +179,7 @@ export class Analysis {
       anomalies: this.log.finish(),
       tcp,
       udp,
+      multipath,
       migration,
       signals,
       silences: this.#silences.finish(),

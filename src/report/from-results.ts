@@ -3,6 +3,7 @@ import type { Results } from '../analyze.js';
 import type { ColumnData } from '../columns.js';
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
 import { type Stream, summarizeStreams } from '../decode/tcp/streams.js';
+import type { MigrationResults } from '../migration-stream/results.js';
 import { buildReport, picked } from './build.js';
 import type { ReportData } from './report.js';
 
@@ -26,8 +27,12 @@ export function reportFrom(results: Results, version: string): ReportData {
       anomalies: results.anomalies,
       tcp: results.tcp,
       udp: results.udp,
-      migration: results.migration,
-      tables: { signals: results.signals, silences: silencesAround(results) },
+      migration: withSubflows(results),
+      tables: {
+        signals: results.signals,
+        silences: silencesAround(results),
+        ...(results.multipath.length > 0 ? { subflows: subflowTable(results.multipath) } : {}),
+      },
     },
     version,
   );
@@ -38,6 +43,50 @@ export function reportFrom(results: Results, version: string): ReportData {
     if (streams.length > 0) migration.streams = summarizeStreams(streams, results.tcp.episodes);
   }
   return report;
+}
+
+/** The migrations, with every path of a multipath connection as a connection of theirs: the stream knows the first only. */
+function withSubflows({ migration, multipath }: Results): MigrationResults {
+  if (multipath.length === 0) return migration;
+  const paths = (connection: number): readonly number[] =>
+    multipath.find(({ connections }) => connections[0] === connection)?.connections ?? [connection];
+  return {
+    ...migration,
+    channels: migration.channels.flatMap((channel) =>
+      paths(channel.connection).map((connection) => ({ ...channel, connection })),
+    ),
+    migrations: migration.migrations.map((one) => ({ ...one, connections: one.connections.flatMap(paths) })),
+  };
+}
+
+const SUBFLOW_UNITS = {
+  multipath: 'index of the multipath connection',
+  connection: 'connection id',
+  side: 'side',
+  bytes: 'bytes',
+  share: 'share',
+  reinjectedBytes: 'bytes',
+  unmappedBytes: 'bytes',
+  waitingMaxBytes: 'bytes',
+} as const;
+
+/** One row a subflow and direction; what cannot be told apart by subflow is that of the direction. */
+function subflowTable(multipath: Results['multipath']): ColumnData {
+  const rows = multipath.flatMap(({ connections, directions }, index) =>
+    directions.flatMap(({ bytes, subflowBytes, reinjectedBytes, unmappedBytes, waitingMaxBytes }, side) =>
+      bytes === 0
+        ? []
+        : connections.map((connection, i) => {
+            const carried = subflowBytes[i] ?? 0;
+            return [index, connection, side, carried, carried / bytes, reinjectedBytes, unmappedBytes, waitingMaxBytes];
+          }),
+    ),
+  );
+  const columns = Object.entries(SUBFLOW_UNITS).map(([name, unit], column) => [
+    name,
+    { unit, values: Float64Array.from(rows, (row) => row[column]!) },
+  ]);
+  return { rows: rows.length, columns: Object.fromEntries(columns) };
 }
 
 /** Silences from a second before a migration to half a minute after it: a network may need as long to find the guest again. */

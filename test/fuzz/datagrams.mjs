@@ -552,7 +552,7 @@ function* multipath(t, stream) {
       f
         .u8(30)
         .u8(3 + rest.length)
-        .u8(subtype << 4)
+        .u8((subtype << 4) | (subtype === 0 ? 1 : 0))
         .raw(rest),
     );
   const segment = (flow, side, seq, ack, flags, options, body = []) => {
@@ -575,7 +575,7 @@ function* multipath(t, stream) {
       ),
     ];
   };
-  yield segment(0, 0, 99, 0, 2, option(0, Buffer.of(1)).fill(1, 2, 3));
+  yield segment(0, 0, 99, 0, 2, option(0, Buffer.of(1)));
   yield segment(0, 1, 499, 100, 18, option(0, Buffer.concat([Buffer.of(1), keys[1]])));
   yield segment(0, 0, 100, 500, 16, option(0, Buffer.concat([Buffer.of(1), keys[0], keys[1]])));
   yield segment(1, 0, 99, 0, 2, option(1, Buffer.concat([Buffer.of(1), token, t.bytes(4)])));

@@ -32,9 +32,10 @@ const NAMES: Record<string, string> = { 'esp-in-udp': 'esp' };
 describe('transports', () => {
   test.each(Object.keys(TRANSPORTS))('%s', (name) => {
     const peace = new Peace(7);
-    const { udp, tcp, migration: found } = analysed(datagrams(peace, migration(peace).channels, name, []));
+    const { udp, tcp, multipath, migration: found } = analysed(datagrams(peace, migration(peace).channels, name, []));
     if (name === 'mptcp') {
       expect(tcp.connections).toHaveLength(2);
+      expect(multipath).toMatchObject([{ connections: [0, 1] }]);
     } else {
       expect(udp.flows.map((flow) => flow.transport)).toEqual([NAMES[name] ?? name]);
       if (name === 'quic')
