@@ -79,7 +79,7 @@ describe('where two captures meet', () => {
     expect(second.count).toBe(1);
   });
 
-  test('more than can be remembered is too much, and takes no more memory', () => {
+  test('OVERLAP_FRAMES: more than can be remembered is too much, and takes no more memory', () => {
     const overlap = new Overlap();
     overlap.remember(batchOf(Array.from({ length: 99 }, (_, n) => numbered(n))));
     expect(overlap.full).toBe(false);

@@ -237,7 +237,7 @@ describe('the handshake is opened', () => {
       expect(run(...pings(QUIC_INITIALS), hello).facts).toMatchObject({ serverName: null });
     });
 
-    test('nor in all connections together', () => {
+    test('QUIC_INITIALS_TOTAL: nor in all connections together', () => {
       const budget = new QuicBudget();
       budget.packets = 1;
       const hello = quic.initial(quic.crypto(0, quic.clientHello()));
