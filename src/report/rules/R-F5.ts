@@ -13,7 +13,11 @@ export default defineRule({
   thresholds: {
     maxDelayNs: { value: 1e9, unit: 'ns', meaning: 'first announcement after the guest’s start' },
     rounds: { value: 5, unit: 'announcements', meaning: 'QEMU’s announce-rounds' },
-    minMissing: { value: 2, unit: 'announcements', meaning: 'that did not appear: one may be taken for a copy of another' },
+    minMissing: {
+      value: 2,
+      unit: 'announcements',
+      meaning: 'that did not appear: one may be taken for a copy of another',
+    },
     watchNs: { value: 3e9, unit: 'ns', meaning: 'time after the migration in which announcements are expected' },
   },
   about: {

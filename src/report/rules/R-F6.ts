@@ -41,11 +41,12 @@ export default defineRule({
         }
       }
       return [...firstNsOf].flatMap(([address, firstNs]) => {
+        const asking = asked.filter((signal) => signal.about === address && signal.tNs > firstNs);
+        // Only what follows a question is an answer: guests announce themselves by replies that nobody asked for, too.
         const answerNs =
-          answered.find((signal) => signal.about === address && signal.tNs >= firstNs)?.tNs ?? Number.POSITIVE_INFINITY;
-        const searching = asked.filter(
-          (signal) => signal.about === address && signal.tNs > firstNs && signal.tNs <= answerNs,
-        );
+          answered.find((signal) => signal.about === address && signal.tNs >= (asking[0]?.tNs ?? firstNs))?.tNs ??
+          Number.POSITIVE_INFINITY;
+        const searching = asking.filter((signal) => signal.tNs <= answerNs);
         const last = searching.at(-1);
         if (!last || searching.length < limits.minRequests || last.tNs - firstNs < limits.minNs) return [];
         return [

@@ -1,7 +1,7 @@
 import { duration, plain } from '../format.js';
 import { silencesOf } from './beside.js';
 import { defineRule } from './rule.js';
-import { ANNOUNCEMENTS, signalsOf } from './signals.js';
+import { signalsOf } from './signals.js';
 
 export default defineRule({
   id: 'R-F9',
@@ -30,21 +30,26 @@ export default defineRule({
       if (!migration?.downtime) return [];
       const { earliestStartNs, endNs: runsNs } = migration.downtime;
       const hosts = [migration.source, migration.destination];
-      const macs = signalsOf(report, ...ANNOUNCEMENTS).map((signal) => signal.mac);
+      // What waits for an address to be resolved carries an old timestamp: where the guest is known, only it counts.
+      const macs = signalsOf(report, 'rarp-announcement').map((signal) => signal.mac);
       const across = silencesOf(report).filter(
-        ({ from, clockNs, startNs, endNs }) =>
-          clockNs !== null && !hosts.includes(from) && startNs < runsNs && endNs >= runsNs && endNs > earliestStartNs,
+        ({ from, mac, clockNs, startNs, endNs }) =>
+          clockNs !== null &&
+          !hosts.includes(from) &&
+          (macs.length === 0 || macs.includes(mac)) &&
+          startNs < runsNs &&
+          endNs >= runsNs &&
+          endNs > earliestStartNs,
       );
       return [...new Set(across.map(({ from }) => from))].flatMap((guest) => {
         const own = across.filter(({ from }) => from === guest);
         const steps = own.map(({ clockNs, startNs, endNs }) => clockNs! - (endNs - startNs)).sort((a, b) => a - b);
         const stepNs = steps[steps.length >> 1]!;
         if (Math.abs(stepNs) < limits.minStepNs || steps.at(-1)! - steps[0]! > limits.agreeNs) return [];
-        const announced = own.some(({ mac }) => macs.includes(mac));
         return [
           {
             severity: 'minor' as const,
-            confidence: announced ? 0.85 : 0.6,
+            confidence: macs.length > 0 ? 0.85 : 0.6,
             packets: own.flatMap(({ frameBefore, frameAfter }) => [frameBefore, frameAfter]),
             interval: own.map(({ startNs, endNs }) => [startNs, endNs] as const),
             metrics: { guest, stepNs, connections: own.length },

@@ -12,7 +12,7 @@ export interface DowntimeSplit {
   readonly ramBytes: number;
   readonly deviceNs: number;
   readonly deviceBytes: number;
-  /** Silence from the end of the stream to the destination's last word; 0 when data was still under way. */
+  /** Silence from the last data to the destination's last word. */
   readonly handoverNs: number;
 }
 
@@ -25,20 +25,36 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
     migration.phases
       .filter((phase) => phase.kind === kind)
       .reduce((total, phase) => total + (of === 'ns' ? phase.endNs - phase.startNs : phase.bytes), 0);
-  const handoverNs = sum('handover', 'ns');
+  // The phase lasts until the connections are closed, a little longer than the downtime.
+  const handover = migration.phases.find((phase) => phase.kind === 'handover');
+  const handoverNs = handover ? Math.max(0, Math.min(handover.endNs, downtime.endNs) - handover.startNs) : 0;
   // Data still under way after the end mark (other channels, retransmissions) keeps the destination waiting for memory.
-  const draining = transfer.bytesWithin([downtime.endNs - handoverNs, downtime.endNs]) > 0;
+  const lastDataNs = handover ? lastDataBefore(transfer, downtime.endNs) : 0;
+  const drainingNs = handover ? Math.min(handoverNs, Math.max(0, lastDataNs - handover.startNs)) : 0;
   return {
     startNs: downtime.endNs - downtime.estimateNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
-    ramNs: Math.min(downtime.estimateNs, sum('stop-and-copy', 'ns') + (draining ? handoverNs : 0)),
+    ramNs: Math.min(downtime.estimateNs, sum('stop-and-copy', 'ns') + drainingNs),
     ramBytes: sum('stop-and-copy', 'bytes'),
     deviceNs: sum('device-state', 'ns'),
     deviceBytes: sum('device-state', 'bytes'),
-    handoverNs: draining ? 0 : handoverNs,
+    handoverNs: handoverNs - drainingNs,
   };
 }
+
+/** End of the last bin with payload that begins before `ns`; 0 without a timeline. */
+const lastDataBefore = (transfer: Transfer, ns: number): number =>
+  transfer.flows.reduce(
+    (last, flow) =>
+      transfer
+        .bins(flow)
+        .reduce(
+          (end, bin) => (bin.payloadBytes > 0 && bin.startNs < ns ? Math.max(end, bin.startNs + bin.durationNs) : end),
+          last,
+        ),
+    0,
+  );
 
 /** A cause of downtime matters as much as the whole downtime does, not as its own share. */
 export const downtimeSeverity = ({ totalNs }: DowntimeSplit, limitNs: number): Severity =>

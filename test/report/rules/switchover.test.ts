@@ -159,6 +159,7 @@ describe('announcements', () => {
         signals: signals(
           { kind: 'arp-reply', frame: 10, tNs: 0, from: '192.0.2.7', about: '192.0.2.7', mac: guest },
           { kind: 'rarp-announcement', frame: 500, tNs: resumed, mac: guest },
+          { kind: 'arp-reply', frame: 501, tNs: resumed + 1 * MS, from: '192.0.2.7', about: '192.0.2.7', mac: guest },
           ...[1, 2, 3].map((second) => ({
             kind: 'arp-request',
             frame: 600 + second,
