@@ -89,6 +89,11 @@ export const ANOMALIES = {
   ),
   'stream/desync': kind('error', 'stream', 'The decoder lost its place in a migration stream.'),
   'stream/resync': kind('note', 'stream', 'The decoder found its place again; bytes in between were not decoded.'),
+  'stream/pages-lost': kind(
+    'warning',
+    'capture',
+    'Pages lie in bytes that could not be decoded; they are not among the counted ones.',
+  ),
   'stream/bad-header': kind('error', 'stream', 'A stream starts like a migration, but its header makes no sense.'),
   'stream/bad-record': kind('error', 'stream', 'A record of the migration stream is not valid.'),
   'stream/unknown-section': kind('warning', 'stream', 'A section of unknown type or id.'),

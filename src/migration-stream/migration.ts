@@ -45,6 +45,8 @@ import { BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
 import { SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
+/** Section headers, footers and names that may lie among lost pages. */
+const FRAMING_BYTES = 512;
 /** The word before every page. */
 const WORD_BYTES = 8;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
@@ -60,6 +62,7 @@ export interface MigrationFigures {
   readonly ramBlocks: RamBlock[];
   readonly pages: Migration['pages'];
   readonly ramRecordBytes: number;
+  readonly lostPages?: { atLeast: number; atMost: number } | null;
   readonly deviceStateBytes: number;
   readonly rounds: Round[];
   readonly phases: Phase[];
@@ -129,6 +132,9 @@ export class MigrationState implements MigrationSink {
   /** The RAM section's start. */
   #ramStart = { offset: 0, tNs: 0 };
   #undecodedBytes = 0;
+  /** Bytes just lost, and the scan position before them; null once the page behind them is known. */
+  #gap: { bytes: number; readonly from: number } | null = null;
+  #lostPages: { atLeast: number; atMost: number } | null = null;
   // Round boundaries as the main channel of a multifd migration shows them by itself.
   readonly #marks: Mark[] = [];
   #multifdBlindBytes = 0;
@@ -228,6 +234,7 @@ export class MigrationState implements MigrationSink {
     this.countPage(tNs, block, address, kind, bytes);
     if (this.#generations) this.#generations.page(MAIN_LANE, tNs, block, address, kind, bytes);
     else this.rounds.page(tNs, block, address, kind, bytes);
+    if (this.#gap) this.#boundLost(offset, block, address);
   }
 
   /** A page record on another channel than the main one. */
@@ -459,6 +466,8 @@ export class MigrationState implements MigrationSink {
       return;
     }
     this.#undecodedBytes += resumed - offset;
+    if (this.rounds.position !== null) this.#gap = { bytes: resumed - offset, from: this.rounds.position };
+    else if (this.#gap) this.#gap.bytes += resumed - offset;
     const lastNs = Math.max(this.#latestNs, this.#startNs);
     if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.
@@ -531,6 +540,7 @@ export class MigrationState implements MigrationSink {
             distinct: this.history.distinct,
             resent: total - this.history.untracked - this.history.distinct,
           },
+      lostPages: this.#lostPages,
       ramRecordBytes: Math.round(this.#ramRecordBytes),
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
@@ -540,6 +550,31 @@ export class MigrationState implements MigrationSink {
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
     };
+  }
+
+  /**
+   * How many pages hide in the bytes just lost: not fewer than if all were full ones, and not more than lie between the
+   * pages before and behind, for the scan passes every place once. Zero pages take nine bytes, so the bytes alone tell little.
+   */
+  #boundLost(offset: number, block: number, address: number): void {
+    const { bytes, from } = this.#gap!;
+    this.#gap = null;
+    const ramBytes = this.#blocks.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
+    if (block === UNKNOWN_BLOCK || ramBytes === 0) return;
+    const { pageSize } = this.history;
+    const walked = this.#before(block * BLOCK_STRIDE + address) - this.#before(from);
+    const between = Math.max(0, (walked > 0 ? walked : walked + ramBytes) / pageSize - 1);
+    const atMost = Math.min(between, Math.floor(bytes / (WORD_BYTES + 1)));
+    const atLeast = Math.min(atMost, Math.max(0, Math.ceil((bytes - FRAMING_BYTES) / (WORD_BYTES + pageSize))));
+    this.#lostPages ??= { atLeast: 0, atMost: 0 };
+    this.#lostPages.atLeast += atLeast;
+    this.#lostPages.atMost += atMost;
+    this.#log.note('stream/pages-lost', {
+      direction: this.#direction,
+      streamOffset: offset,
+      tNs: this.#latestNs,
+      detail: `${atLeast} to ${atMost} pages`,
+    });
   }
 
   /** Share of memory that the pass at hand has walked over; null where its place is not known. */

@@ -121,6 +121,8 @@ export interface Migration {
     features: string[];
     decodedBytes: number;
     undecodedBytes: number;
+    /** Pages in the undecoded bytes, as far as the pages before and behind bound them; null where nothing is lost or known. */
+    lostPages?: { atLeast: number; atMost: number } | null;
   };
   startNs: number;
   endNs: number;

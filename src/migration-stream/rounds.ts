@@ -116,6 +116,11 @@ export class Rounds {
     return { from: this.#startPosition, at: this.#position, cameAround: this.#cameAround };
   }
 
+  /** The latest page's place, as block × BLOCK_STRIDE + address; null where the stream has no scan order or was lost. */
+  get position(): number | null {
+    return this.#unordered || this.#position < 0 ? null : this.#position;
+  }
+
   /** The capture began when the first round was under way. */
   joined(): void {
     this.#firstBoundary = 'joined-midway';

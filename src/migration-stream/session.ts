@@ -509,7 +509,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
   const total = lengthOf(streams) + entry.besideBytes;
   const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
-  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, ...rest } = figures;
+  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, ...rest } = figures;
   return {
     id,
     source: client.address,
@@ -519,7 +519,14 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
     udpStreams: entry.streams.map(({ direction }) => direction).filter((direction) => direction >= UDP_STREAM_BASE),
     outcome: outcomeOf(entry, streams, endings),
     encryption: sealed ? 'tls' : 'none',
-    stream: { machineType, pageSize, features, decodedBytes: total - undecodedBytes, undecodedBytes },
+    stream: {
+      machineType,
+      pageSize,
+      features,
+      decodedBytes: total - undecodedBytes,
+      undecodedBytes,
+      lostPages: lostPages ?? null,
+    },
     startNs: entry.startNs,
     endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
     bytes: {

@@ -531,3 +531,45 @@ describe('what channels of one migration never do', () => {
     expect(details(channel(0, 5, 7), channel(1, 5, 8))).toEqual(['multifd channel 1 of another VM']);
   });
 });
+
+describe('pages in bytes that the capture lost', () => {
+  const MEMORY = [
+    { name: 'pc.ram', length: 400 * PAGE },
+    { name: 'vga.vram', length: 20 * PAGE },
+  ];
+  const first = stream()
+    .header()
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 10)).zeros('pc.ram', range(10, 390)).pages('pc.ram', range(390, 400)))
+    .part((ram) => ram.zeros('vga.vram', range(0, 20)))
+    .build();
+  /** Loses `length` bytes from the first zero page on, plus what lies between. */
+  const lost = (from: number, length: number) => {
+    const { migrations, codes } = analyse([
+      syn(0),
+      { direction: 0, offset: 0, payload: first.slice(0, from) },
+      { direction: 0, offset: from + length, payload: first.slice(from + length) },
+      { direction: 1, ack: first.length },
+    ]);
+    const { pages, stream: read } = migrations[0]!;
+    return { counted: pages.normal + pages.zero!, bounds: read.lostPages, codes };
+  };
+  const zerosAt = first.length - 10 * (8 + PAGE) - 380 * 9 - 8 - 5 - (5 + 8 + 9 + 20 * 9 + 8 + 5);
+
+  test('few bytes may hide many zero pages: the pages before and behind bound them', () => {
+    const { counted, bounds, codes } = lost(zerosAt + 30, 9 * 200);
+    expect(codes).toContain('stream/pages-lost');
+    expect(counted + bounds!.atLeast).toBeLessThanOrEqual(420);
+    expect(counted + bounds!.atMost).toBe(420);
+    expect(bounds!.atMost).toBeGreaterThanOrEqual(200);
+  });
+
+  test('full pages: as many as their bytes', () => {
+    const { counted, bounds } = lost(first.length - 240 - 9 * 4104, 3 * 4104);
+    expect(bounds).toEqual({ atLeast: 420 - counted, atMost: 420 - counted });
+  });
+
+  test('nothing is said where nothing is lost', () => {
+    expect(lost(first.length, 0)).toEqual({ counted: 420, bounds: null, codes: [] });
+  });
+});
