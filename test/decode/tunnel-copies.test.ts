@@ -119,3 +119,16 @@ test('copies of a short connection are the capture’s from the first, not the n
     },
   ]);
 });
+
+test('a short connection recorded twice at one place costs the wire as much as once', () => {
+  const frames = [1, 2, 3, 4].map((i) =>
+    bare(ipv4({ id: i }), tcp({ seq: 5000 + i * 1000, ack: 71 }, 'x'.repeat(1000))),
+  );
+  const wireBytes = (captured: Uint8Array[]) => {
+    const analysis = new Analysis();
+    analysis.push(batchOf(captured));
+    const [connection] = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' }).tcp.connections;
+    return connection!.directions.map((way) => way.wireBytes);
+  };
+  expect(wireBytes(frames.flatMap((bytes) => [bytes, bytes]))).toEqual(wireBytes(frames));
+});

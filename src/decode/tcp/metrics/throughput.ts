@@ -188,6 +188,7 @@ function headerBytes(sum: Totals): number {
 
 /** Moves twins that were taken for the network's to the capture's. */
 function revise(sum: Totals, { dataTwins, ackTwins }: Direction): void {
+  const header = headerBytes(sum); // while all its parts count the same frames
   for (const share of [dataTwins, ackTwins]) {
     share.finish();
     sum.networkDuplicates -= share.revised;
@@ -197,7 +198,7 @@ function revise(sum: Totals, { dataTwins, ackTwins }: Direction): void {
   sum.segments -= dataTwins.revised;
   sum.payloadBytes -= dataTwins.revisedBytes;
   const frames = dataTwins.revised + ackTwins.revised;
-  sum.ipBytes -= dataTwins.revisedBytes + frames * headerBytes(sum);
+  sum.ipBytes -= dataTwins.revisedBytes + frames * header;
 }
 
 function raise(values: Float64Array, bin: number, value: number): void {
