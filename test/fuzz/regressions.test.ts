@@ -201,3 +201,20 @@ test('a version that is not known is said, and the migration is not overlooked',
   expect(migration.migrations[0]!.pages.normal).toBe(8);
   expect(anomalies.map(({ code }) => code)).toContain('stream/bad-header');
 });
+
+// A segment that repeats bytes and brings new ones is no copy made by the capture.
+test.fails('bytes that are new are never those of a copy', () => {
+  const data = (length: number): Uint8Array => frame(ethernet(), ipv4(), tcp({ seq: 1000 }, 'x'.repeat(length)));
+  const analysis = new Analysis();
+  analysis.push(
+    batchOf([
+      { bytes: data(1400), tNs: 0 },
+      { bytes: data(1400), tNs: 1e4 },
+      { bytes: data(26_000), tNs: 1.13e9 },
+      { bytes: data(1400), tNs: 1.25e9 },
+    ]),
+  );
+  const [connection] = analysis.finish({ inputs: [], epochNs: 0n, clock: 'kernel' }).tcp.connections;
+  const { uniqueBytes, payloadBytes } = connection!.directions[0];
+  expect(uniqueBytes).toBeLessThanOrEqual(payloadBytes);
+});

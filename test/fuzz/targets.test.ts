@@ -22,7 +22,7 @@ import { mutated, random } from '../support/random.js';
 import { corpus } from './corpus.js';
 import { runTarget, TARGET_NAMES } from './targets.mjs';
 
-const SEED = Number(process.env['SEED'] ?? 20_261_123);
+const SEED = Number(process.env['SEED'] ?? 20_261_126);
 const COPIES = 150;
 const FOLDER = process.env['FUZZ_CORPUS'];
 
