@@ -82,8 +82,9 @@ class Sender {
   openFromNs = Number.NaN;
   openToNs = Number.NaN;
   unknownNs = 0;
-  /** Who held back the latest burst. */
+  /** Who held back the latest burst, and when the window last did. */
   heldBy = CONGESTION;
+  windowedNs = Number.NEGATIVE_INFINITY;
   firstNs = Number.NaN;
   lastNs = Number.NaN;
   bytes = 0;
@@ -289,6 +290,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       // Frames of the two ways may be slightly out of order, so the answer may even be stamped after this frame.
       const shutNs = Math.min(tNs, Math.max(fromNs, sender.shutFromNs));
       const openNs = Math.max(shutNs, Math.min(tNs, sender.shutToNs));
+      sender.windowedNs = tNs;
       if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
       charge(id, sender, RECEIVER_WINDOW, shutNs, openNs);
       if (tNs - openNs > promptNs + (near ? 0 : sender.roundTripNs))
@@ -299,11 +301,14 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, gapNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
+      sender.windowedNs = tNs;
       chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, gapNs));
       return;
     }
     const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
     const paced = gapNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
+    // A burst that the window held back is spread over a round trip at most.
+    if (sender.heldBy === RECEIVER_WINDOW && tNs - sender.windowedNs > sender.roundTripNs) sender.heldBy = CONGESTION;
     const spread = !near && gapNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
     if (!spread && ((full && prompt && (before > 0 || !near)) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
