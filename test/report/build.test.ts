@@ -8,7 +8,9 @@ import { reportData } from '../support/report-data.js';
 
 const empty = (units: Readonly<Record<string, string>>): ColumnData => new TableBuilder(units, 1).finish();
 
-function input(changes: { timeline?: ColumnData; events?: ColumnData; regions?: ColumnData } = {}): ReportInput {
+function input(
+  changes: { timeline?: ColumnData; events?: ColumnData; regions?: ColumnData; requests?: ColumnData } = {},
+): ReportInput {
   const report = reportData('healthy');
   return {
     capture: report.capture,
@@ -24,7 +26,7 @@ function input(changes: { timeline?: ColumnData; events?: ColumnData; regions?: 
       migrations: report.migrations.map(({ models: _, ...migration }) => migration),
       channels: [{ connection: 0, kind: 'main', index: null, migration: 0 }],
       pageRegions: changes.regions ?? empty(PAGE_REGION_UNITS),
-      pageRequests: empty(PAGE_REQUEST_UNITS),
+      pageRequests: changes.requests ?? empty(PAGE_REQUEST_UNITS),
     },
   };
 }
@@ -55,6 +57,15 @@ function timeline(directions: number, bins: number): ColumnData {
 }
 
 describe('result to report', () => {
+  test('of many page requests the slowest stay', () => {
+    const requests = new TableBuilder(PAGE_REQUEST_UNITS, 50_000);
+    for (let i = 0; i < 50_000; i++) requests.add(0, i * 1000, i % 10_000 === 9 ? 1e9 + i : 1e6, 4096);
+    const table = buildReport(input({ requests: requests.finish() }), '1.2.3').tables['pageRequests']!;
+    expect([table.rows, table.omitted]).toEqual([4000, 46_000]);
+    expect(values(table, 'latencyNs').filter((ns) => ns >= 1e9)).toHaveLength(5);
+    expect(values(table, 'tNs')).toEqual(values(table, 'tNs').sort((a, b) => a - b));
+  });
+
   test('connections learn their part in a migration; others are unknown', () => {
     const report = buildReport(input(), '1.2.3');
     expect(report.connections.map((c) => c.channel)).toEqual([{ kind: 'main', index: null, migration: 0 }]);
