@@ -128,7 +128,9 @@ const connectionWeight = (connection: Connection): number =>
 function weightiest<T>(items: readonly T[], limit: number, weight: (item: T) => number): T[] {
   if (items.length <= limit) return [...items];
   const threshold = items.map(weight).sort((a, b) => b - a)[limit - 1]!;
-  return items.filter((item) => weight(item) >= threshold).slice(0, limit);
+  // Of those as heavy as the last one the first ones; otherwise many equal ones would push heavier ones out.
+  let ties = limit - items.filter((item) => weight(item) > threshold).length;
+  return items.filter((item) => weight(item) > threshold || (weight(item) === threshold && ties-- > 0));
 }
 
 /** Neighbouring bins of one direction or flow merge, by powers of two, until each is within its share of the budget. */
