@@ -2,7 +2,8 @@
 //
 // No header and no magic: RAM records from the first byte on, the first of them named. It ends with EOS (binaries or
 // machine types up to 7.2) or with the connection. So it is recognised by the name of a RAM block of a migration between
-// the same hosts and port. Source: QEMU migration/ram.c, ram_save_host_page_urgent(); postcopy_preempt_setup().
+// the same hosts and port; joined midway, beside an open main channel, by several records in a row.
+// Source: QEMU migration/ram.c, ram_save_host_page_urgent(); postcopy_preempt_setup().
 import type { ByteCursor, Reading } from '../decode/tcp/byte-cursor.js';
 import { RamReader } from './ram.js';
 import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
@@ -44,6 +45,7 @@ class PreemptReader implements StreamReader {
   }
 
   *resync(stream: ByteCursor): Reading<boolean> {
+    this.#ram.afterGap();
     return (yield* search(stream, this.#ram, this.#sink, () => 'no')) !== 'no';
   }
 }

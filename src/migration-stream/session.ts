@@ -185,10 +185,11 @@ export class MigrationStreams implements RdmaConsumer {
     return this.#joined(context, identity, key, tNs);
   };
 
-  /** A stream joined midway: a main channel, unless one is open, or a multifd channel. */
+  /** A stream joined midway: a multifd channel, or a main channel; beside an open one, a preempt channel instead. */
   #joined(context: StreamContext, identity: ConnectionIdentity, key: string, tNs: number): StreamConsumer {
     const channel = this.#open(multifd, context, identity, key, undefined, tNs, true);
-    if (this.#entries.some((entry) => entry.key === key && isUnderway(entry))) return channel;
+    const underway = this.#entries.find((entry) => entry.key === key && isUnderway(entry));
+    if (underway) return new EitherStream(this.#open(preempt, context, identity, key, underway, tNs, true), channel);
     return new EitherStream(this.#open(mainChannel, context, identity, key, undefined, tNs, true), channel);
   }
 
@@ -295,7 +296,6 @@ export class MigrationStreams implements RdmaConsumer {
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
       entry = { key, state, identity, streams: [], startNs, besideBytes: 0 };
     }
-    if (decoder === preempt) entry.state.feature('preempt');
     const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
     const sink = channel ?? sinkOf(decoder, entry.state, direction);
     const driver = new StreamDriver(
@@ -319,6 +319,7 @@ export class MigrationStreams implements RdmaConsumer {
     const entry = stream.entry!;
     entry.streams.push(stream);
     stream.driver.notBefore(entry.startNs);
+    if (stream.decoder === preempt) entry.state.feature('preempt');
     this.#streams.set(stream.direction, stream);
     if (this.#entries.includes(entry)) return;
     this.#entries.push(entry);

@@ -268,6 +268,26 @@ describe('captures that begin late', () => {
     }
   });
 
+  test('beside a main channel, a preempt channel is known by its records', () => {
+    const records = (pages: readonly number[]): Uint8Array =>
+      bytes(...pages.map((page) => bytes(be64(page * PAGE + 0x28), new Uint8Array(PAGE).fill(0x41))));
+    const urgent = records([3, 7, 9, 12, 15, 5, 6]);
+    const { migrations, channels, codes } = analyse([
+      { direction: 0, offset: 0, payload: whole.slice(9000, 30_000) },
+      { direction: 2, offset: 0, payload: urgent.slice(1000) },
+      { direction: 4, offset: 0, payload: new Uint8Array(30_000).fill(0x41) },
+      { direction: 0, offset: 21_000, payload: whole.slice(30_000) },
+    ]);
+    expect(channels).toMatchObject([
+      { connection: 0, kind: 'main' },
+      { connection: 1, kind: 'preempt' },
+    ]);
+    expect(migrations).toHaveLength(1);
+    expect(migrations[0]!.stream.features).toContain('preempt');
+    expect(migrations[0]!.bytes.preempt).toBe(urgent.length - 1000);
+    expect(codes).not.toContain('stream/invariant');
+  });
+
   test('a stream that is something else is searched for so long and no longer', () => {
     const megabyte = new Uint8Array(1 << 20).fill(0x41);
     const log = new AnomalyLog();
