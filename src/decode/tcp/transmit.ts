@@ -182,6 +182,8 @@ function takeData(
     else if (verdict === VERDICT_REORDERED) sender.reordered = true;
     if (sender.overtaken > 0) takeBackOvertaken(sender, from, top, tsValue);
     newBytes = to - top + takeFill(sender, from, top, tsValue, ipId, tNs);
+    // A copy cut differently, which reaches beyond what was seen of the first.
+    if (verdict === VERDICT_NETWORK_DUPLICATE && newBytes > 0) verdict = VERDICT_NEW;
     if (verdict === VERDICT_RETRANSMISSION) transmitted.sentAgain(from, top, tNs, tsValue, ipId);
   } else if (from > sender.sentMax) openHole(sender, from, tNs, tsValue, ipId);
   if (to > sender.sentMax) {

@@ -99,7 +99,7 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
             series[SERIES_UNIQUE]![bin]! += fresh;
             if (trigger[row] !== 0) {
               series[SERIES_REPEATED_BYTES]![bin]! += bytes;
-              series[SERIES_REPEATED_SEGMENTS]![bin]! += segments[row]!;
+              series[SERIES_REPEATED_SEGMENTS]![bin]! += segments[row] || 1;
             }
             raise(series[SERIES_FLIGHT_MAX]!, bin, flight[row]!);
           }
