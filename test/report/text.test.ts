@@ -65,7 +65,7 @@ describe('terminal summary', () => {
     expect(render(report).replace(/\s+/g, ' ')).toContain(
       'Tunnel vxlan:42 adds 50 B to every packet, 3.4 % of a full one; 7 packets had to be fragmented for it.',
     );
-    report.tables['tunnels'].columns['innerIpBytes']!.values = [1000];
+    Object.assign(report.tables['tunnels'].columns['innerIpBytes']!, { values: [1000] });
     expect(render(report)).not.toContain('Tunnel vxlan');
   });
 
