@@ -21,7 +21,7 @@ export function countingRules(
     const since = postcopy ? 'RAM sections where post-copy is allowed' : 'finished passes, as many as rounds';
     add(
       'rounds',
-      `QEMU's dirty-sync-count counts looks at the dirty log, usually one more than rounds (from 11.1 on: ${since}); one after which no page is sent again cannot be seen.${hidden}`,
+      `QEMU's dirty-sync-count says how often the dirty log was read, usually once more than there are rounds (from 11.1 on: ${since}); a reading after which no page is sent again leaves no trace.${hidden}`,
     );
   }
   if (features.has('multifd') && !features.has('multifd-flush') && pages.normal > 0)

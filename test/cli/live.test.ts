@@ -90,7 +90,7 @@ describeRoot('a real migration', () => {
         expect([engine, ended, stderr.split('\n').length]).toEqual([engine, 0, 2]);
         expect([engine, ...decoded(readReport(name(engine, '.json')))]).toEqual([engine, ...truth]);
         expect(stdout).toMatch(
-          /^\d:\d\d:\d\d \| lost (0|unknown), seen [\d,]+ frames \| .*round 1 \| sent [\d,]+ pages \| left [\d,]+ \|/m,
+          /^\d:\d\d:\d\d \| lost (0|unknown), seen [\d,]+ frames \| .*round 1 at [\d.]+ % \| sent [\d,]+ pages \| left [\d,]+ \|/m,
         );
         expect(stdout).toMatch(/^COMPLETED {2}/m);
         await migscope('analyze', written(engine), '--json', name(engine, '.again.json'), '--quiet');

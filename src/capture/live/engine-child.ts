@@ -221,7 +221,9 @@ const FILTER_COMPLAINT =
 
 /** What libpcap dislikes about a filter, out of any engine's words. */
 export function filterComplaint(text: string): string {
-  const line = text.split('\n').find((candidate) => FILTER_COMPLAINT.test(candidate));
+  // dumpcap first says which filter it means, then what is wrong with it.
+  const lines = text.split('\n').filter((line) => !line.startsWith('dumpcap: Invalid capture filter'));
+  const line = lines.find((candidate) => FILTER_COMPLAINT.test(candidate));
   return (line ?? text.trim())
     .replace(/^That string isn't a valid capture filter \(/, '')
     .replace(/^.*?can't parse filter expression:\s*/, '')
