@@ -114,6 +114,7 @@ const MIGRATION = parts({
     pageSize: orNull('number'),
     features: list('string'),
     ...numbers('decodedBytes undecodedBytes'),
+    lostPages: orAbsent(orNull(parts(numbers('atLeast atMost')))),
   }),
   ramBlocks: list(parts({ name: 'string', lengthBytes: 'number' })),
   pages: parts({ ...numbers('normal xbzrle compressed'), ...numbersOrNull('zero distinct resent') }),
@@ -125,7 +126,14 @@ const MIGRATION = parts({
       ...numbers('startNs endNs bytes'),
     }),
   ),
-  downtime: orNull(parts({ ...numbers('earliestStartNs latestStartNs endNs estimateNs'), method: 'string' })),
+  downtime: orNull(
+    parts({
+      ...numbers('earliestStartNs latestStartNs endNs estimateNs'),
+      earliestEndNs: orAbsent('number'),
+      latestEndNs: orAbsent(orNull('number')),
+      method: 'string',
+    }),
+  ),
   devices: list(parts({ name: 'string', ...numbers('instance version bytes startNs endNs') })),
   postcopy: orNull(parts({ ...numbers('startNs endNs requests pages'), requestLatencyNs: QUANTILES })),
   disks: list(
@@ -135,6 +143,7 @@ const MIGRATION = parts({
     }),
   ),
   returnPath: record('number'),
+  countingRules: orAbsent(list(parts({ figure: 'string', text: 'string' }))),
   models: record(either('number', 'string', 'boolean', record(anything()), list(anything()))),
 });
 
@@ -242,6 +251,7 @@ export function checkSaved(value: unknown): ReportData | string {
 /** Columns are as long as their table says and hold numbers, words or null; those of known tables are there, in numbers. */
 function ragged({ tables }: ReportData): string | null {
   for (const [name, { rows, columns }] of Object.entries(tables)) {
+    if (rows !== 0 && Object.keys(columns).length === 0) return `tables.${name} has rows but no columns`;
     const known = Object.hasOwn(KNOWN_TABLES, name) ? KNOWN_TABLES[name]! : [];
     const missing = known.find((column) => !Object.hasOwn(columns, column));
     if (missing !== undefined) return `tables.${name} has no column ${missing}`;

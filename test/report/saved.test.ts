@@ -46,6 +46,19 @@ describe('saved results', () => {
       'tables.t.a has 1 values for 2 rows',
     ],
     [
+      'a table that claims rows without a column',
+      (report) => ({ ...report, tables: { tunnels: { rows: 1e9, columns: {} } } }),
+      'tables.tunnels has rows but no columns',
+    ],
+    [
+      'a counting rule that is no text',
+      (report) => ({
+        ...report,
+        migrations: [{ ...report.migrations[0], countingRules: [{ figure: 'rounds', text: 5 }] }],
+      }),
+      'migrations[0].countingRules[0].text is not a string',
+    ],
+    [
       'a cell that is an object',
       (report) => ({ ...report, tables: { t: { rows: 1, columns: { a: { unit: 'x', values: [{}] } } } } }),
       'tables.t.a[0] is neither a number nor text',
