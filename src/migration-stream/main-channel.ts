@@ -53,6 +53,8 @@ const FOOTER_BYTES = 5;
 const LAST_COLO_MESSAGE = 6;
 /** Machine types are short; QEMU would allocate whatever is announced. */
 const MACHINE_TYPE_BYTES = 255;
+/** Payload of a command whose length varies: a discard names a block and twelve ranges (MAX_DISCARDS_PER_COMMAND). */
+const COMMAND_BYTES = 512;
 
 export const mainChannel: StreamDecoder = {
   id: 'main',
@@ -473,9 +475,11 @@ class MainChannelReader implements StreamReader {
         return this.#sections.has(uint32(buffer, at + 1)) ? 'yes' : 'no';
       case QEMU_VM_COMMAND: {
         if (end - at < 5) return 'more';
-        const command = COMMANDS[(buffer[at + 1]! << 8) | buffer[at + 2]!];
+        const number = (buffer[at + 1]! << 8) | buffer[at + 2]!;
         const length = (buffer[at + 3]! << 8) | buffer[at + 4]!;
-        return command && (command.length < 0 || command.length === length) ? 'yes' : 'no';
+        const command = COMMANDS[number];
+        if (number === 0 || !command) return 'no';
+        return command.length === length || (command.length < 0 && length <= COMMAND_BYTES) ? 'yes' : 'no';
       }
       default:
         return 'no';

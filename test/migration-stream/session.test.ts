@@ -217,6 +217,16 @@ describe('captures that begin late', () => {
     expect(codes).toContain('stream/mid-stream');
   });
 
+  test('tables of another format, in which footers and command bytes occur, are no migration', () => {
+    const table = bytes(
+      [0x7e, 0, 0, 0, 0, 8, 0, 0, 0x3e, 0, 0, 0, 0, 9, 0, 0, 0xdc, 0, 0, 0, 0x52, 7, 0, 0],
+      [0x1b, 0, 0, 0, 0, 8, 0, 0, 0x6e, 0, 0, 0, 0, 8, 0, 0, 0x2e, 0, 0, 0, 0, 9, 0, 0],
+    );
+    const noise = Uint8Array.from({ length: 5000 }, (_, i) => (i * 7919) >>> 5);
+    const payload = bytes(noise, table, noise, table, noise);
+    expect(analyse([{ direction: 0, offset: 0, payload }]).migrations).toEqual([]);
+  });
+
   test('it does not matter which side was seen first: the one that sends is the source', () => {
     const { migrations } = analyse([{ direction: 1, offset: 0, payload: whole.slice(9000) }]);
     expect(migrations).toMatchObject([{ source: '10.0.0.2', destination: '10.0.0.1', outcome: 'completed' }]);
