@@ -138,6 +138,10 @@ export class MigrationState implements MigrationSink {
   // Round boundaries as the main channel of a multifd migration shows them by itself.
   readonly #marks: Mark[] = [];
   #multifdBlindBytes = 0;
+  /** Multifd packets of pages, and the least and the largest of their numbers. */
+  #packets = 0;
+  #packetLeast = Number.POSITIVE_INFINITY;
+  #packetMost = Number.NEGATIVE_INFINITY;
   #sectionNs = 0;
   // Switchover.
   #lastPageNs = Number.NaN;
@@ -282,6 +286,12 @@ export class MigrationState implements MigrationSink {
   multifdEnd(lane: number, missingBytes: number): void {
     this.#ramRecordBytes -= missingBytes;
     this.#generations!.end(lane);
+  }
+
+  packet(number: number): void {
+    this.#packets++;
+    if (number < this.#packetLeast) this.#packetLeast = number;
+    if (number > this.#packetMost) this.#packetMost = number;
   }
 
   hello(): void {}
@@ -516,6 +526,7 @@ export class MigrationState implements MigrationSink {
    */
   finish(flightBytes: number | null = null): MigrationFigures {
     this.#checkMarks();
+    this.#checkRequests();
     this.#generations?.finish();
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.rounds.finish();
@@ -781,6 +792,16 @@ export class MigrationState implements MigrationSink {
     if (Math.min(...syncs) < most) this.#contradiction(`multifd channels passed ${syncs.join(', ')} SYNCs`);
     else if (main !== most && main + 1 !== most)
       this.#contradiction(`${main} marks on the main channel, ${most} SYNCs`);
+    // Up to 8.2 channels may take a number twice and leave the next one out; the range is as long as the count either way.
+    const numbers = this.#packetMost - this.#packetLeast + 1;
+    if (numbers !== this.#packets) this.#contradiction(`${this.#packets} multifd packets in ${numbers} numbers`);
+  }
+
+  /** Whatever the destination asked for is sent, be it before the request arrived. */
+  #checkRequests(): void {
+    if (!this.complete || this.#multifdBlindBytes + this.#undecodedBytes > 0) return;
+    const unanswered = this.#waiting.size - this.#underway();
+    if (unanswered > 0) this.#contradiction(`${unanswered} pages were requested and not sent`);
   }
 
   /** As #invariant, for what lies in no one place. */

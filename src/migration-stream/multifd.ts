@@ -137,6 +137,7 @@ class MultifdReader implements StreamReader {
       return false;
     }
     const flags = uint32(buffer, position + 8);
+    this.#sink.packet(uint32(buffer, position + 24) * 0x1_0000_0000 + uint32(buffer, position + 28));
     const contents = normal > 0 ? uint32(buffer, position + 20) : 0;
     const headerBytes = this.#headerBytes;
     if (normal > 0) this.#check(flags & MULTIFD_FLAGS_COMPRESSION, normal, contents);
@@ -149,6 +150,7 @@ class MultifdReader implements StreamReader {
       const each = normal > 0 ? contents / normal : 0;
       // The header belongs to no page in particular; it is charged to the first.
       let header = headerBytes;
+      let highest = -1;
       for (let i = 0, at = position + MULTIFD_HEADER_BYTES; i < pages; i++, at += 8) {
         const address = uint32(buffer, at) * 0x1_0000_0000 + uint32(buffer, at + 4);
         const isNormal = i < normal;
@@ -161,11 +163,18 @@ class MultifdReader implements StreamReader {
           header + (isNormal ? each : 0),
         );
         header = 0;
+        // Nearly always ascending; only what is not has to be looked at twice.
+        if (address > highest) highest = address;
+        else if (isListed(buffer, address, position + MULTIFD_HEADER_BYTES, at)) this.#repeated(address);
       }
     }
     stream.skip(headerBytes + contents);
     if (flags & MULTIFD_FLAG_SYNC) this.#sink.flush(offset, tNs);
     return true;
+  }
+
+  #repeated(address: number): void {
+    this.#note('stream/invariant', `multifd packet that names the page at ${address} twice`);
   }
 
   /** The method is the same for all pages of a migration; without one, contents are whole pages. */
@@ -213,6 +222,15 @@ class MultifdReader implements StreamReader {
     }
     return true;
   }
+}
+
+/** Is `address` among the entries of [from, to)? */
+function isListed(buffer: Uint8Array, address: number, from: number, to: number): boolean {
+  for (let at = from; at < to; at += 8) {
+    if (uint32(buffer, at + 4) === address >>> 0 && uint32(buffer, at) === Math.floor(address / 0x1_0000_0000))
+      return true;
+  }
+  return false;
 }
 
 /** A NUL-terminated name in a field of 256 bytes; '' when it is not printable. */

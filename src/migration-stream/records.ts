@@ -117,6 +117,8 @@ export interface MigrationSink {
   reply(message: ReturnPathMessage): void;
   /** A multifd channel presents itself: its number, and the UUID of the VM as 32 hex digits (zeros where it has none). */
   hello(channel: number, uuid: string): void;
+  /** A multifd packet of pages, by the number its source gave it: one count over all channels. */
+  packet(number: number): void;
   /** Device state in a multifd packet; `bytes` with header. */
   deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
   /** A TLS record of application data, `length` bytes without its header. */

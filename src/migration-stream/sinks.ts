@@ -29,6 +29,7 @@ class SilentSink implements MigrationSink {
   description(): void {}
   reply(_message: ReturnPathMessage): void {}
   hello(_channel: number, _uuid: string): void {}
+  packet(_number: number): void {}
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
   sealed(_offset: number, _tNs: number, _length: number): void {}
   diskExport(_name: string): void {}
@@ -145,6 +146,10 @@ export class MultifdSink extends SilentSink {
   override hello(channel: number, uuid: string): void {
     this.channel = channel;
     this.#join().multifdHello(channel, uuid);
+  }
+
+  override packet(number: number): void {
+    this.#join().packet(number);
   }
 
   override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {

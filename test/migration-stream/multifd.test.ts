@@ -184,6 +184,12 @@ describe('what a correct channel never does', () => {
     expect(codes(packet({ normal: [0, 1], contents: PAGE }))).toEqual(['stream/invariant']);
   });
 
+  test('name a page twice in one packet, in whatever order', () => {
+    expect(codes(packet({ normal: [3, 1, 2] }))).toEqual([]);
+    expect(codes(packet({ normal: [3, 1, 3] }))).toEqual(['stream/invariant']);
+    expect(codes(packet({ normal: [1, 1] }))).toEqual(['stream/invariant']);
+  });
+
   test('change its compression', () => {
     const zlib = packet({ normal: [0, 1], flags: 2, contents: 100 });
     expect(codes(zlib, zlib, packet({ flags: SYNC }))).toEqual([]);

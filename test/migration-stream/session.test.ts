@@ -525,10 +525,13 @@ describe('when the guest runs again', () => {
 
 describe('what channels of one migration never do', () => {
   const zeros = (length: number): Uint8Array => new Uint8Array(length);
-  const channel = (id: number, syncs: number, uuid = 0): Uint8Array =>
+  /** SYNC packets of one of two channels, whose numbers `lane` takes in turn with the other. */
+  const channel = (id: number, syncs: number, uuid = 0, lane = id): Uint8Array =>
     bytes(
       bytes(be32(0x11223344), be32(1), zeros(15), [uuid, id], zeros(39)),
-      ...range(0, syncs).map(() => bytes(be32(0x11223344), be32(1), be32(1), zeros(1344 - 12))),
+      ...range(0, syncs).map((i) =>
+        bytes(be32(0x11223344), be32(1), be32(1), zeros(16), be32(2 * i + lane), zeros(1344 - 32)),
+      ),
     );
   /** smallMigration() has a START, three PARTs and an END: five marks. */
   const details = (...channels: Uint8Array[]): (string | undefined)[] => {
@@ -557,8 +560,13 @@ describe('what channels of one migration never do', () => {
   });
 
   test('call themselves the same, or come from different machines', () => {
-    expect(details(channel(1, 5), channel(1, 5))).toEqual(['two multifd channels 1']);
+    expect(details(channel(1, 5, 0, 0), channel(1, 5))).toEqual(['two multifd channels 1']);
     expect(details(channel(0, 5, 7), channel(1, 5, 8))).toEqual(['multifd channel 1 of another VM']);
+  });
+
+  test('leave numbers of packets out', () => {
+    expect(details(channel(0, 5), channel(1, 5, 0, 3))).toEqual(['10 multifd packets in 12 numbers']);
+    expect(details(channel(0, 5), channel(1, 5, 0, 0))).toEqual(['10 multifd packets in 9 numbers']);
   });
 });
 

@@ -306,6 +306,7 @@ export function recordingSink(records: string[]): MigrationSink {
     reply: ({ name, value, request }) =>
       say(`reply ${name} ${request ? `${request.block}+${request.start}/${request.length}` : value}`),
     hello: (channel) => say(`hello ${channel}`),
+    packet: () => {},
     diskExport: (name) => say(`disk ${name}`),
     diskRequest: (_tNs, kind, _offset, length) => say(`disk ${kind} ${length}`),
     deviceState: (_place, name, _instance, length) => say(`device state ${name} ${length}`),
