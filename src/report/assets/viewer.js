@@ -195,6 +195,12 @@
         else this.#connect(chart);
       }
       this.#placeRange();
+      // What is on the screen at once must not wait for the watcher: a print or a screenshot may be taken before.
+      for (const chart of this.charts) {
+        const { top } = chart.figure.getBoundingClientRect();
+        chart.near = top < window.innerHeight + 300;
+        chart.refresh();
+      }
     }
 
     /** Shows [from, to]; limits it to the run and to a millionth of it. */
