@@ -34,8 +34,6 @@ export class ByteWindow {
   ended = false;
   readonly #input: ByteInput;
   readonly #chunkBytes: number;
-  /** Room for a chunk; small ones (pipes, tests) gather in it before anything is moved. */
-  readonly #roomBytes: number;
   readonly #ahead: Ahead[] = [];
   #aheadMost = 0;
   /** Offset of bytes[0] in the unpacked input; below zero at first. */
@@ -45,8 +43,9 @@ export class ByteWindow {
   constructor(input: ByteInput, chunkBytes = input.aside ? CHUNK_ASIDE_BYTES : CHUNK_BYTES) {
     this.#input = input;
     this.#chunkBytes = chunkBytes;
-    this.#roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
-    this.bytes = new Uint8Array(FRONT + (input.aside ? CHUNKS_ASIDE : 1) * this.#roomBytes);
+    // Small chunks (pipes, tests) gather in the room of a usual one before anything is moved.
+    const roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
+    this.bytes = new Uint8Array(FRONT + (input.aside ? CHUNKS_ASIDE : 1) * roomBytes);
     this.view = new DataView(this.bytes.buffer);
   }
 

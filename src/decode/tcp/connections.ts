@@ -372,12 +372,8 @@ export class Connections {
     this.#keys = grown(this.#keys, 0);
     this.#superseded = grown(this.#superseded, 0);
     this.#touched = grown(this.#touched, 0);
-    const newer = new Int32Array(this.#newer.length * 2);
-    const older = new Int32Array(this.#older.length * 2);
-    newer.set(this.#newer);
-    older.set(this.#older);
-    this.#newer = newer;
-    this.#older = older;
+    this.#newer = grown(this.#newer, 0);
+    this.#older = grown(this.#older, 0);
   }
 
   #insert(id: number): void {

@@ -163,7 +163,10 @@ export class RangeSet {
 }
 
 /** `values` with room for at least `length`, twice as large each time. */
-export function grown<T extends Float64Array | Uint32Array | Uint16Array | Uint8Array>(values: T, length: number): T {
+export function grown<T extends Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array>(
+  values: T,
+  length: number,
+): T {
   const size = Math.max(length, values.length * 2, FIRST_ROOM);
   const room = new (values.constructor as new (n: number) => T)(size);
   room.set(values);
