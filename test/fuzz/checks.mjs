@@ -139,7 +139,8 @@ function checkQuantiles(quantiles, path) {
   }
 }
 
-function checkMigration(migration, i, report, disorder) {
+/** What is true of every migration; `report` needs anomalies, connections (ids) and flows. */
+export function checkMigration(migration, i, report, disorder) {
   const path = `migrations[${i}]`;
   if (!disorder) ordered(migration.startNs, migration.endNs, path);
   for (const part of ['pages', 'bytes', 'returnPath', 'stream']) {

@@ -145,6 +145,13 @@ const numbers = Array.from({ length: 20 }, (_, i) => i);
 const { section, description, enhanced, simple, obsolete, statistics } = blocks('big');
 const one = Uint8Array.of(1, 2, 3);
 
+const conversations: readonly Uint8Array[] = [
+  ...migrations,
+  conversationSteps(0, 0, libvirt, 1400),
+  nbd,
+  concat(conversationSteps(0, 0, inner, 1000).subarray(0, 20_000), lost, again, conversationSteps(0, 0, inner, 1400)),
+];
+
 /** By target. */
 export const corpus: Readonly<Record<string, readonly Uint8Array[]>> = {
   reader: [
@@ -169,12 +176,8 @@ export const corpus: Readonly<Record<string, readonly Uint8Array[]>> = {
     ...linked.map(([link, list]) => concat([link], ...inFrames(list))),
     ...['wan-loss', 'multifd', 'receiver-window'].map(recorded),
   ],
-  conversation: [
-    ...migrations,
-    conversationSteps(0, 0, libvirt, 1400),
-    nbd,
-    concat(conversationSteps(0, 0, inner, 1000).subarray(0, 20_000), lost, again, conversationSteps(0, 0, inner, 1400)),
-  ],
+  conversation: conversations,
+  streams: conversations,
   datagrams: [
     datagrams(PORTS.udt, [
       [0, udt.handshake({ own: 1, request: 1 })],

@@ -9,8 +9,10 @@ import { AnomalyLog } from '../../src/anomaly.js';
 import { createBatch } from '../../src/capture/packet-batch.js';
 import { openStream } from '../../src/capture/source.js';
 import { judge } from '../../src/cli/deliver.js';
+import { StreamFeed } from '../../src/decode/stream-feed.js';
 import { InputError } from '../../src/errors.js';
 import { describedDevices } from '../../src/migration-stream/description.js';
+import { MigrationStreams } from '../../src/migration-stream/session.js';
 import { compareReports, renderCompareText } from '../../src/report/compare.js';
 import { reportFrom } from '../../src/report/from-results.js';
 import { renderHtml } from '../../src/report/html.js';
@@ -27,7 +29,17 @@ const COPIES = 150;
 const FOLDER = process.env['FUZZ_CORPUS'];
 
 const program = {
-  ...{ Analysis, AnomalyLog, createBatch, openStream, judge, InputError, describedDevices },
+  ...{
+    Analysis,
+    AnomalyLog,
+    createBatch,
+    openStream,
+    judge,
+    InputError,
+    describedDevices,
+    StreamFeed,
+    MigrationStreams,
+  },
   ...{ compareReports, renderCompareText, reportFrom, renderHtml, redact, checkSaved, renderText },
 };
 
