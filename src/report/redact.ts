@@ -1,9 +1,10 @@
 // A result without addresses and chosen names: the same original always becomes the same stand-in, so relations survive.
 //
-// Replaced: IP and MAC addresses, host names, file names, tunnel ids, and names an operator may have chosen (devices and
-// memory objects with an id). Kept: ports, times, amounts, and names that are compiled into QEMU, because the diagnosis
-// is about them.
+// Replaced: IP and MAC addresses, host names, file names, tunnel ids, and names an operator may have chosen (disks, devices
+// and memory objects with an id). Kept: ports, times, amounts, addresses that name nobody, and names that are compiled into
+// QEMU, because the diagnosis is about them.
 import { isIP } from 'node:net';
+import type { Location } from '../anomaly.js';
 import type { JsonTable, ReportData } from './report.js';
 
 type Kind = 'host' | 'mac' | 'name' | 'file' | 'slot' | 'memory' | 'tunnel';
@@ -20,9 +21,7 @@ export function redact(report: ReportData): ReportData {
     server.address = names.address(server.address);
   }
   for (const path of [...copy.connections, ...copy.flows] as { encapsulation: readonly string[] }[]) {
-    path.encapsulation = path.encapsulation.map((layer) =>
-      layer.replace(/:(.+)$/s, (_, id: string) => `:${names.of('tunnel', id)}`),
-    );
+    path.encapsulation = path.encapsulation.map((layer) => names.layer(layer));
   }
   for (const migration of copy.migrations) {
     migration.source = names.address(migration.source);
@@ -52,12 +51,17 @@ export function redact(report: ReportData): ReportData {
       destination: names.of('file', destination),
     };
   }
+  const placed = <P extends Location>(place: P): P =>
+    place.detail === undefined ? place : { ...place, detail: names.quoted(place.detail) };
+  copy.anomalies = copy.anomalies.map((anomaly) => ({
+    ...anomaly,
+    first: placed(anomaly.first),
+    last: placed(anomaly.last),
+    samples: anomaly.samples.map(placed),
+  }));
   // Sentences come last: by now every original that may stand in them is known.
-  copy.anomalies = inSentences(copy.anomalies, names);
-  copy.findings = inSentences(copy.findings, names);
-  if (copy.ruledOut) copy.ruledOut = inSentences(copy.ruledOut, names);
-  for (const migration of copy.migrations) migration.models = inSentences(migration.models, names);
-  return copy;
+  const { tables, ...rest } = copy;
+  return { ...inSentences(rest, names), tables };
 }
 
 interface Host {
@@ -68,24 +72,40 @@ function redactTable(table: JsonTable, names: StandIns): JsonTable {
   const columns = Object.fromEntries(
     Object.entries(table.columns).map(([name, column]) => {
       if (!column.values.some((value) => typeof value === 'string')) return [name, column];
-      const stand = (text: string): string =>
-        column.unit === 'address' ? names.address(text) : name === 'name' ? names.named(text) : names.inText(text);
+      const stand = (text: string): string => {
+        if (column.unit === 'address') return names.address(text);
+        if (name === 'name') return names.of('name', text);
+        return name === 'encapsulation'
+          ? text
+              .split(' / ')
+              .map((layer) => names.layer(layer))
+              .join(' / ')
+          : names.inText(text);
+      };
       return [name, { ...column, values: column.values.map((v) => (typeof v === 'string' ? stand(v) : v)) }];
     }),
   );
   return { ...table, columns };
 }
 
-/** The same value with every string in it, at any depth, searched for originals. Codes and rule ids hold none. */
+/** Fields with words of our own, which a chosen name may happen to equal. */
+const OURS =
+  /^(?:schema|start|transport|endedBy|vantage|channel|outcome|encryption|kind|code|severity|origin|rule|title|of|explains)$/;
+
+/** The same value with every string in it, at any depth, searched for originals. */
 function inSentences<T>(value: T, names: StandIns): T {
   if (typeof value === 'string') return names.inText(value) as T;
   if (Array.isArray(value)) return value.map((item) => inSentences(item, names)) as T;
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, inSentences(item, names)])) as T;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, OURS.test(key) ? item : inSentences(item, names)]),
+  ) as T;
 }
 
 // What may be an address inside a sentence; isIP decides, so a time or a PCI path stays.
 const CANDIDATE = /[0-9a-f]*[:.][0-9a-f:.]*[0-9a-f:]/gi;
+/** Addresses of no host in particular: unspecified and loopback. */
+const NOBODY = /^(?:0\.0\.0\.0|127\.\d+\.\d+\.\d+|::1?|00:00:00:00:00:00)$/;
 const MAC = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
 /** A PCI path as QEMU writes it in front of a device: 0000:00:03.0. */
 const PCI = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
@@ -103,16 +123,24 @@ class StandIns {
     if (original === '') return '';
     const known = this.#known.get(original);
     if (known !== undefined) return known;
-    const n = (this.#counts.get(kind) ?? 0) + 1;
-    this.#counts.set(kind, n);
-    const stand = `${kind}-${n}`;
-    this.#known.set(original, stand);
-    this.#search = null;
+    const stand = this.#next(kind);
+    this.#learn(original, stand);
     return stand;
   }
 
+  #next(kind: Kind): string {
+    const n = (this.#counts.get(kind) ?? 0) + 1;
+    this.#counts.set(kind, n);
+    return `${kind}-${n}`;
+  }
+
+  #learn(original: string, stand: string): void {
+    this.#known.set(original, stand);
+    this.#search = null;
+  }
+
   address(text: string): string {
-    return this.of(MAC.test(text) ? 'mac' : 'host', text);
+    return NOBODY.test(text) ? text : this.of(MAC.test(text) ? 'mac' : 'host', text);
   }
 
   /** A path-like name keeps its last part, which is compiled in; what is in front of it may be chosen. */
@@ -129,17 +157,33 @@ class StandIns {
     return BUILT_IN_RAM.test(name) ? name : this.of('memory', name);
   }
 
-  /** A name from some table: known ones stay consistent, others are replaced whole unless they are plain words of QEMU. */
-  named(text: string): string {
-    if (text.includes('.') && !text.includes('/')) return this.of('name', text);
-    return this.device(text);
+  /** 'vxlan:42' is replaced as a whole: its number alone would be found in every sentence. */
+  layer(label: string): string {
+    const cut = label.indexOf(':');
+    const known = this.#known.get(label);
+    if (cut < 0 || known !== undefined) return known ?? label;
+    const stand = `${label.slice(0, cut)}:${this.#next('tunnel')}`;
+    this.#learn(label, stand);
+    return stand;
+  }
+
+  /** What an anomaly quotes: 'RAM block 'x' …', 'section 'y''. */
+  quoted(detail: string): string {
+    return detail.replace(
+      /(RAM block )?'(.*)'/s,
+      (_, block: string | undefined, name: string) =>
+        `${block ?? ''}'${block ? this.ramBlock(name) : this.device(name)}'`,
+    );
   }
 
   /** Text with every known original and every address in it replaced. */
   inText(text: string): string {
+    const whole = this.#known.get(text);
+    if (whole !== undefined) return whole;
     if (this.#search === null && this.#known.size > 0) {
-      // Short originals would hit ordinary words; longer ones first, so that a prefix does not break its extension.
-      const originals = [...this.#known.keys()].filter((original) => original.length >= 4);
+      // Single letters and plain numbers would hit ordinary text; longer ones first, so that a prefix does not break its
+      // extension.
+      const originals = [...this.#known.keys()].filter((original) => original.length >= 2 && /\D/.test(original));
       originals.sort((a, b) => b.length - a.length);
       const pattern = originals.map((original) => original.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|');
       this.#search = pattern === '' ? null : new RegExp(`(?<![\\w-])(?:${pattern})(?![\\w-])`, 'g');
