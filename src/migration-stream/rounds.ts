@@ -74,6 +74,9 @@ export class Rounds {
   #inSection = false;
   /** The section was already found to open a round. */
   #decided = false;
+  /** Part of the stream could not be decoded since the latest section began, and before the section at hand did. */
+  #lost = false;
+  #sectionLost = false;
   #list = new Uint32Array(1024);
   #listed = 0;
   #counts = noPages();
@@ -137,6 +140,8 @@ export class Rounds {
     this.#sectionNs = tNs;
     this.#inSection = true;
     this.#decided = false;
+    this.#sectionLost = this.#lost;
+    this.#lost = false;
     this.#firstPosition = -1;
     this.#sectionCameAround = false;
     if (!this.#open) this.#begin(tNs, this.#firstBoundary);
@@ -198,8 +203,9 @@ export class Rounds {
     }
   }
 
-  /** Part of the stream could not be decoded: the open round may hide boundaries. */
+  /** Part of the stream could not be decoded: the open round may hide boundaries, and the next may have begun there. */
   blind(): void {
+    this.#lost = true;
     if (this.#open) this.#open.blind = true;
     this.#position = -1;
     this.#cameAround = false;
@@ -240,7 +246,8 @@ export class Rounds {
     if (this.#position < 0) {
       if (this.#startPosition < 0) this.#startPosition = position;
     } else if (position < this.#position - REORDER_BYTES) {
-      this.#sectionCameAround = true;
+      // Before the section's first page it is no part of what a round that begins here walks over.
+      if (this.#firstPosition >= 0) this.#sectionCameAround = true;
       if (this.#cameAround && !this.#decided) this.#boundary('scan-lap');
       this.#cameAround = true;
     } else if (this.#cameAround && !this.#decided && position > this.#startPosition + REORDER_BYTES) {
@@ -263,7 +270,9 @@ export class Rounds {
     this.#close(startNs);
     this.#number++;
     this.#stamp = roundStamp(this.#number);
-    this.#open = { startNs, boundary, pages: noPages(), bytes: 0, blind: false };
+    // The end section and the switch say themselves where they are.
+    const blind = this.#sectionLost && boundary !== 'section-end' && boundary !== 'post-copy';
+    this.#open = { startNs, boundary, pages: noPages(), bytes: 0, blind };
     this.#cameAround = this.#sectionCameAround;
     this.#startPosition = this.#firstPosition >= 0 ? this.#firstPosition : this.#position;
     if (boundary === 'first-pass') this.#startPosition = 0;
