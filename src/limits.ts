@@ -51,6 +51,8 @@ export const MULTIPATH_MAPPINGS = 65_536;
 export const CURSOR_BYTES = 64 << 10;
 /** Bytes searched for a migration in a stream joined midway. Beyond: nobody wants the stream. */
 export const RESYNC_SEARCH_BYTES = 4 << 20;
+/** Proxies asked for one behind the other on one connection. Beyond: nobody wants the stream. */
+export const PROXIES = 4;
 /** Streams joined midway that are searched at the same time. Beyond: further ones are left alone. */
 export const STREAM_SEARCHES = 256;
 /** Transmitted ranges remembered per direction for classification. Beyond: neighbours merge and only times are lost. */
@@ -79,6 +81,9 @@ export const ANSWER_ROWS = 1000;
 export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */
 export const EVENT_ROWS = 100_000;
+/** Stretches of which single segments are kept, in all and of one direction. Beyond: the shortest disturbances go. */
+export const CLOSE_UPS = 32;
+export const CLOSE_UPS_PER_DIRECTION = 8;
 /** Guest pages with exact history, all RAM blocks together (512 MiB of state at 4 bytes a page). Beyond: whole regions. */
 export const PAGE_HISTORY_PAGES = 1 << 27;
 /** RAM blocks of one migration. Beyond: the block list is taken to be damaged. */
@@ -129,3 +134,5 @@ export const MULTIFD_WAITING_PAGES = 1 << 20;
 export const PAIRED_FRAMES = 1 << 22;
 /** Marks between rounds that a multifd channel may be ahead of another. Beyond: the channels are taken to be in step again. */
 export const MULTIFD_GENERATIONS = 4096;
+/** Ranges of a mirrored disk that are remembered as copied. Beyond: neighbours become one, and what lies between counts as copied. */
+export const DISK_RANGES = 4096;

@@ -15,6 +15,28 @@ export interface Quantiles {
 
 export type ChannelKind = 'main' | 'multifd' | 'preempt' | 'nbd' | 'tls' | 'unknown';
 
+/** How a client asks a proxy, or a balancer announces whose connection it passes on. */
+export type ProxyKind = 'http-connect' | 'socks4' | 'socks5' | 'proxy-protocol';
+
+/** A proxy that a migration goes through; `from` and `to` are host:port, untrusted text, null where not said. */
+export interface ProxyHop {
+  readonly kind: ProxyKind;
+  /** Who the client of the connection stands for (PROXY protocol). */
+  readonly from: string | null;
+  /** Where the proxy was to connect to. */
+  readonly to: string | null;
+}
+
+/** A connection whose contents stay closed, by what its first bytes announce. */
+export interface OpaqueStream {
+  readonly connection: number;
+  readonly kind: 'ssh' | 'tls' | 'gzip' | 'zstd' | 'lz4' | 'xz' | 'bzip2';
+  /** The greeting of SSH, its opener's if both are there; untrusted text. */
+  readonly banner: string | null;
+  /** What is known to be inside. */
+  readonly holds: 'migration' | null;
+}
+
 /** The part a connection plays in a migration. */
 export interface Channel {
   readonly connection: number;
@@ -58,9 +80,9 @@ export interface DiskCopy {
   /** Written as zeros without data. */
   readonly zeroedBytes: number;
   readonly readBytes: number;
-  /** Of what was written or zeroed: at places that the copy had passed before, so the guest had written there again. */
+  /** Of what was written or zeroed: at places that had been copied before, so the guest had written there again. */
   readonly rewrittenBytes: number;
-  /** When the copy last reached a place beyond all before: the end of its first pass over the disk. */
+  /** When the copy last reached a place that had not been copied: the end of its first pass over the disk. */
   readonly sweptNs: number;
   readonly requests: number;
   readonly startNs: number;
@@ -155,6 +177,10 @@ export interface Migration {
   } | null;
   /** Message name → count. */
   returnPath: Record<string, number>;
+  /** The proxies it goes through, the first one first; absent without any. `destination` is the first proxy then. */
+  proxies?: readonly ProxyHop[];
+  /** The migration that this one is another leg of: a relay passed it on. Absent where it is not. */
+  relayOf?: number;
   /** Where query-migrate counts otherwise; absent from results saved by earlier versions. */
   countingRules?: readonly CountingRule[];
 }
@@ -180,6 +206,8 @@ export const PAGE_REQUEST_UNITS = {
 export interface MigrationResults {
   readonly migrations: readonly Migration[];
   readonly channels: readonly Channel[];
+  /** Other connections that say what they carry but not its contents. */
+  readonly opaque: readonly OpaqueStream[];
   readonly pageRegions: ColumnData;
   readonly pageRequests: ColumnData;
 }

@@ -2,7 +2,8 @@
 //
 // All channels of a migration run from one source address to one destination address and port. One of them is the main
 // channel; a new main channel there begins a new migration. Channels without a magic of their own (preempt) are told by
-// what they carry, and only beside a migration that could own them.
+// what they carry, and only beside a migration that could own them. In front of a stream may stand what its source asked a
+// proxy for.
 import type { AnomalyLog } from '../anomaly.js';
 import { type ColumnData, TableBuilder } from '../columns.js';
 import {
@@ -13,7 +14,7 @@ import {
   UDP_STREAM_BASE,
 } from '../decode/stream.js';
 import type { RdmaConsumer } from '../decode/udp/rdma.js';
-import { EVENT_ROWS, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
+import { EVENT_ROWS, PROXIES, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
 import { countingRules } from './counting.js';
 import { DECODERS, StreamDriver } from './decoder.js';
 import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
@@ -21,7 +22,9 @@ import { mainChannel } from './main-channel.js';
 import { MigrationState } from './migration.js';
 import { multifd } from './multifd.js';
 import { nbdClient, nbdServer } from './nbd.js';
+import { opaqueStream } from './opaque.js';
 import { preempt } from './preempt.js';
+import { proxyAnswerBytes, proxyRequest, StreamBehind } from './proxy.js';
 import {
   type MigrationSink,
   PAGE_NORMAL,
@@ -30,14 +33,17 @@ import {
   type StreamContext,
   type StreamDecoder,
 } from './records.js';
+import { relayedFrom } from './relay.js';
 import {
   type Channel,
   type ChannelKind,
   type Migration,
   type MigrationResults,
   type MigrationSnapshot,
+  type OpaqueStream,
   PAGE_REGION_UNITS,
   PAGE_REQUEST_UNITS,
+  type ProxyHop,
   type Quantiles,
 } from './results.js';
 import { returnPath } from './return-path.js';
@@ -97,6 +103,7 @@ interface Entry {
   readonly state: MigrationState;
   readonly identity: ConnectionIdentity;
   readonly streams: Stream[];
+  readonly proxies: readonly ProxyHop[];
   readonly startNs: number;
   /** Bytes of pages written past the streams (RDMA). */
   besideBytes: number;
@@ -111,6 +118,9 @@ export class MigrationStreams implements RdmaConsumer {
   readonly #disks: { readonly identity: ConnectionIdentity; readonly sink: DiskSink }[] = [];
   /** Streams being read, by direction. */
   readonly #streams = new Map<number, Stream>();
+  /** What connections asked proxies for before anything else, by connection; null while it is not known yet. */
+  readonly #proxies = new Map<number, readonly ProxyHop[] | null>();
+  readonly #opaque = new Map<number, OpaqueStream>();
 
   constructor(log: AnomalyLog, connections: ConnectionDirectory, options: MigrationOptions = {}) {
     this.#log = log;
@@ -142,20 +152,89 @@ export class MigrationStreams implements RdmaConsumer {
   forget(connection: number): void {
     this.#streams.delete(2 * connection);
     this.#streams.delete(2 * connection + 1);
+    this.#proxies.delete(connection);
   }
 
   /** Decides who reads a direction; see ClaimStream. */
-  readonly claim: ClaimStream = (direction, buffer, start, end, fromStart, tNs): StreamConsumer | null | undefined => {
+  readonly claim: ClaimStream = (
+    direction,
+    buffer,
+    start,
+    end,
+    fromStart,
+    ...place
+  ): StreamConsumer | null | undefined => {
+    const connection = direction >>> 1;
+    const { connection: only } = this.#options;
+    if (only !== undefined && only !== connection) return null;
+    if (!fromStart) return this.#claimStream(direction, buffer, start, end, fromStart, ...place);
+    const at = isForward(direction)
+      ? this.#behindRequests(connection, buffer, start, end)
+      : this.#behindAnswers(connection, buffer, start, end);
+    if (typeof at !== 'number') return at;
+    if (at === end) return undefined;
+    const opaque = opaqueStream(buffer, at, end);
+    if (opaque) {
+      // Both ends of SSH greet.
+      const isFirst = isForward(direction) || !this.#opaque.has(connection);
+      if (isFirst && this.#opaque.size < STREAM_RECORDS) this.#opaque.set(connection, { connection, ...opaque });
+      return null;
+    }
+    const consumer = this.#claimStream(direction, buffer, at, end, fromStart, ...place);
+    return consumer && at > start ? new StreamBehind(consumer, at - start) : consumer;
+  };
+
+  /** Where a stream begins behind what its source asked proxies for; undefined when more bytes are needed to say. */
+  #behindRequests(connection: number, buffer: Uint8Array, start: number, end: number): number | undefined {
+    const proxies: ProxyHop[] = [];
+    let at = start;
+    while (at < end && proxies.length < PROXIES) {
+      const request = proxyRequest(buffer, at, end);
+      if (request === undefined) {
+        this.#proxies.set(connection, null);
+        return undefined;
+      }
+      if (request === null) break;
+      const { length, ...hop } = request;
+      proxies.push(hop);
+      at += length;
+    }
+    // The answers come before the stream does.
+    if (proxies.length > 0) this.#proxies.set(connection, proxies);
+    else this.#proxies.delete(connection);
+    return at;
+  }
+
+  /** Where a reply begins behind what proxies answered; null when they refused. */
+  #behindAnswers(connection: number, buffer: Uint8Array, start: number, end: number): number | null | undefined {
+    const proxies = this.#proxies.get(connection);
+    if (proxies === null) return undefined;
+    let at = start;
+    for (const { kind } of proxies ?? []) {
+      const length = proxyAnswerBytes(kind, buffer, at, end);
+      if (typeof length !== 'number') return length;
+      at += length;
+    }
+    return at;
+  }
+
+  readonly #claimStream: ClaimStream = (
+    direction,
+    buffer,
+    start,
+    end,
+    fromStart,
+    tNs,
+  ): StreamConsumer | null | undefined => {
     const connection = direction >>> 1;
     const options = this.#options;
-    if (options.connection !== undefined && options.connection !== connection) return null;
     const seen = this.#connections.identity(connection);
     // Which side opened a connection is not known midway: the one that sends is the source then.
     const identity = fromStart || isForward(direction) ? seen : { ...seen, client: seen.server, server: seen.client };
     const forced =
       options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
     if (options.port !== undefined && !forced) return null;
-    const key = groupKey(identity);
+    const key = groupKey(identity, this.#proxies.get(connection) ?? []);
     const owner = this.#entries.findLast((entry) => entry.key === key && isProven(entry)) ?? this.#paused(identity);
     const reverse = this.#streams.get(direction ^ 1);
     const context: StreamContext = {
@@ -227,7 +306,7 @@ export class MigrationStreams implements RdmaConsumer {
 
   /** As `claim`, for a stream that libvirt carries inside its own connection. */
   readonly #tunnelled: ClaimStream = (direction, ...first) => {
-    const consumer = this.claim(direction, ...first);
+    const consumer = this.#claimStream(direction, ...first);
     if (consumer) this.#streams.get(direction)?.entry?.state.feature('tunnelled-by-libvirt');
     return consumer;
   };
@@ -257,8 +336,18 @@ export class MigrationStreams implements RdmaConsumer {
       }
     });
     this.#giveDisks(migrations, channels);
+    for (const migration of migrations) {
+      const leg = relayedFrom(migration, migrations.slice(0, migration.id));
+      if (leg !== null) migration.relayOf = leg;
+    }
     if (signals) boundByAnnouncements(migrations, signals);
-    return { migrations, channels, pageRegions: regions.finish(), pageRequests: requests.finish() };
+    const opaque = [...this.#opaque.values()];
+    for (const entry of this.#entries) {
+      if (!(entry.state instanceof SealedMigration) || isProven(entry)) continue;
+      for (const connection of connectionsOf(entry))
+        opaque.push({ connection, kind: 'tls', banner: null, holds: null });
+    }
+    return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
   /** A mirror runs between the same hosts, starts before the memory moves, and ends with it. */
@@ -294,7 +383,9 @@ export class MigrationStreams implements RdmaConsumer {
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
-      entry = { key, state, identity, streams: [], startNs, besideBytes: 0 };
+      const proxies = this.#proxies.get(direction >>> 1) ?? [];
+      for (const { kind } of proxies) state.feature(kind);
+      entry = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
     }
     const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
     const sink = channel ?? sinkOf(decoder, entry.state, direction);
@@ -423,8 +514,9 @@ function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number
   return decoder === preempt ? new SideChannelSink(state) : state;
 }
 
-const groupKey = ({ client, server }: Pick<ConnectionIdentity, 'client' | 'server'>): string =>
-  `${client.address}>${server.address}:${server.port}`;
+/** Behind a proxy, the place it leads to counts, too: other guests may go through the same one. */
+const groupKey = ({ client, server }: ConnectionIdentity, proxies: readonly ProxyHop[]): string =>
+  [`${client.address}>${server.address}:${server.port}`, ...proxies.map(({ to }) => to)].join('>');
 
 /** A migration is real once its main channel is known to be one. */
 const isProven = ({ state, streams }: Entry): boolean =>
@@ -493,6 +585,12 @@ function boundByAnnouncements(migrations: readonly Migration[], { rows, columns 
   }
 }
 
+/** Inside TLS a channel whose part does not show is counted as main. */
+function kindOf({ state }: Entry, { decoder, direction }: Stream): ChannelKind {
+  if (decoder !== tls) return decoder.channel;
+  return (state instanceof SealedMigration && state.roles.get(direction)?.kind) || 'main';
+}
+
 /** The most that the main connection had in flight; null where that is not known. */
 function flightOf(streams: readonly Stream[], endings: ReadonlyMap<number, ConnectionEnding>): number | null {
   const main = streams.find(({ decoder }) => decoder.channel === 'main');
@@ -503,10 +601,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
   const streams = forward(entry);
   const figures = entry.state.finish(flightOf(streams, endings));
   const sealed = entry.state instanceof SealedMigration ? entry.state : null;
-  // Inside TLS a channel whose part does not show is counted as main.
-  const kindOf = ({ decoder, direction }: Stream): ChannelKind =>
-    decoder === tls ? (sealed?.roles.get(direction)?.kind ?? 'main') : decoder.channel;
-  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(stream) === kind));
+  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(entry, stream) === kind));
   const total = lengthOf(streams) + entry.besideBytes;
   const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
@@ -540,6 +635,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
       returnPath: sealed?.replyBytes ?? lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
     },
     disks: [],
+    ...(entry.proxies.length > 0 ? { proxies: entry.proxies } : {}),
     countingRules: countingRules({ features, ...rest }),
     ...rest,
   };
@@ -556,7 +652,7 @@ function outcomeOf(
   endings: ReadonlyMap<number, ConnectionEnding>,
 ): Migration['outcome'] {
   const { complete, shut, shutNs, sightings } = entry.state;
-  const main = streams.findLast(({ decoder }) => decoder.channel === 'main' || decoder === tls);
+  const main = streams.findLast((stream) => kindOf(entry, stream) === 'main');
   const closedBySource = main?.driver.ended === 'fin' && !(shutNs < main.driver.endNs);
   if (shut !== null && shut !== 0) return closedBySource ? 'cancelled' : 'failed';
   if (complete || shut === 0) return 'completed';

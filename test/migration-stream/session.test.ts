@@ -146,6 +146,33 @@ describe('which connections form a migration', () => {
     ]);
   });
 
+  describe('a relay whose both legs are in the capture', () => {
+    const legs = (later: Peer, payload = whole): MigrationResults['migrations'] =>
+      analyse(
+        [...sent(0, whole), ...sent(1, payload), closed(0, whole.length), closed(1, payload.length)],
+        [{ to: '10.0.0.7', port: 3128 }, later],
+      ).migrations;
+
+    test('the second leg is named as such', () => {
+      const [first, second] = legs({ from: '10.0.0.7', to: '10.0.0.2' });
+      expect(first).not.toHaveProperty('relayOf');
+      expect(second).toMatchObject({ outcome: 'completed', relayOf: 0 });
+    });
+
+    test('on a host with an address for each side', () => {
+      expect(legs({ from: '192.168.0.7', to: '192.168.0.2' })[1]).toMatchObject({ relayOf: 0 });
+    });
+
+    test('two guests that are alike leave one host for two others', () => {
+      expect(legs({ from: '10.0.0.1', to: '10.0.0.8' })[1]).not.toHaveProperty('relayOf');
+    });
+
+    test('another guest comes from the host that the first went to', () => {
+      const other = smallMigration().raw([0]).build();
+      expect(legs({ from: '10.0.0.7', to: '10.0.0.2' }, other)[1]).not.toHaveProperty('relayOf');
+    });
+  });
+
   test("other traffic is nobody's", () => {
     expect(analyse(sent(0, Uint8Array.from(ascii('GET / HTTP/1.1\r\n')))).migrations).toEqual([]);
   });
