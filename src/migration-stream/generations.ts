@@ -57,7 +57,10 @@ export class Generations {
 
   /** A further channel; returns its lane. One joined midway is taken to be as far as the main channel. */
   join(late = false): number {
-    if (late) this.#joinedLate = true;
+    if (late) {
+      this.#joinedLate = true;
+      this.#rounds.doubt();
+    }
     const generation = late ? this.#lanes[MAIN_LANE]!.generation : 0;
     this.#lanes.push({ generation, ended: false, waiting: [], ends: [] });
     return this.#lanes.length - 1;
@@ -160,6 +163,7 @@ export class Generations {
   /** A lane missed a mark (the capture lost it): it is taken to have passed as many as the others. */
   #realign(): void {
     this.overflowed = true;
+    this.#rounds.doubt();
     let fastest = 0;
     for (const lane of this.#lanes) fastest = Math.max(fastest, lane.generation);
     for (const lane of this.#lanes) lane.generation = Math.max(lane.generation, fastest);

@@ -64,9 +64,13 @@ export class Rounds {
   #open: OpenRound | null = null;
   #number = 0;
   #firstBoundary: Boundary = 'first-pass';
+  /** Rounds ever begun, those that were joined again included. */
+  #begun = 0;
   #stamp = 0;
   /** True while only repeats count: several channels, or post-copy, where records do not come in scan order. */
   #unordered = false;
+  /** True where the order of sections is not sure. */
+  #doubtful = false;
   /** False once no more syncs can happen. */
   #syncs = true;
   // The section at hand.
@@ -132,6 +136,12 @@ export class Rounds {
   /** From here on the order of records says nothing. */
   unordered(): void {
     this.#unordered = true;
+  }
+
+  /** From here on, which section a page belongs to is not sure, and so no boundary. */
+  doubt(): void {
+    this.#doubtful = true;
+    if (this.#open) this.#open.blind = true;
   }
 
   /** A RAM section with pages begins: PART, or END, which opens a round in any case. */
@@ -260,7 +270,27 @@ export class Rounds {
   /** The section at hand belongs to a new round. */
   #boundary(boundary: Boundary): void {
     this.#decided = true;
-    this.#begin(this.#sectionNs, boundary);
+    const isLate = this.#open?.boundary === 'section-end';
+    if (isLate) this.#rejoin();
+    this.#begin(this.#sectionNs, isLate ? 'section-end' : boundary);
+  }
+
+  /**
+   * No sync follows END. What came after its mark, but before the repeat at hand, had waited in the buffers of slower
+   * channels and belongs to the round before.
+   */
+  #rejoin(): void {
+    const open = this.#open!;
+    const before = this.#closed.pop();
+    if (!before) return;
+    this.#number--;
+    this.#open = {
+      startNs: before.startNs,
+      boundary: before.boundary as Boundary,
+      pages: sum(before.pages, open.pages),
+      bytes: before.bytes + open.bytes,
+      blind: open.blind || before.confidence <= BLIND_CONFIDENCE,
+    };
   }
 
   #begin(tNs: number, boundary: Boundary): void {
@@ -269,9 +299,10 @@ export class Rounds {
     const startNs = Math.max(tNs, this.#open?.startNs ?? tNs);
     this.#close(startNs);
     this.#number++;
-    this.#stamp = roundStamp(this.#number);
+    this.#stamp = roundStamp(++this.#begun);
     // The end section and the switch say themselves where they are.
-    const blind = this.#sectionLost && boundary !== 'section-end' && boundary !== 'post-copy';
+    const isMarked = boundary === 'section-end' || boundary === 'post-copy';
+    const blind = this.#doubtful || (this.#sectionLost && !isMarked);
     this.#open = { startNs, boundary, pages: noPages(), bytes: 0, blind };
     this.#cameAround = this.#sectionCameAround;
     this.#startPosition = this.#firstPosition >= 0 ? this.#firstPosition : this.#position;
@@ -300,12 +331,10 @@ export class Rounds {
 
   /** Gives the listed pages to the open round. */
   #commit(): void {
-    const { pages } = this.#open ?? { pages: noPages() };
-    pages.normal += this.#counts.normal;
-    pages.zero += this.#counts.zero;
-    pages.xbzrle += this.#counts.xbzrle;
-    pages.compressed += this.#counts.compressed;
-    if (this.#open) this.#open.bytes += this.#bytes;
+    if (this.#open) {
+      this.#open.pages = sum(this.#open.pages, this.#counts);
+      this.#open.bytes += this.#bytes;
+    }
     const list = this.#list;
     const history = this.#history;
     for (let i = 0; i < this.#listed; i++) history.sent(list[i]!, this.#stamp);
@@ -333,5 +362,11 @@ function setEnd(round: Round, endNs: number): void {
 }
 
 const noPages = (): PageCounts => ({ normal: 0, zero: 0, xbzrle: 0, compressed: 0 });
+const sum = (one: PageCounts, other: PageCounts): PageCounts => ({
+  normal: one.normal + other.normal,
+  zero: one.zero + other.zero,
+  xbzrle: one.xbzrle + other.xbzrle,
+  compressed: one.compressed + other.compressed,
+});
 /** Pages of all kinds. */
 export const totalPages = (pages: PageCounts): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;

@@ -1,5 +1,6 @@
 // What is said of a migration of which the capture holds only a part: figures are bounded, unknown, or true.
 import { describe, expect, test } from 'vitest';
+import { Generations, MAIN_LANE } from '../../src/migration-stream/generations.js';
 import { PageHistory } from '../../src/migration-stream/pages.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
 import { BLOCK_STRIDE, Rounds } from '../../src/migration-stream/rounds.js';
@@ -51,5 +52,37 @@ describe('rounds around a gap', () => {
     rounds.blind();
     section(0, range(0, 100));
     expect(rounds.finish()[0]!.confidence).toBe(0.5);
+  });
+});
+
+describe('rounds of channels that do not keep step', () => {
+  test('pages that waited in the buffers of slow channels when the guest stopped belong to the round before the last', () => {
+    // The mark of the stop comes by the main channel at once, the pages before it later; then pages repeat, so those were late.
+    const { rounds, section } = guest();
+    rounds.unordered();
+    section(0, range(0, 1000));
+    section(1e9, range(500, 520));
+    for (const page of range(520, 600)) rounds.page(2e9, 0, page * PAGE, PAGE_NORMAL, PAGE + 8);
+    rounds.finalSection(3e9);
+    rounds.endSection(3e9);
+    section(4e9, range(550, 560));
+    section(5e9, range(560, 570));
+    const [, second, last, ...more] = rounds.finish();
+    expect(second).toMatchObject({ index: 2, startNs: 1e9, boundary: 'page-repeat', pages: { normal: 100 } });
+    expect(last).toMatchObject({ index: 3, startNs: 4e9, boundary: 'section-end', pages: { normal: 20 } });
+    expect(more).toEqual([]);
+  });
+
+  test('a channel joined midway may be out of step: no round is sure', () => {
+    const history = new PageHistory();
+    const rounds = new Rounds(history);
+    const generations = new Generations(rounds);
+    generations.join(true);
+    generations.page(1, 0, 0, 0, PAGE_NORMAL, PAGE);
+    generations.mark(1);
+    generations.mark(MAIN_LANE);
+    generations.page(1, 1e9, 0, 0, PAGE_NORMAL, PAGE);
+    generations.finish();
+    expect(rounds.finish().map(({ confidence }) => confidence)).toEqual([0.5, 0.5]);
   });
 });
