@@ -164,6 +164,13 @@ const FINDING = parts({
   connections: list('number'),
 });
 
+const LOCATION = parts({
+  ...Object.fromEntries(
+    ['frame', 'tNs', 'direction', 'streamOffset', 'fileOffset', 'input'].map((name) => [name, orAbsent('number')]),
+  ),
+  detail: orAbsent('string'),
+});
+
 const ANOMALY = parts({
   code: words(...Object.keys(ANOMALIES)),
   severity: words('error', 'warning', 'note'),
@@ -171,8 +178,9 @@ const ANOMALY = parts({
   text: 'string',
   direction: orNull('number'),
   count: 'number',
-  first: parts({}),
-  last: parts({}),
+  first: LOCATION,
+  last: LOCATION,
+  samples: list(LOCATION),
 });
 
 const INPUT = parts({

@@ -8,3 +8,5 @@ export function runTarget(
   options?: { readonly reports: readonly unknown[]; readonly page: boolean },
 ): Promise<void>;
 export function conversationSteps(channel: number, side: 0 | 1, stream: Uint8Array, pieceBytes?: number): Buffer;
+export function shortResult(report: unknown): unknown;
+export function pathsOf(value: unknown): string[][];

@@ -283,11 +283,17 @@ const KEPT_ENTRIES = 3;
 const prepared = new WeakMap();
 function preparedResult(report) {
   if (!prepared.has(report)) {
-    const small = shortened(report);
-    for (const table of Object.values(small.tables)) table.rows = Math.min(table.rows, KEPT_ENTRIES);
+    const small = shortResult(report);
     prepared.set(report, { text: JSON.stringify(small), paths: pathsOf(small) });
   }
   return prepared.get(report);
+}
+
+/** The result with no more than KEPT_ENTRIES entries in any list, and tables to match. */
+export function shortResult(report) {
+  const small = shortened(report);
+  for (const table of Object.values(small.tables)) table.rows = Math.min(table.rows, KEPT_ENTRIES);
+  return small;
 }
 
 function shortened(value) {
@@ -296,7 +302,8 @@ function shortened(value) {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, shortened(inner)]));
 }
 
-function pathsOf(value, path = [], out = []) {
+/** The path of every value inside `value`, as lists of keys. */
+export function pathsOf(value, path = [], out = []) {
   if (typeof value !== 'object' || value === null) return out;
   for (const key of Object.keys(value)) {
     out.push([...path, key]);
@@ -306,7 +313,12 @@ function pathsOf(value, path = [], out = []) {
 }
 
 /** What holds the last key of `path`; undefined where an edit took it away. */
-const holderOf = (value, path) => path.slice(0, -1).reduce((inner, key) => inner?.[key], value);
+function holderOf(value, path) {
+  const inner = path
+    .slice(0, -1)
+    .reduce((part, key) => (Object.hasOwn(part ?? {}, key) ? part[key] : undefined), value);
+  return typeof inner === 'object' && inner !== null && Object.hasOwn(inner, path.at(-1)) ? inner : undefined;
+}
 
 /**
  * A saved result with some of its values replaced: a byte that chooses it, then for each edit two of place, one of value.
@@ -319,7 +331,7 @@ function saved(program, script, _bytes, { reports, page }) {
     const path = paths[script.u16() % paths.length];
     const how = script.u8();
     const holder = holderOf(report, path);
-    if (typeof holder !== 'object' || holder === null) continue;
+    if (holder === undefined) continue;
     const key = path.at(-1);
     if (how < ODD_VALUES.length) holder[key] = structuredClone(ODD_VALUES[how]);
     else if (how < 64) delete holder[key];

@@ -1,0 +1,2 @@
+export function checkText(text: string): void;
+export function checkHtml(page: string): void;
