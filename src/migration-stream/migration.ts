@@ -160,6 +160,7 @@ export class MigrationState implements MigrationSink {
   #streamEndNs = Number.NaN;
   // Return path.
   readonly #replies: Record<string, number> = {};
+  /** Pings less pongs, by value. */
   readonly #pings = new Map<number, number>();
   // Post-copy.
   #listenNs = Number.NaN;
@@ -443,9 +444,7 @@ export class MigrationState implements MigrationSink {
       this.#invariant(message, `'${message.name}' on the return path after SHUT`);
     }
     if (message.name === 'pong') {
-      const sent = this.#pings.get(message.value!) ?? 0;
-      if (sent === 0) this.#invariant(message, `PONG ${message.value} without PING`);
-      this.#pings.set(message.value!, sent - 1);
+      this.#pings.set(message.value!, (this.#pings.get(message.value!) ?? 0) - 1);
       if (PACKAGE_PINGS.has(message.value)) this.#packagePongNs = message.tNs;
     }
     if (message.request) {
@@ -527,6 +526,7 @@ export class MigrationState implements MigrationSink {
   finish(flightBytes: number | null = null): MigrationFigures {
     this.#checkMarks();
     this.#checkRequests();
+    this.#checkPongs();
     this.#generations?.finish();
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.rounds.finish();
@@ -802,6 +802,13 @@ export class MigrationState implements MigrationSink {
     if (!this.complete || this.#multifdBlindBytes + this.#undecodedBytes > 0) return;
     const unanswered = this.#waiting.size - this.#underway();
     if (unanswered > 0) this.#contradiction(`${unanswered} pages were requested and not sent`);
+  }
+
+  /** A PONG answers a PING, whichever of the two the capture shows first. */
+  #checkPongs(): void {
+    // Pings come before START: without it they may have been sent before the capture began.
+    if (this.#memoryBytes === null || this.#undecodedBytes > 0) return;
+    for (const [value, left] of this.#pings) if (left < 0) this.#contradiction(`PONG ${value} without PING`);
   }
 
   /** As #invariant, for what lies in no one place. */
