@@ -111,6 +111,8 @@ export class MigrationState implements MigrationSink {
   #blocks: RamBlock[] = [];
   readonly #blockNumbers = new Map<string, number>();
   readonly #pages: PageCounts = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
+  /** Pages of a RAM block that is not known. */
+  #unplaced = 0;
   #ramRecordBytes = 0;
   readonly #devices: Device[] = [];
   readonly #phases: Phase[] = [];
@@ -319,6 +321,7 @@ export class MigrationState implements MigrationSink {
     else if (kind === PAGE_XBZRLE) pages.xbzrle++;
     else if (kind === PAGE_COMPRESSED) pages.compressed++;
     else pages.zero++;
+    if (block === UNKNOWN_BLOCK) this.#unplaced++;
     this.#ramRecordBytes += bytes;
     this.#lastPageNs = tNs;
     if (this.#postcopyNs <= tNs) {
@@ -533,7 +536,6 @@ export class MigrationState implements MigrationSink {
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
-    const total = totalPages(pages);
     if (pages.xbzrle > 0) this.feature('xbzrle');
     if (pages.compressed > 0) this.feature('compress');
     if (this.history.untracked > 0) {
@@ -548,8 +550,7 @@ export class MigrationState implements MigrationSink {
         ? this.#inferredPages(inferred)
         : {
             ...pages,
-            distinct: this.history.distinct,
-            resent: total - this.history.untracked - this.history.distinct,
+            ...this.#copies(),
           },
       lostPages: this.#lostPages,
       ramRecordBytes: Math.round(this.#ramRecordBytes),
@@ -561,6 +562,13 @@ export class MigrationState implements MigrationSink {
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
     };
+  }
+
+  /** Pages whose block was named out of sight may be the same as those of a block named since. */
+  #copies(): Pick<Migration['pages'], 'distinct' | 'resent'> {
+    if (this.#unplaced > 0 && this.#blockNumbers.size > 0) return { distinct: null, resent: null };
+    const { distinct, untracked } = this.history;
+    return { distinct, resent: totalPages(this.#pages) - untracked - distinct };
   }
 
   /**
