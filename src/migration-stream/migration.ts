@@ -137,6 +137,8 @@ export class MigrationState implements MigrationSink {
   /** Bytes just lost, and the scan position before them; null once the page behind them is known. */
   #gap: { bytes: number; readonly from: number } | null = null;
   #lostPages: { atLeast: number; atMost: number } | null = null;
+  /** Lost bytes with no page on one side that would bound the pages in them. */
+  #unboundBytes = 0;
   // Round boundaries as the main channel of a multifd migration shows them by itself.
   readonly #marks: Mark[] = [];
   #multifdBlindBytes = 0;
@@ -283,6 +285,7 @@ export class MigrationState implements MigrationSink {
   /** Bytes of a multifd channel that could not be read. */
   multifdBlind(bytes: number): void {
     this.#multifdBlindBytes += bytes;
+    this.rounds.blind();
   }
 
   /** A multifd channel is over; its last packet announced `missingBytes` more than came. */
@@ -478,8 +481,10 @@ export class MigrationState implements MigrationSink {
       return;
     }
     this.#undecodedBytes += resumed - offset;
+    const isBehindMemory = this.#phase?.kind === 'device-state' && !this.#features.has('postcopy-advised');
     if (this.rounds.position !== null) this.#gap = { bytes: resumed - offset, from: this.rounds.position };
     else if (this.#gap) this.#gap.bytes += resumed - offset;
+    else if (!isBehindMemory) this.#unboundBytes += resumed - offset;
     const lastNs = Math.max(this.#latestNs, this.#startNs);
     if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.
@@ -552,7 +557,7 @@ export class MigrationState implements MigrationSink {
             ...pages,
             ...this.#copies(),
           },
-      lostPages: this.#lostPages,
+      lostPages: inferred ? null : this.#allLost(),
       ramRecordBytes: Math.round(this.#ramRecordBytes),
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
@@ -579,7 +584,10 @@ export class MigrationState implements MigrationSink {
     const { bytes, from } = this.#gap!;
     this.#gap = null;
     const ramBytes = this.#blocks.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
-    if (block === UNKNOWN_BLOCK || ramBytes === 0) return;
+    if (block === UNKNOWN_BLOCK || ramBytes === 0) {
+      this.#unboundBytes += bytes;
+      return;
+    }
     const { pageSize } = this.history;
     const walked = this.#before(block * BLOCK_STRIDE + address) - this.#before(from);
     const between = Math.max(0, (walked > 0 ? walked : walked + ramBytes) / pageSize - 1);
@@ -594,6 +602,14 @@ export class MigrationState implements MigrationSink {
       tNs: this.#latestNs,
       detail: `${atLeast} to ${atMost} pages`,
     });
+  }
+
+  /** Pages in all lost bytes; null where nothing is lost, or channels share the pages. */
+  #allLost(): MigrationFigures['lostPages'] {
+    if (this.#generations) return null;
+    const hidden = Math.floor((this.#unboundBytes + (this.#gap?.bytes ?? 0)) / (WORD_BYTES + 1));
+    if (hidden === 0) return this.#lostPages;
+    return { atLeast: this.#lostPages?.atLeast ?? 0, atMost: (this.#lostPages?.atMost ?? 0) + hidden };
   }
 
   /** Share of memory that the pass at hand has walked over; null where its place is not known. */
