@@ -1,6 +1,7 @@
 // Sinks: what the streams beside the main channel feed, each in its own way.
 //
 // A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
+import { DISK_RANGES } from '../limits.js';
 import type { MigrationState } from './migration.js';
 import {
   type MigrationSink,
@@ -166,6 +167,49 @@ export class MultifdSink extends SilentSink {
   }
 }
 
+/** Places on a disk: disjoint ranges in ascending order, of which neighbours become one beyond DISK_RANGES. */
+class Places {
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+
+  /** Bytes of [start, end) that are among them. */
+  overlap(start: number, end: number): number {
+    let bytes = 0;
+    for (let at = this.#firstEndingAfter(start); at < this.#starts.length && this.#starts[at]! < end; at++) {
+      bytes += Math.min(end, this.#ends[at]!) - Math.max(start, this.#starts[at]!);
+    }
+    return bytes;
+  }
+
+  add(start: number, end: number): void {
+    const from = this.#firstEndingAfter(start - 1); // touching ones become one
+    let to = from;
+    while (to < this.#starts.length && this.#starts[to]! <= end) to++;
+    if (to > from) {
+      start = Math.min(start, this.#starts[from]!);
+      end = Math.max(end, this.#ends[to - 1]!);
+    }
+    this.#starts.splice(from, to - from, start);
+    this.#ends.splice(from, to - from, end);
+    if (this.#starts.length <= DISK_RANGES) return;
+    const into = Math.max(1, from); // with the one before it, or the first two
+    this.#starts.splice(into, 1);
+    this.#ends.splice(into - 1, 1);
+  }
+
+  /** Index of the first range that ends after `offset`. */
+  #firstEndingAfter(offset: number): number {
+    let low = 0;
+    let high = this.#ends.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#ends[middle]! > offset) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
 /** An NBD client's requests. */
 export class DiskSink extends SilentSink {
   readonly #connection: number;
@@ -174,8 +218,7 @@ export class DiskSink extends SilentSink {
   #zeroed = 0;
   #read = 0;
   #rewritten = 0;
-  /** End of what has been written, and when it was last reached. */
-  #front = 0;
+  readonly #copied = new Places();
   #sweptNs: number;
   #requests = 0;
   #startNs: number;
@@ -196,19 +239,23 @@ export class DiskSink extends SilentSink {
   override diskRequest(tNs: number, kind: 'write' | 'zero' | 'read' | 'other', offset: number, length: number): void {
     this.#requests++;
     this.#endNs = tNs;
-    if (kind === 'write' || kind === 'zero') this.#swept(tNs, offset, length);
+    if (kind === 'write' || kind === 'zero') this.#swept(tNs, kind, offset, length);
     if (kind === 'write') this.#written += length;
     else if (kind === 'zero') this.#zeroed += length;
     else if (kind === 'read') this.#read += length;
   }
 
-  /** A mirror walks the disk upwards once, then returns to what was written meanwhile (QEMU block/mirror.c, mirror_run). */
-  #swept(tNs: number, offset: number, length: number): void {
+  /**
+   * A mirror copies every place once, several at a time and so not quite in order, then returns to what was written meanwhile
+   * (QEMU block/mirror.c, mirror_run). A target that may hold old data is zeroed first (mirror_dirty_init): that is no copy yet.
+   */
+  #swept(tNs: number, kind: 'write' | 'zero', offset: number, length: number): void {
     const end = offset + length;
-    this.#rewritten += Math.max(0, Math.min(end, this.#front) - offset);
-    if (end <= this.#front) return;
-    this.#front = end;
+    const again = this.#copied.overlap(offset, end);
+    this.#rewritten += again;
+    if (again === length) return;
     this.#sweptNs = tNs;
+    if (kind === 'write') this.#copied.add(offset, end);
   }
 
   finish(): DiskCopy {
