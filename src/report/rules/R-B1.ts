@@ -22,6 +22,11 @@ export default defineRule({
       unit: 'factor',
       meaning: 'how far above what such losses allow a loss-based sender a rate may be before loss is not its limit',
     },
+    maxRoomFactor: {
+      value: 10,
+      unit: 'factor',
+      meaning: 'how far above the rate what such losses allow may be before something else is the limit',
+    },
     wastefulShare: {
       value: 0.03,
       unit: 'share of bytes',
@@ -50,7 +55,10 @@ export default defineRule({
         return [];
       if (heldShare !== null && heldShare < limits.minHeldShare) return [];
       if (loss.stalledNs > 0.5 * transfer.durationNs) return []; // R-B2, R-B5
-      const held = ceiling === null || goodput === null || goodput <= limits.maxCeilingFactor * ceiling;
+      const held =
+        ceiling === null ||
+        goodput === null ||
+        (goodput <= limits.maxCeilingFactor * ceiling && ceiling <= limits.maxRoomFactor * goodput);
       const wasteful = repeatedShare >= limits.wastefulShare;
       if (!held && !wasteful) return [];
       const heldNs = (heldShare ?? 1) * transfer.durationNs - loss.stalledNs;
@@ -96,7 +104,7 @@ export default defineRule({
             (held && ceiling !== null && goodput !== null && rttNs !== null
               ? `At ${duration(rttNs)} round trip such loss allows about ${bitRate(ceiling)}; the migration got ${bitRate(goodput)}. `
               : '') +
-            (held ? '' : 'The sender kept its rate, but so much had to be repeated that it cost time. ') +
+            (held ? '' : 'That is not what sets the rate, but so much had to be repeated that it cost time. ') +
             (loss.queueFull === null
               ? ''
               : loss.queueFull

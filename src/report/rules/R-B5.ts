@@ -25,7 +25,7 @@ export default defineRule({
     evidence:
       'The handshake completes; the first full-size segments are repeated at doubling intervals and never acknowledged.',
     confusedWith:
-      'A blocked port (R-H1): there the handshake fails. A path outage (R-B2): full-size segments were acknowledged before it. A destination that stopped reading (R-C3): it still answers with a closed window.',
+      'A blocked port (R-H1): there the handshake fails. A path outage, or one of several channels that starves (R-B2, R-D2): full-size segments were acknowledged before it or beside it. A destination that stopped reading (R-C3): it still answers with a closed window.',
     advice: [
       'Test from the source: ping -M do -s 8972 DESTINATION (MTU 9000), then -s 1472 (MTU 1500). The largest that passes + 28 is the path’s MTU.',
       'Make the MTU equal on hosts, bridges, VLANs and switches; leave room for overlays (VXLAN 50 B, Geneve 58 B, WireGuard 60–80 B).',
@@ -33,8 +33,10 @@ export default defineRule({
     ],
   },
   run: ({ report, transfers }, limits) =>
-    transfers.flatMap((transfer) =>
-      transfer.flows.flatMap(({ connection, forward }) => {
+    transfers.flatMap((transfer) => {
+      // Full-size segments that arrived on any connection between the hosts prove that the path takes them.
+      if (transfer.flows.some(({ forward }) => (forward.ackedBytes ?? 0) > limits.maxAckedBytes)) return [];
+      return transfer.flows.flatMap(({ connection, forward, directionId }) => {
         const repeated = transfer
           .events(
             'retransmission-timeout',
@@ -42,19 +44,14 @@ export default defineRule({
             'retransmission-other',
             'retransmission-fast',
           )
-          .filter((event) => event.direction >> 1 === connection.id);
+          .filter((event) => event.direction === directionId);
         const stuck = longestRepetition(repeated);
         const first = stuck[0];
         const last = stuck.at(-1);
         if (!first || !last || stuck.length < limits.minTries) return [];
         const acked = Math.max(0, first.offset);
         const largest = Math.max(...stuck.map((event) => event.bytes));
-        // Later progress past the stuck bytes means that they did arrive in the end.
-        const moved = repeated.some(
-          (event) =>
-            event.direction === first.direction && event.offset > first.offset + 10 * largest && event.tNs > last.tNs,
-        );
-        if (largest < limits.minSegmentBytes || acked > limits.maxAckedBytes || moved) return [];
+        if (largest < limits.minSegmentBytes || (forward.ackedBytes ?? 0) > acked) return [];
         const { mss } = connection.options;
         const tooBig = tooBigAbout(report, connection.server.address);
         const mtu = tooBig.find((signal) => signal.mtu !== null)?.mtu ?? null;
@@ -89,22 +86,21 @@ export default defineRule({
             connections: [connection.id],
           },
         ];
-      }),
-    ),
+      });
+    }),
   ruledOut: ({ transfers }) =>
     transfers.some((transfer) => transfer.bytes > 1e6)
       ? 'full-size segments were acknowledged, so no MTU black hole'
       : null,
 });
 
-/** The longest run of repetitions that begin at the same byte of one direction. */
+/** The longest run of repetitions that begin at the same byte. */
 function longestRepetition(events: readonly TcpEvent[]): readonly TcpEvent[] {
-  const groups = new Map<string, TcpEvent[]>();
+  const groups = new Map<number, TcpEvent[]>();
   for (const event of events) {
-    const key = `${event.direction} ${event.offset}`;
-    const group = groups.get(key);
+    const group = groups.get(event.offset);
     if (group) group.push(event);
-    else groups.set(key, [event]);
+    else groups.set(event.offset, [event]);
   }
   let best: TcpEvent[] = [];
   for (const group of groups.values()) if (group.length > best.length) best = group;

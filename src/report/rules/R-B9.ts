@@ -18,6 +18,7 @@ export default defineRule({
     minStep: { value: 0.3, unit: 'share', meaning: 'of the round trip before' },
     maxFlightChange: { value: 0.3, unit: 'share', meaning: 'more in flight means a longer queue, not a longer path' },
     minSideNs: { value: 500e6, unit: 'ns', meaning: 'of samples on each side of a step' },
+    minSideBins: { value: 5, unit: 'bins', meaning: 'of the timeline with samples on each side; fewer are chance' },
   },
   about: {
     meaning:
@@ -108,6 +109,7 @@ interface StepLimits {
   readonly minStep: number;
   readonly maxFlightChange: number;
   readonly minSideNs: number;
+  readonly minSideBins: number;
 }
 
 /** The clearest moment at which the round trip of the main flow changes level; null when there is none. */
@@ -120,13 +122,12 @@ function stepOf(transfer: Transfer, limits: StepLimits): Step | null {
       const inside = bin.startNs >= fromNs && bin.startNs + bin.durationNs <= toNs;
       return inside && bin.rttMinNs !== null && bin.inFlightMaxBytes !== null;
     });
-  if (bins.length < 4) return null;
   const highest = runningMax(bins.map((bin) => bin.rttMinNs));
   const lowest = runningMin(bins.map((bin) => bin.rttMinNs));
   const highestAfter = runningMax(bins.map((bin) => bin.rttMinNs).reverse()).reverse();
   const lowestAfter = runningMin(bins.map((bin) => bin.rttMinNs).reverse()).reverse();
   let best: Step | null = null;
-  for (let at = 1; at < bins.length; at++) {
+  for (let at = limits.minSideBins; at <= bins.length - limits.minSideBins; at++) {
     const spansNs = [bins[at]!.startNs - bins[0]!.startNs, bins.at(-1)!.startNs - bins[at]!.startNs];
     if (Math.min(...spansNs) < limits.minSideNs) continue;
     const [before, after] = [lowest[at - 1]!, lowestAfter[at]!];

@@ -1,5 +1,6 @@
 import { bytes, duration, percent } from '../format.js';
 import { combOf } from './comb.js';
+import { lossesOf } from './loss.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -19,6 +20,11 @@ export default defineRule({
       meaning: 'below it bursts are equal: a rate limit (R-A1)',
     },
     minSilentShare: { value: 0.2, unit: 'share of pre-copy', meaning: 'time without sending' },
+    maxRepeatedShare: {
+      value: 0.001,
+      unit: 'share of bytes',
+      meaning: 'sent again; beyond it losses make equal bursts look unequal',
+    },
     minBursts: { value: 10, unit: 'bursts', meaning: 'before it is a rhythm' },
   },
   about: {
@@ -37,6 +43,7 @@ export default defineRule({
       if (!comb?.burstByBurst || comb.bursts < limits.minBursts || comb.regularity < limits.minRegularity) return [];
       if (Math.abs(comb.periodNs / limits.periodNs - 1) > limits.periodTolerance) return [];
       if (comb.sizeVariation < limits.minSizeVariation || comb.silentShare < limits.minSilentShare) return [];
+      if (lossesOf(transfer).repeatedShare > limits.maxRepeatedShare) return [];
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
       return [
         {

@@ -28,7 +28,7 @@ export default defineRule({
       const { migration } = transfer;
       const channels = multifdFlows(transfer).length;
       if (!migration || channels > 1 || transfer.durationNs < limits.minNs) return [];
-      if (migration.encryption === 'tls') return []; // which connection carries what cannot be seen
+      if (transfer.mainFlow.connection.channel.kind === 'tls') return []; // which connection carries what is not known
       const parallel = transfers.find(
         (other) => other.migration?.source === migration.source && multifdFlows(other).length > 1,
       );

@@ -32,7 +32,7 @@ export default defineRule({
       const steps = transfer.byteSteps(stepNs, transfer.precopy);
       if (!steps || steps.length < 10) return [];
       const usual = median(steps);
-      const downtime = context.downtimeLimitNs / 1e9;
+      const downtime = Math.min(context.downtimeLimitNs, state.limitBelowNs ?? Number.POSITIVE_INFINITY) / 1e9;
       // Rounds that went on although everything was usual say that the real limit is lower than we think.
       const contradicted = state.rounds.slice(1, -1).some((round) => {
         const window = steps[Math.floor((round.startNs - transfer.precopy[0]) / stepNs) - 1];

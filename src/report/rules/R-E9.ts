@@ -18,6 +18,11 @@ export default defineRule({
     minGaps: { value: 5, unit: 'pauses', meaning: 'before it is a cadence' },
     minGapNs: { value: 20e6, unit: 'ns', meaning: 'shorter pauses are scheduling' },
     maxPausedShare: { value: 0.3, unit: 'share of time', meaning: 'beyond it bursts make the cadence, not pauses' },
+    maxRecoveryShare: {
+      value: 0.05,
+      unit: 'share of time',
+      meaning: 'in loss recovery; beyond it losses make the pauses',
+    },
     maxAtRounds: {
       value: 0.5,
       unit: 'share of pauses',
@@ -38,6 +43,7 @@ export default defineRule({
   },
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
+      if ((transfer.limitedBy(transfer.precopy)?.recovery ?? 0) > limits.maxRecoveryShare) return [];
       const gaps = gapsOf(transfer, transfer.precopy, limits.minGapNs);
       if (gaps.length < limits.minGaps) return [];
       const distances = gaps.slice(1).map(([from], at) => from - gaps[at]![0]);

@@ -2,6 +2,9 @@ import { bytes, percent, plural } from '../format.js';
 import { anomaliesOf, countOf, framesOf, wholeCapture } from './anomalies.js';
 import { defineRule } from './rule.js';
 
+/** Payload of a later fragment on a path of 1500 B; its bytes are in the capture, but not where a TCP header says so. */
+const FRAGMENT_BYTES = 1480;
+
 export default defineRule({
   id: 'R-J1',
   title: 'Capture lost frames',
@@ -21,7 +24,8 @@ export default defineRule({
     meaning:
       'The recording is incomplete: the host exchanged bytes that the file does not hold. The migration itself was not harmed.',
     evidence: 'The receiver acknowledged bytes that were never captured, or the recorder counted drops of its own.',
-    confusedWith: 'Packet loss on the network (R-B1): there the receiver asks again and the bytes come a second time.',
+    confusedWith:
+      'Packet loss on the network (R-B1): there the receiver asks again and the bytes come a second time. IP fragmentation (R-B6): what later fragments carry is in the file, but cannot be told from their headers.',
     advice: [
       'Record with a larger buffer and headers only: tcpdump -B 262144 -s 128 -w FILE port 49152, or dumpcap -B 256 -s 128.',
       'Write to a fast disk, not through a pipe to a busy terminal; check "packets dropped by kernel" at the end.',
@@ -31,7 +35,9 @@ export default defineRule({
     const counted = report.capture.inputs.map((input) => input.droppedByCapture).filter((count) => count !== null);
     const dropped = counted.length > 0 ? counted.reduce((total, count) => total + count, 0) : null;
     const flows = transfers.flatMap((transfer) => transfer.flows);
-    const unseen = flows.reduce((total, { forward, reverse }) => total + forward.unseenBytes + reverse.unseenBytes, 0);
+    const missed = flows.reduce((total, { forward, reverse }) => total + forward.unseenBytes + reverse.unseenBytes, 0);
+    const inFragments = FRAGMENT_BYTES * countOf(anomaliesOf(report, ['decode/fragment']));
+    const unseen = Math.max(0, missed - inFragments);
     const seen = flows.reduce((total, { forward, reverse }) => total + forward.uniqueBytes + reverse.uniqueBytes, 0);
     if (unseen === 0 && !dropped) return [];
     const share = unseen > 0 ? unseen / (seen + unseen) : 0;

@@ -14,7 +14,8 @@ export interface RateLimit {
 
 export interface RateLimitLimits {
   readonly periodNs: number;
-  readonly periodTolerance: number;
+  readonly maxEarly: number;
+  readonly maxLate: number;
   readonly minRegularity: number;
   readonly maxSizeVariation: number;
   readonly maxOverallVariation: number;
@@ -24,11 +25,8 @@ export interface RateLimitLimits {
 /** Thresholds of every rule that asks for the limit. */
 export const RATE_LIMIT = {
   periodNs: { value: 100e6, unit: 'ns', meaning: 'slice in which QEMU spends its limit' },
-  periodTolerance: {
-    value: 0.12,
-    unit: 'share',
-    meaning: 'how far the burst distance may be from it; busy hosts run late',
-  },
+  maxEarly: { value: 0.03, unit: 'share', meaning: 'by which bursts may come sooner: QEMU waits at least this long' },
+  maxLate: { value: 0.12, unit: 'share', meaning: 'by which they may come later; busy hosts run late' },
   minRegularity: { value: 0.7, unit: 'share', meaning: 'burst distances that must fit the period' },
   maxSizeVariation: { value: 0.1, unit: 'share of a burst', meaning: 'bursts of a limit have equal size' },
   maxOverallVariation: {
@@ -47,7 +45,8 @@ export function rateLimitOf(transfer: Transfer, limits: RateLimitLimits): RateLi
   const inTime =
     comb !== null &&
     comb.regularity >= limits.minRegularity &&
-    Math.abs(comb.periodNs / limits.periodNs - 1) <= limits.periodTolerance;
+    comb.periodNs >= limits.periodNs * (1 - limits.maxEarly) &&
+    comb.periodNs <= limits.periodNs * (1 + limits.maxLate);
   const mostVariation = comb?.burstByBurst ? limits.maxSizeVariation : limits.maxOverallVariation;
   const equal = comb !== null && comb.sizeVariation <= mostVariation;
   if (comb !== null && !(inTime && equal)) return null;

@@ -53,6 +53,11 @@ describe('hypervisor rate limit', () => {
     expect(findings('R-A1', report({ tables: { timeline: bursts(150, () => 12.8 * MIB) } }))).toEqual([]);
   });
 
+  test('bursts that come sooner than QEMU would let them are something else', () => {
+    expect(findings('R-A1', report({ tables: { timeline: bursts(90, () => 12.8 * MIB) } }))).toEqual([]);
+    expect(findings('R-A1', report({ tables: { timeline: bursts(110, () => 12.8 * MIB) } }))).toHaveLength(1);
+  });
+
   test('a steady sender is not capped', () => {
     const steady = timeline(10 * MS, 990, () => ({ bytes: MIB }));
     expect(findings('R-A1', report({ tables: { timeline: steady } }))).toEqual([]);

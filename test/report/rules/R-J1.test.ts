@@ -17,6 +17,24 @@ describe('capture lost frames', () => {
     expect(findings('R-J1', data)).toMatchObject([{ severity: 'info', metrics: { droppedFrames: 7 } }]);
   });
 
+  test('what later fragments carry was not lost', () => {
+    const fragments = {
+      code: 'decode/fragment' as const,
+      severity: 'note' as const,
+      origin: 'network' as const,
+      text: '',
+      direction: null,
+      count: 1000,
+      first: { frame: 12 },
+      last: { frame: 900 },
+      samples: [],
+    };
+    expect(findings('R-J1', { ...withUnseen(200e3), anomalies: [fragments] })).toEqual([]);
+    expect(findings('R-J1', { ...withUnseen(5e6), anomalies: [fragments] })).toMatchObject([
+      { metrics: { unseenBytes: 5e6 - 1000 * 1480 } },
+    ]);
+  });
+
   test('an unknown drop counter is not a drop', () => {
     expect(findings('R-J1', report())).toEqual([]);
   });

@@ -107,6 +107,14 @@ describe('CPU quota', () => {
   );
   silent(
     'R-C5',
+    'losses make bursts differ',
+    withForward(
+      { retransmittedSegments: 1400, retransmittedBytes: 2e6 },
+      { tables: { timeline: bursts((burst) => (4 + ((burst * 7) % 10)) * MIB) } },
+    ),
+  );
+  silent(
+    'R-C5',
     'bursts of equal size are a rate limit',
     withForward({}, { tables: { timeline: bursts(() => 8 * MIB) } }),
   );

@@ -7,6 +7,7 @@ import {
   limits,
   MIB,
   MS,
+  migration,
   quantiles,
   report,
   S,
@@ -54,6 +55,11 @@ const lossy = {
 };
 
 describe('loss', () => {
+  silent(
+    'R-B1',
+    'such losses would allow 500 times the rate: on a path of 20 µs they do not set it',
+    withForward({ ...lossy, rttNs: quantiles(15e3, 20e3, 40e3) }, { tables: randomLoss }),
+  );
   speaks('R-B1', 'one packet in 600 lost on a 20 ms path, no queue', withForward(lossy, { tables: randomLoss }), {
     severity: 'minor',
     metrics: { retransmittedSegments: 30, queueFull: 'no' },
@@ -232,15 +238,16 @@ describe('MTU black hole', () => {
   silent(
     'R-B5',
     'a stall that ended',
-    withForward(tiny, {
-      tables: {
-        tcpEvents: events(...timers(206, 1448, 4), {
-          kind: 'retransmission-fast',
-          frame: 90,
-          tNs: 9 * S,
-          offset: 60_000,
-        }),
-      },
+    withForward({ ...tiny, ackedBytes: 20_000 }, { tables: { tcpEvents: events(...timers(206, 1448, 4)) } }),
+  );
+  const beside = connection({ id: 1, channel: { kind: 'multifd', index: 0, migration: 0 } });
+  silent(
+    'R-B5',
+    'one of two channels starves at its first segment, full ones arrive on the other',
+    report({
+      connections: [connection({ directions: [direction(tiny), direction({ uniqueBytes: 100 })] }), beside],
+      migrations: [migration({ connections: [0, 1] })],
+      tables: { tcpEvents: events(...timers(206, 1448, 6)) },
     }),
   );
 });

@@ -115,6 +115,21 @@ describe('path change', () => {
       metrics: { rttBeforeNs: 10 * MS, rttAfterNs: 30 * MS },
     },
   );
+  silent(
+    'R-B9',
+    'three samples after the step, the rest of the time none',
+    withForward(
+      {},
+      {
+        tables: {
+          timeline: timeline(100 * MS, 98, (index) => ({
+            bytes: 1e6,
+            row: { rttMinNs: index < 60 || index > 94 ? (index < 60 ? 10 : 30) * MS : null, inFlightMaxBytes: 1e6 },
+          })),
+        },
+      },
+    ),
+  );
   silent('R-B9', 'more in flight: a queue', withForward({}, { tables: level(later(10, 30), later(1e6, 3e6)) }));
   silent(
     'R-B9',
@@ -288,6 +303,22 @@ describe('parallel channels expected', () => {
     metrics: { expectedChannels: 4, channels: 1 },
   });
   speaks('R-D6', 'the operator said so', report(), {}, { thresholds: { 'R-D6': { expectedChannels: 4 } } });
+  speaks(
+    'R-D6',
+    'the main channel of an encrypted migration is known, and it is the only one',
+    report({ migrations: [migration({ encryption: 'tls' })] }),
+    {},
+    { thresholds: { 'R-D6': { expectedChannels: 4 } } },
+  );
+  silent(
+    'R-D6',
+    'encrypted, and it is not known which connection carries what',
+    report({
+      connections: [connection({ channel: { kind: 'tls' } })],
+      migrations: [migration({ encryption: 'tls' })],
+    }),
+    { thresholds: { 'R-D6': { expectedChannels: 4 } } },
+  );
   silent('R-D6', 'nobody asked for it', beside(1));
   silent('R-D6', 'four expected, four used', parallel(channels({}, {}, {}, {})), {
     thresholds: { 'R-D6': { expectedChannels: 4 } },
@@ -305,6 +336,20 @@ describe('a cadence of seconds', () => {
     metrics: { pauses: 6, periodNs: 1.5 * S },
   });
   silent('R-E9', 'the 100 ms of a rate limit', withForward({}, { tables: every(100, 60) }));
+  silent(
+    'R-E9',
+    'each pause is the repair of a loss',
+    withForward(
+      {},
+      {
+        tables: {
+          timeline: timeline(10 * MS, 980, (_, startNs) =>
+            startNs % (1500 * MS) >= 1400 * MS ? { limit: 'Recovery' } : { bytes: 1e6 },
+          ),
+        },
+      },
+    ),
+  );
   silent(
     'R-E9',
     'pauses at odd times',
