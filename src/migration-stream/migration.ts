@@ -605,7 +605,7 @@ export class MigrationState implements MigrationSink {
   }
 
   /** Pages in all lost bytes; null where nothing is lost, or channels share the pages. */
-  #allLost(): MigrationFigures['lostPages'] {
+  #allLost(): NonNullable<MigrationFigures['lostPages']> | null {
     if (this.#generations) return null;
     const hidden = Math.floor((this.#unboundBytes + (this.#gap?.bytes ?? 0)) / (WORD_BYTES + 1));
     if (hidden === 0) return this.#lostPages;
