@@ -93,6 +93,11 @@ export class StreamDriver implements StreamConsumer {
     return !this.#proven && this.ended === null && this.account.length <= RESYNC_SEARCH_BYTES;
   }
 
+  /** True where frames are missing from the capture and the place behind them was not found: what came there is not known. */
+  get endsUnread(): boolean {
+    return !Number.isNaN(this.#lostAt) && this.account.missingBytes > this.account.cutBytes;
+  }
+
   /** True once the stream is known to be what its decoder reads. */
   get proven(): boolean {
     return this.#proven;

@@ -659,7 +659,8 @@ function outcomeOf(
   // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
   if (closedBySource && sightings.endsInText) return 'completed';
   const ending = main && endings.get(main.direction >>> 1);
-  if (closedBySource && ending?.closedFirstBy !== 1) return 'cancelled';
+  // The end mark may have been in what the capture lost.
+  if (closedBySource && ending?.closedFirstBy !== 1) return main.driver.endsUnread ? 'incomplete' : 'cancelled';
   switch (ending?.endedBy ?? main?.driver.ended) {
     case 'fin':
     case 'rst':
