@@ -42,12 +42,22 @@ export const multifd: StreamDecoder = {
       if (buffer[start + i] !== SIGNATURE[i]) return !fromStart && knownBlocks.size > 0 ? 'search' : 'no';
     }
     if (length < 8) return 'more'; // a version that is not known is said when the hello is read
-    return fromStart ? 'yes' : 'search';
+    return fromStart || isHello(buffer, start, end) ? 'yes' : 'search';
   },
   open(sink, note, context) {
     return new MultifdReader(sink, note, context.pageSize);
   },
 };
+
+/**
+ * A hello proves a beginning that the capture shows in another order, or without the handshake: its last 39 bytes are
+ * zero. The header of a SYNC that is number 0 has as many, but where a hello has the UUID it has a flag.
+ */
+function isHello(buffer: Uint8Array, start: number, end: number): boolean {
+  if (end - start < MULTIFD_INIT_BYTES || uint32(buffer, start + 8) === MULTIFD_FLAG_SYNC) return false;
+  for (let at = start + 25; at < start + MULTIFD_INIT_BYTES; at++) if (buffer[at] !== 0) return false;
+  return true;
+}
 
 const SIGNATURE = [0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1];
 

@@ -12,6 +12,7 @@ import {
 } from './records.js';
 import type { DiskCopy } from './results.js';
 import type { SealedMigration } from './sealed.js';
+import { MULTIFD_INIT_BYTES } from './wire.js';
 
 /** Hears everything and keeps nothing. */
 class SilentSink implements MigrationSink {
@@ -101,7 +102,7 @@ export class MultifdSink extends SilentSink {
   /** Number the channel gave itself; null until it did. */
   channel: number | null = null;
   readonly #owner: () => MigrationState;
-  readonly #late: boolean;
+  #late: boolean;
   #state: MigrationState | null = null;
   #lane = 0;
   /** Where the last packet with pages begins, and where it ends by its header. */
@@ -160,6 +161,8 @@ export class MultifdSink extends SilentSink {
   override blind(offset: number, resumed: number): void {
     // What lies before the place where a stream was joined is not the migration's yet.
     if (this.#state || !this.#late) this.#join().multifdBlind(resumed - offset);
+    // The first packet stands right behind the hello: only that was lost, and the channel has passed no mark.
+    else if (resumed === MULTIFD_INIT_BYTES) this.#late = false;
   }
 
   override streamEnd(offset: number): void {
