@@ -2,11 +2,13 @@
 //
 // libvirt copies local disks over NBD before and while memory moves; the source is the client, the destination the server,
 // which speaks first. The client negotiates by options, then sends requests; only writes carry data. What is read back
-// (a pull mirror, dirty bitmaps) is counted from the requests' lengths.
+// (a pull mirror, dirty bitmaps) is counted from the requests' lengths. Where the client asks for TLS, only the lengths of
+// its records are left, from there on.
 // Source: the NBD protocol description (doc/proto.md of the nbd project); QEMU include/block/nbd.h.
 import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
 import { NAME_CHARACTERS } from '../limits.js';
-import type { MigrationSink, NoteDamage, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+import type { MigrationSink, NoteDamage, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
+import { tls } from './tls.js';
 import {
   NBD_CMD_READ,
   NBD_CMD_WRITE,
@@ -46,19 +48,24 @@ export const nbdClient: StreamDecoder = {
   id: 'nbd-client',
   channel: 'nbd',
   probe: (_buffer, _start, _end, { reverse, fromStart }) => (reverse === 'nbd-server' && fromStart ? 'yes' : 'no'),
-  open: (sink, note) => new NbdClientReader(sink, note),
+  open: (sink, note, context) => new NbdClientReader(sink, note, context),
 };
 
 class NbdClientReader implements StreamReader {
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
+  readonly #context: StreamContext;
+  /** Reads on once the client has asked for TLS. */
+  #sealed: StreamReader | null = null;
 
-  constructor(sink: MigrationSink, note: NoteDamage) {
+  constructor(sink: MigrationSink, note: NoteDamage, context: StreamContext) {
     this.#sink = sink;
     this.#note = note;
+    this.#context = context;
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
+    if (this.#sealed) return yield* this.#sealed.decode(stream);
     if (stream.offset === 0) {
       if (!(yield* want(stream, 4))) return 'desync';
       stream.skip(4); // client flags
@@ -80,6 +87,7 @@ class NbdClientReader implements StreamReader {
 
   /** The next request magic that a known command follows. */
   *resync(stream: ByteCursor): Reading<boolean> {
+    if (this.#sealed) return yield* this.#sealed.resync!(stream);
     while (!stream.ended) {
       if (!(yield* want(stream, 28))) {
         if (stream.ended) return false;
@@ -103,8 +111,9 @@ class NbdClientReader implements StreamReader {
     if (length > OPTION_BYTES) return 'desync';
     const behind = stream.offset + length;
     if (option === NBD_OPT_STARTTLS) {
-      this.#sink.feature('nbd-tls');
-      return 'desync';
+      stream.skip(length);
+      this.#sealed = tls.open(this.#sink, this.#note, this.#context);
+      return yield* this.#sealed.decode(stream);
     }
     if (option === NBD_OPT_EXPORT_NAME || option === NBD_OPT_GO || option === NBD_OPT_INFO) {
       let nameBytes = length;

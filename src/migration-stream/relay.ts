@@ -6,6 +6,7 @@ import type { Migration } from './results.js';
 
 /** Two legs begin and end within this time of each other: what a relay holds back at most. */
 const LEG_DELAY_NS = 2e9;
+const CHANNELS = ['main', 'multifd', 'preempt'] as const;
 
 /**
  * Of which earlier migration `later` is another leg.
@@ -14,23 +15,26 @@ const LEG_DELAY_NS = 2e9;
  * @returns        its id; null when it is a migration of its own
  */
 export function relayedFrom(later: Migration, earlier: readonly Migration[]): number | null {
-  return earlier.find((leg) => isPassedOn(leg, later) && isSameStream(leg, later))?.id ?? null;
-}
-
-function isPassedOn(leg: Migration, later: Migration): boolean {
-  const chained =
-    leg.destination === later.source || (leg.source !== later.source && leg.destination !== later.destination);
   return (
-    chained &&
-    Math.abs(later.startNs - leg.startNs) <= LEG_DELAY_NS &&
-    Math.abs(later.endNs - leg.endNs) <= LEG_DELAY_NS
+    earlier.find((leg) => isSameGuest(leg, later) && (isPassedOn(leg, later) || isBrokenOff(leg, later)))?.id ?? null
   );
 }
 
-const isSameStream = ({ bytes, outcome, ramBlocks }: Migration, later: Migration): boolean =>
-  bytes.main === later.bytes.main &&
-  bytes.multifd === later.bytes.multifd &&
-  bytes.preempt === later.bytes.preempt &&
-  outcome === later.outcome &&
-  ramBlocks.length === later.ramBlocks.length &&
-  ramBlocks.every((block, i) => block.name === later.ramBlocks[i]!.name);
+const isSameGuest = (leg: Migration, later: Migration): boolean =>
+  Math.abs(later.startNs - leg.startNs) <= LEG_DELAY_NS &&
+  leg.stream.machineType === later.stream.machineType &&
+  leg.ramBlocks.map(({ name }) => name).join() === later.ramBlocks.map(({ name }) => name).join();
+
+/** To the last byte, from the host where it arrived or, where the relay has an address for each side, between others. */
+const isPassedOn = (leg: Migration, later: Migration): boolean =>
+  (leg.destination === later.source || (leg.source !== later.source && leg.destination !== later.destination)) &&
+  leg.outcome === later.outcome &&
+  Math.abs(later.endNs - leg.endNs) <= LEG_DELAY_NS &&
+  CHANNELS.every((channel) => later.bytes[channel] === leg.bytes[channel]);
+
+/** Neither leg came to its end: no more left the relay than had arrived there. */
+const isBrokenOff = (leg: Migration, later: Migration): boolean =>
+  leg.destination === later.source &&
+  leg.outcome !== 'completed' &&
+  later.outcome !== 'completed' &&
+  CHANNELS.every((channel) => later.bytes[channel] <= leg.bytes[channel]);

@@ -87,6 +87,8 @@ export interface DiskCopy {
   readonly requests: number;
   readonly startNs: number;
   readonly endNs: number;
+  /** Inside TLS only writes are counted, from the lengths of records; name, places and other requests are not to be seen. */
+  readonly encryption?: 'tls';
 }
 
 export type PhaseKind = 'setup' | 'precopy' | 'stop-and-copy' | 'device-state' | 'postcopy' | 'handover';

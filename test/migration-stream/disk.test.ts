@@ -51,3 +51,17 @@ test('more separate places than are remembered run together', () => {
   disk.diskRequest(2 * S, 'write', 1000 * (DISK_RANGES - 1) + 500, 1); // between the last two, which became one
   expect(disk.finish().rewrittenBytes).toBe(1);
 });
+
+test('inside TLS, records of whole sectors are what was written, and those between them the requests', () => {
+  const disk = new DiskSink(1, 0);
+  for (const [at, length] of [53, 33, 49, 16_401, 16_401, 49, 4096 + 17, 49, 49].entries())
+    disk.sealed(0, at * S, length);
+  expect(disk.finish()).toMatchObject({
+    encryption: 'tls',
+    writtenBytes: 2 * 16_384 + 4096,
+    requests: 2,
+    rewrittenBytes: 0,
+    endNs: 8 * S,
+  });
+  expect(new DiskSink(1, 0).finish()).not.toHaveProperty('encryption');
+});

@@ -59,6 +59,30 @@ test('requests are counted, however the stream is cut', () => {
   ]);
 });
 
+describe('a client that asks for TLS', () => {
+  const record = (type: number, length: number): Uint8Array =>
+    bytes([type, 3, 3], be16(length), new Uint8Array(length).fill(0x55));
+  const sealed = bytes(be32(3), option(5), record(22, 200), record(23, 49), record(23, 16_401), record(21, 19));
+
+  test('from there on its records are told by their lengths', () => {
+    const { records, anomalies, undecodedBytes } = decodeEveryWay(nbdClient, sealed);
+    expect(anomalies).toEqual([]);
+    expect(undecodedBytes).toBe(0);
+    expect(records.map((line) => line.replace(/@\d+/, '@'))).toEqual([
+      'sealed @ 49',
+      'sealed @ 16401',
+      'feature tls-alert',
+      'stream end @',
+    ]);
+  });
+
+  test('after a hole, records that chain are believed again', () => {
+    const more = bytes(sealed, ...[1, 2, 3, 4, 5].map(() => record(23, 4113)));
+    const { records } = decodeChunks(nbdClient, [more.slice(0, 230), { hole: 60 }, more.slice(290)]);
+    expect(records.filter((line) => line.endsWith(' 4113'))).toHaveLength(5);
+  });
+});
+
 describe('damage', () => {
   test('a hole over a request: the next one is found', () => {
     const at = whole.length - (65_536 + 28 + 28);

@@ -163,6 +163,17 @@ describe('which connections form a migration', () => {
       expect(legs({ from: '192.168.0.7', to: '192.168.0.2' })[1]).toMatchObject({ relayOf: 0 });
     });
 
+    test('of a migration that broke off, with as much as the relay had passed on', () => {
+      const frames = [
+        ...sent(0, begun),
+        ...sent(1, begun.slice(0, 9000)),
+        closed(0, begun.length, FLAG_RST),
+        closed(1, 9000, FLAG_RST),
+      ];
+      const { migrations } = analyse(frames, [{ to: '10.0.0.7' }, { from: '10.0.0.7' }]);
+      expect(migrations).toMatchObject([{ outcome: 'failed' }, { outcome: 'failed', relayOf: 0 }]);
+    });
+
     test('two guests that are alike leave one host for two others', () => {
       expect(legs({ from: '10.0.0.1', to: '10.0.0.8' })[1]).not.toHaveProperty('relayOf');
     });
