@@ -51,12 +51,13 @@ export function acknowledge(
   } else if (offset > before) {
     if (data.dataFrames > 0) rows.loopNs[row] = sampleLoop(data, before, offset, tNs);
     inferShift(data, peer, offset - before, data.windowRaw - rawWindow, rows.payloadLen[row]!);
+    if (data.afterTimeout) judgeTimeout(data, before, offset, echoOf(rows, row));
     advanceTo(data, before, offset);
   } else if (offset < before) {
     return; // Older than what is known: its window and SACK blocks are older too.
   } else if (data.sentMax > offset && rows.payloadLen[row] === 0 && (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) === 0) {
     // RFC 5681 §2; with SACK the window may change at the same time.
-    const sacks = rows.sackBlocks[row]! > 0;
+    const sacks = (rows.options[row]! & OPTION_SACK) !== 0;
     if (rawWindow === data.windowRaw || sacks) {
       data.duplicateAcks++;
       data.repeatedAcks++;
@@ -113,11 +114,31 @@ function advanceTo(data: Direction, before: number, offset: number): void {
   data.repeatedBytes = Math.max(0, data.repeatedBytes - (offset - before));
   data.transmitted.acknowledge(offset);
   if (data.sacked.count > 0) data.sacked.remove(Number.NEGATIVE_INFINITY, offset);
-  if (offset >= data.recoveryPoint) {
-    data.recoveryPoint = Number.NEGATIVE_INFINITY;
-    data.afterTimeout = false;
-    data.repeatedBytes = 0;
+  if (offset >= data.recoveryPoint) endRecovery(data);
+}
+
+function endRecovery(data: Direction): void {
+  data.recoveryPoint = Number.NEGATIVE_INFINITY;
+  data.afterTimeout = false;
+  data.repeatedBytes = 0;
+}
+
+/**
+ * Takes the report that [start, end) arrived after a timeout. Something sent before it and only once, or an answer to what was
+ * sent before it (`tsEcho`, −1: none), says that not all was lost: the sender takes the timeout back, and what it repeats
+ * from then on is ordinary recovery. Source: RFC 5682 §3.1, RFC 4015; Linux tcp_process_loss(), FLAG_ORIG_SACK_ACKED.
+ */
+function judgeTimeout(data: Direction, start: number, end: number, tsEcho: number): void {
+  if (!data.isAtSender || !data.timeoutDoubtful) return;
+  const { transmitted, sacked, recoveryPoint } = data;
+  let needless = tsEcho >= 0 && data.timeoutTsValue >= 0 && ((tsEcho - data.timeoutTsValue) | 0) < 0;
+  for (let entry = transmitted.find(start); entry < transmitted.next && !needless; entry++) {
+    const from = transmitted.start(entry);
+    const to = transmitted.end(entry);
+    if (to > end || to > recoveryPoint) break;
+    needless = from >= start && transmitted.sends(entry) === 1 && sacked.covered(from, to) === 0;
   }
+  if (needless) endRecovery(data);
 }
 
 /** Round trip from the capture point to the peer: the newest frame that this acknowledgement covers, if it is valid. */
@@ -174,11 +195,15 @@ function takeBlocks(
     const rightRaw = view.getUint32(at + 8 * block + 4);
     // A FIN received out of order is reported like a byte.
     const right = Math.min(unwrap(rightRaw, data.nextSeq, data.sentMax), data.finOffset);
-    if (left < acked || right <= left) continue;
+    if (left < acked || right <= left) {
+      if (block === 0) data.duplicateReports++;
+      continue;
+    }
     if (right > data.sentMax) {
       if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
       passUnseen(data, right, rightRaw, tNs, echoOf(rows, row));
     }
+    if (data.afterTimeout) judgeTimeout(data, left, right, -1);
     sacked.merge(left, right);
     data.latestReportNs = tNs;
   }

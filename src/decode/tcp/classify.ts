@@ -28,6 +28,8 @@ export const CAPTURE_REORDER_NS = 1e6;
 const TICK_NS = 1e6;
 /** Least retransmission timeout beyond the round trip. Source: Linux TCP_RTO_MIN. */
 const TIMEOUT_MIN_NS = 200e6;
+/** The coarsest clock that timestamps are taken from (Linux before 4.13 with HZ=100). */
+const COARSE_TICK_NS = 10e6;
 /** No timer makes a sender repeat data sooner. Source: Linux TCP_TIMEOUT_MIN, two ticks of at least a millisecond. */
 const TIMER_MIN_NS = 2e6;
 
@@ -140,6 +142,8 @@ function fillVerdict(sender: Direction, hole: number, tNs: number, tsValue: numb
   if (ipIds.counting && !ipIds.constant && revealedById >= 0) {
     return IpIds.isOlder(ipId, revealedById) ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
   }
+  // Sent in the same tick as the frame that overtook it: a retransmission would have been sent a round trip after that.
+  if (tsValue >= 0 && revealedById >= 0 && sender.roundTripMinNs > COARSE_TICK_NS) return VERDICT_REORDERED;
   const unreported = sender.latestReportNs < foundNs && !Number.isNaN(sender.latestAckNs);
   const tooSoon = sinceNs < 0.9 * sender.roundTripMinNs || (unreported && sinceNs < TIMER_MIN_NS);
   return tooSoon ? VERDICT_REORDERED : VERDICT_RETRANSMISSION;
@@ -177,7 +181,9 @@ export function triggerOf(
   const spreadNs = sender.isAtSender ? 0 : Math.min(2 * sender.echoLoopVarNs, timeoutNs / 2);
   const ackClocked = quietNs <= ACK_CLOCKED_NS + spreadNs;
   const first = start <= sender.acked || Number.isNaN(sender.acked);
-  if (!ackClocked || !lossReported) {
+  // A first report that may mean mere reordering is waited on for a round trip at most (RFC 8985 §6.2, RACK_reo_timer).
+  const reorderTimer = !inRecovery && sacked.count > 0 && quietNs < sender.roundTripNs;
+  if ((!ackClocked && !reorderTimer) || !lossReported) {
     // Away from the sender a hole may be old because its turn came late; silence is what a timer needs.
     const waitedNs = sender.isAtSender ? Math.max(sinceSentNs, reactionNs) : quietNs;
     // Linux sends at most one probe an episode, only while nothing is reported lost, and needs SACK for it

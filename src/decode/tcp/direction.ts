@@ -88,6 +88,8 @@ export class Direction {
   repeatedAcks = 0;
   duplicateAcks = 0;
   unseenBytes = 0;
+  /** Reports of bytes received twice (RFC 2883). */
+  duplicateReports = 0;
   /** When the peer last reported something out of order. */
   latestReportNs = Number.NEGATIVE_INFINITY;
 
@@ -108,6 +110,8 @@ export class Direction {
   recoveryPoint = Number.NEGATIVE_INFINITY;
   /** The recovery began with a timeout. */
   afterTimeout = false;
+  /** That timeout may have been needless as far as the sender knows: none of its recoveries was on (Linux tcp_enter_loss()). */
+  timeoutDoubtful = false;
   /** Timestamp of the frame that the timer sent. */
   timeoutTsValue = Number.NaN;
   /** A tail loss probe is out and not answered. */

@@ -242,6 +242,7 @@ function noteRetransmission(
   sender.cleanFrom = sender.sentMax;
   if (trigger === TRIGGER_PROBE) sender.probing = true;
   else if (trigger === TRIGGER_TIMEOUT || sender.recoveryPoint === Number.NEGATIVE_INFINITY) {
+    sender.timeoutDoubtful = sender.afterTimeout || sender.recoveryPoint === Number.NEGATIVE_INFINITY;
     sender.recoveryPoint = sender.sentMax;
     sender.afterTimeout = trigger === TRIGGER_TIMEOUT;
     sender.timeoutTsValue = tsValue;

@@ -44,7 +44,8 @@ const EVENT_OF_TRIGGER = [
   event('retransmission-timeout'),
   event('retransmission-tail-loss-probe'),
   event('retransmission-other'),
-  event('retransmission-other'),
+  // SYN and FIN are repeated when a timer runs out.
+  event('retransmission-timeout'),
   event('retransmission-other'),
 ];
 /** Event kind by verdict, −1 for those that are none. */
@@ -243,7 +244,8 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
             if (options[row]! & OPTION_SACK && rows.sackBlocks[row]! > 0) takeDuplicateReport(batch, rows, row, data);
             if (acked > data.acked) {
               const echo = options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
-              markNeedless(data.answered(data.acked, acked, echo));
+              // Before the first acknowledgement of data the left edge is its first byte.
+              markNeedless(data.answered(Math.max(0, data.acked), acked, echo));
               data.acked = acked;
               if (acked >= data.recoveryPoint && data.recoveryPoint > Number.NEGATIVE_INFINITY) {
                 closeEpisode(id ^ 1, data, t);
@@ -280,12 +282,13 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
 function fillCounts(state: Repeats, inferred: Inferred, into: TcpDirection): void {
   const by = state.segments;
   const seen = by.reduce((sum, segments) => sum + segments, 0);
-  const other = seen - by[TRIGGER_FAST]! - by[TRIGGER_TIMEOUT]! - by[TRIGGER_PROBE]!;
+  const timeout = by[TRIGGER_TIMEOUT]! + by[TRIGGER_CONTROL]!;
+  const other = seen - by[TRIGGER_FAST]! - timeout - by[TRIGGER_PROBE]!;
   into.retransmittedSegments = seen + inferred.segments;
   into.retransmittedBytes = state.bytes;
   into.retransmissions = {
     fast: by[TRIGGER_FAST]! + inferred.fast,
-    timeout: by[TRIGGER_TIMEOUT]!,
+    timeout,
     tailLossProbe: by[TRIGGER_PROBE]!,
     spurious: state.spurious,
     other: other + inferred.segments - inferred.fast,
