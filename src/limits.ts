@@ -82,7 +82,7 @@ export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */
 export const EVENT_ROWS = 100_000;
 /** Stretches of which single segments are kept, in all and of one direction. Beyond: the shortest disturbances go. */
-export const CLOSE_UPS = 32;
+export const CLOSE_UPS = 24;
 export const CLOSE_UPS_PER_DIRECTION = 8;
 /** Guest pages with exact history, all RAM blocks together (512 MiB of state at 4 bytes a page). Beyond: whole regions. */
 export const PAGE_HISTORY_PAGES = 1 << 27;

@@ -59,6 +59,7 @@ export function buildReport(input: ReportInput, version: string): ReportData {
     pageRegions: shrinkRegions(input.migration.pageRegions),
     pageRequests: shrinkRequests(input.migration.pageRequests),
     udpTimeline: shrinkTimeline(input.udp.timeline, 'flow'),
+    tcpSegments: jsonTable(input.tcp.segments),
     ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
   for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table);

@@ -107,7 +107,7 @@ export async function draw(scene: Scene, charts: readonly Chart[] = CHARTS): Pro
       continue;
     }
     const vega = compile(spec.vegaLite, { config: THEME as unknown as Config }).spec;
-    for (const { name } of vega.data ?? []) used.add(name);
+    for (const name of [...(vega.data ?? []).map((data) => data.name), ...(chart.steering ?? [])]) used.add(name);
     compiled.push({
       id: chart.id,
       axis: chart.axis,

@@ -3,7 +3,7 @@
 // The check names the first part that is not as it should be. Fields beyond the shape are left alone: other versions add
 // some. Depth and work are bounded by the shape and by the size of the file, not by what the file claims.
 import { ANOMALIES } from '../anomaly.js';
-import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TIMELINE_UNITS } from '../decode/tcp/results.js';
+import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../decode/tcp/results.js';
 import { PAGE_REGION_UNITS, PAGE_REQUEST_UNITS } from '../migration-stream/results.js';
 import type { ReportData } from './report.js';
 
@@ -202,6 +202,7 @@ const KNOWN_TABLES: Readonly<Record<string, readonly string[]>> = {
   pageRequests: Object.keys(PAGE_REQUEST_UNITS),
   udpTimeline: [
     'flow',
+  tcpSegments: Object.keys(TCP_SEGMENT_UNITS),
     'startNs',
     'durationNs',
     'clientWireBytes',

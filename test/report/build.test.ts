@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { type ColumnData, TableBuilder } from '../../src/columns.js';
-import { TCP_EPISODE_UNITS, TCP_EVENT_KINDS, TCP_EVENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
+import {
+  TCP_EPISODE_UNITS,
+  TCP_EVENT_KINDS,
+  TCP_EVENT_UNITS,
+  TCP_SEGMENT_UNITS,
+  TIMELINE_UNITS,
+} from '../../src/decode/tcp/results.js';
 import { PAGE_REGION_UNITS, PAGE_REQUEST_UNITS } from '../../src/migration-stream/results.js';
 import { buildReport, jsonTable, type ReportInput } from '../../src/report/build.js';
 import type { JsonTable } from '../../src/report/report.js';
@@ -20,6 +26,7 @@ function input(
       timeline: changes.timeline ?? empty(TIMELINE_UNITS),
       events: changes.events ?? empty(TCP_EVENT_UNITS),
       episodes: empty(TCP_EPISODE_UNITS),
+      segments: empty(TCP_SEGMENT_UNITS),
     },
     udp: { flows: [], tunnels: [], timeline: empty({ flow: 'flow id' }) },
     migration: {

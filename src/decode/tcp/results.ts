@@ -215,11 +215,27 @@ export const TCP_EPISODE_UNITS = {
 } as const;
 export const TCP_EPISODE_KINDS = ['recovery', 'timeout', 'mixed', 'zero-window', 'silence'] as const;
 
+/** Single segments where a stream was disturbed, and the acknowledgements for them; `direction` is that of the data. */
+export const TCP_SEGMENT_UNITS = {
+  /** Rows of one stretch follow each other. */
+  stretch: 'stretch id',
+  kind: 'index of TCP_SEGMENT_KINDS',
+  direction: 'direction id',
+  frame: 'frame number',
+  tNs: 'ns',
+  /** Of data its first byte, of an acknowledgement the next byte it asks for. */
+  offset: 'bytes',
+  /** Of data its payload, of an acknowledgement the window it grants. */
+  bytes: 'bytes',
+} as const;
+export const TCP_SEGMENT_KINDS = ['new', 'retransmission', 'acknowledgement'] as const;
+
 export interface TcpResults {
   readonly connections: readonly TcpConnection[];
   readonly timeline: ColumnData;
   readonly events: ColumnData;
   readonly episodes: ColumnData;
+  readonly segments: ColumnData;
 }
 
 /** One connection of a running analysis, seen from its busier side. Counters are cumulative; null = not known. */

@@ -73,6 +73,9 @@
     });
   }
 
+  /** Column 'kind' of the segments. */
+  const ACKNOWLEDGEMENT = 2;
+
   class Chart {
     constructor(scene, definition, figure) {
       this.scene = scene;
@@ -155,8 +158,10 @@
         this.view.signal('t0', from).signal('t1', to);
         if (this.definition.fit) this.#fit(from, to);
         if (this.definition.id === 'sequence') {
-          const [low, high] = this.scene.sentBetween(from, to);
-          this.view.signal('s0', low).signal('s1', high);
+          const stretch = this.scene.stretchWithin(from, to);
+          const [low, high] =
+            stretch < 0 ? this.scene.sentBetween(from, to) : this.scene.segmentsBetween(stretch, from, to);
+          this.view.signal('stretch', stretch).signal('s0', low).signal('s1', high);
         }
       }
       this.view.run();
@@ -264,6 +269,34 @@
       const top = sent[last(to)];
       const room = Math.max(1, (top - bottom) * 0.06);
       return [bottom <= room ? 0 : bottom - room, Math.max(bottom + 1, top) + room];
+    }
+
+    /** The stretch with single segments that fills most of a window, a third of it at least; -1 where none does. */
+    stretchWithin(from, to) {
+      const { stretches } = this.data;
+      let best = -1;
+      let most = (to - from) / 3;
+      stretches?.from.forEach((start, i) => {
+        const shown = Math.min(to, stretches.to[i]) - Math.max(from, start);
+        if (shown <= most) return;
+        most = shown;
+        best = stretches.stretch[i];
+      });
+      return best;
+    }
+    /** The bytes that a stretch sends or acknowledges in a window, with some room. */
+    segmentsBetween(stretch, from, to) {
+      const { segments } = this.data;
+      let low = Number.POSITIVE_INFINITY;
+      let high = Number.NEGATIVE_INFINITY;
+      segments.stretch.forEach((one, row) => {
+        if (one !== stretch || segments.t[row] < from || segments.t[row] > to) return;
+        low = Math.min(low, segments.low[row]);
+        // The window's edge may lie far above: an acknowledgement counts with the byte it asks for.
+        high = Math.max(high, segments.kind[row] === ACKNOWLEDGEMENT ? segments.low[row] : segments.high[row]);
+      });
+      const room = Math.max(1, (high - low) * 0.08);
+      return high >= low ? [low - room, high + room] : [0, 1];
     }
 
     #schedule() {
@@ -465,7 +498,10 @@
     const named = link.dataset.proof.split(' ').map((id) => scenes.get(id));
     const scene = named.find((one) => one !== undefined) ?? [...scenes.values()][0];
     if (!scene) return;
-    scene.prove(Number(link.dataset.from), Number(link.dataset.to));
+    const [from, to] = [Number(link.dataset.from), Number(link.dataset.to)];
+    // A link below a chart is there to look at that chart.
+    if (link.dataset.stay !== undefined) return scene.show(from, to);
+    scene.prove(from, to);
     const strip = scene.element.querySelector('.strip');
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
     strip?.parentElement.scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' });

@@ -21,6 +21,8 @@ export interface Chart {
   readonly question: string;
   /** Datasets of the scene it draws; without any of them it stays away. */
   readonly needs: readonly string[];
+  /** Datasets that only the viewer reads, to set the chart's parameters. */
+  readonly steering?: readonly string[];
   /** On the shared time axis, or on axes of its own. */
   readonly axis: 'time' | 'own';
   /** What the page says when the data is not there. */

@@ -10,12 +10,14 @@ import type { SwitchoverResult } from '../models/switchover.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 import { bytesByDirection, flowTimelineOf, timelineOf } from '../tables.js';
 import { type Carrier, carrier, carriersOf, flowsOf, LIMIT_WORDS } from '../verdict.js';
+import { closeUpsData } from './close-ups.js';
 
 const TIMELINE_ROWS = 2000;
 const LIMIT_BINS = 500;
 const CHANNEL_BINS = 200;
 const CHANNELS = 64;
 const EVENTS = 3000;
+const SEGMENTS = 9600;
 const REGIONS = 6000;
 /** Merging factor at which every block is one cell. */
 const WHOLE_GUEST = 2 ** 40;
@@ -123,6 +125,7 @@ function transferData(
     events: eventsData(report, carriers, Math.round(EVENTS * detail)),
     episodes: episodesData(report, carriers, Math.round(EVENTS * detail)),
     channels: channelsData(report, carriers),
+    ...closeUpsData(report, carriers, Math.round(SEGMENTS * detail)),
   };
 }
 
@@ -349,7 +352,7 @@ function channelsData(report: ReportData, carriers: readonly Carrier[]): Dataset
 
 export function channelLabel({ connection }: Carrier): string {
   const { kind, index } = connection.channel;
-  const name = kind === 'unknown' ? `connection ${connection.id}` : kind;
+  const name = kind === 'unknown' ? `connection ${connection.id}` : plain(kind, 30);
   return index === null ? name : `${name} ${index}`;
 }
 
@@ -545,7 +548,6 @@ function regionsData(report: ReportData, migration: Migration, detail: number): 
   };
 }
 
-/** Phases and devices of the switch-over, in ms, 0 where the guest is estimated to have stopped. */
 /** Page requests of post-copy: each one (the slowest among them), how many waited how long, median and 99 %. */
 function requestsData(report: ReportData, migration: Migration, detail: number): Record<string, Dataset | null> {
   const table = report.tables['pageRequests'];
@@ -594,6 +596,7 @@ function requestsData(report: ReportData, migration: Migration, detail: number):
   };
 }
 
+/** Phases and devices of the switch-over, in ms, 0 where the guest is estimated to have stopped. */
 function switchoverData(migration: Migration): Dataset | null {
   const { downtime, phases, devices } = migration;
   if (!downtime) return null;

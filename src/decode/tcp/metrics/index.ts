@@ -11,6 +11,7 @@ import {
   type ConnectionSnapshot,
   TCP_EPISODE_UNITS,
   TCP_EVENT_UNITS,
+  TCP_SEGMENT_UNITS,
   type TcpConnection,
   type TcpDirection,
   type TcpResults,
@@ -24,6 +25,7 @@ import type { MetricContext, StartMetric, TcpMetric } from './metric.js';
 import { retransmissions } from './retransmissions.js';
 import { rhythm } from './rhythm.js';
 import { roundTrip } from './round-trip.js';
+import { segments } from './segments.js';
 import { snapshotOf } from './snapshot.js';
 import { throughput } from './throughput.js';
 import { Timelines, type TimelineView } from './timelines.js';
@@ -39,6 +41,7 @@ const METRICS: readonly StartMetric[] = [
   limits,
   rhythm,
   congestionControl,
+  segments,
 ];
 
 /** Rows that every metric sees before the next ones: so few that their columns stay in the processor's nearest cache. */
@@ -63,6 +66,7 @@ export class TcpMetrics {
       timelines: new Timelines(),
       events: new TableBuilder(TCP_EVENT_UNITS, EVENT_ROWS),
       episodes: new TableBuilder(TCP_EPISODE_UNITS, EVENT_ROWS),
+      segments: new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS),
     };
     this.#metrics = METRICS.map((start) => start(this.#context));
     connections.onReplaced((id) => {
@@ -108,12 +112,13 @@ export class TcpMetrics {
       connections.push(this.#describe(connection, directions));
     }
     this.#doubtVantage(connections);
-    const { timelines, events, episodes } = this.#context;
+    const { timelines, events, episodes, segments } = this.#context;
     return {
       connections,
       timeline: timelines.finish((direction) => this.#view(direction)),
       events: events.finish(),
       episodes: episodes.finish(),
+      segments: segments.finish(),
     };
   }
 

@@ -3,7 +3,7 @@ import type { PacketBatch } from '../../../capture/packet-batch.js';
 import type { TableBuilder } from '../../../columns.js';
 import type { SegmentRows } from '../../rows.js';
 import type { Connection, Connections } from '../connections.js';
-import type { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TcpDirection } from '../results.js';
+import type { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TcpDirection } from '../results.js';
 import type { Timelines } from './timelines.js';
 
 /** What all metrics share: the connections (read only), and the tables they write to. */
@@ -12,6 +12,7 @@ export interface MetricContext {
   readonly timelines: Timelines;
   readonly events: TableBuilder<keyof typeof TCP_EVENT_UNITS>;
   readonly episodes: TableBuilder<keyof typeof TCP_EPISODE_UNITS>;
+  readonly segments: TableBuilder<keyof typeof TCP_SEGMENT_UNITS>;
 }
 
 export interface TcpMetric {

@@ -1,0 +1,189 @@
+// Segments: single segments and acknowledgements around what disturbed a stream, for a time-sequence graph after tcptrace.
+//
+// Nothing announces a disturbance, so the last frames are remembered; some frames after a retransmission, a closed window
+// or the first data, what surrounds it is copied out. Of many such stretches those with the longest disturbances stay.
+import type { PacketBatch } from '../../../capture/packet-batch.js';
+import { CLOSE_UPS, CLOSE_UPS_PER_DIRECTION } from '../../../limits.js';
+import { FLAG_RST, NO_DIRECTION, type SegmentRows, TRIGGER_NONE, VERDICT_CAPTURE_DUPLICATE } from '../../rows.js';
+import type { Connection } from '../connections.js';
+import { TCP_SEGMENT_KINDS } from '../results.js';
+import type { MetricContext, TcpMetric } from './metric.js';
+
+const NEW = TCP_SEGMENT_KINDS.indexOf('new');
+const RETRANSMISSION = TCP_SEGMENT_KINDS.indexOf('retransmission');
+const ACKNOWLEDGEMENT = TCP_SEGMENT_KINDS.indexOf('acknowledgement');
+
+/** Frames remembered; a power of two, and more than FRAMES_BEFORE, FRAMES_AFTER and the rows of one push together. */
+const REMEMBERED = 4096;
+/** Frames of the whole capture around a disturbance among which its connection's are looked for. */
+const FRAMES_BEFORE = 1024;
+const FRAMES_AFTER = 2048;
+/** Of these the connection's nearest, before and after. */
+const ROWS_BEFORE = 80;
+const ROWS_AFTER = 320;
+/** Disturbances that wait for the frames behind them. Beyond: not looked at. */
+const WAITING = 64;
+
+interface Disturbance {
+  /** The direction whose data is disturbed. */
+  readonly direction: number;
+  readonly frame: number;
+  /** Last frame of the close-up before: what it shows is not shown twice. */
+  readonly shownTo: number;
+}
+
+interface CloseUp extends Disturbance {
+  /** How long the stream was disturbed, ns: what decides which ones stay. */
+  readonly disturbedNs: number;
+  readonly frames: readonly number[];
+  readonly tNs: readonly number[];
+  readonly kinds: readonly number[];
+  readonly offsets: readonly number[];
+  readonly bytes: readonly number[];
+}
+
+export function segments({ segments: table }: MetricContext): TcpMetric {
+  const recent = new RecentFrames();
+  let waiting: Disturbance[] = [];
+  let kept: CloseUp[] = [];
+  let stretches = 0;
+  /** By direction, the last frame that a close-up reaches to. */
+  const shownTo = new Map<number, number>();
+
+  const keep = (closeUp: CloseUp): void => {
+    const own = kept.filter(({ direction }) => direction === closeUp.direction);
+    kept.push(closeUp);
+    const rivals = own.length >= CLOSE_UPS_PER_DIRECTION ? [...own, closeUp] : kept.length > CLOSE_UPS ? kept : [];
+    const least = Math.min(...rivals.map(({ disturbedNs }) => disturbedNs));
+    const out = rivals.findLast(({ disturbedNs }) => disturbedNs === least);
+    kept = kept.filter((one) => one !== out);
+  };
+  const settle = (upToFrame: number): void => {
+    while (waiting.length > 0 && waiting[0]!.frame + FRAMES_AFTER <= upToFrame) keep(recent.around(waiting.shift()!));
+  };
+
+  return {
+    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+      const { direction, flags, offset, payloadLen, windowBytes, ackOffset, trigger, verdict } = rows;
+      recent.remember(batch, rows, from, to);
+      for (let row = from; row < to; row++) {
+        if (trigger[row] === TRIGGER_NONE && windowBytes[row] !== 0 && offset[row] !== 0) continue;
+        const id = direction[row]!;
+        if (id === NO_DIRECTION || verdict[row] === VERDICT_CAPTURE_DUPLICATE || flags[row]! & FLAG_RST) continue;
+        const hasData = payloadLen[row]! > 0;
+        const closed = windowBytes[row] === 0 && ackOffset[row]! > 0;
+        if (!hasData && !closed) continue;
+        const data = hasData ? id : id ^ 1;
+        const frame = batch.firstFrame + row;
+        const shown = shownTo.get(data) ?? 0;
+        settle(frame);
+        if (waiting.length === WAITING || frame <= shown) continue;
+        waiting.push({ direction: data, frame, shownTo: shown });
+        shownTo.set(data, frame + FRAMES_AFTER);
+      }
+      settle(batch.firstFrame + to - 1);
+    },
+    forget(connection) {
+      const others = ({ direction }: Disturbance): boolean => direction >> 1 !== connection;
+      waiting = waiting.filter(others);
+      kept = kept.filter(others);
+      shownTo.delete(2 * connection);
+      shownTo.delete(2 * connection + 1);
+    },
+    fill({ id }: Connection) {
+      settle(Number.POSITIVE_INFINITY);
+      const own = kept.filter(({ direction }) => direction >> 1 === id).sort((a, b) => a.frame - b.frame);
+      for (const { direction, frames, tNs, kinds, offsets, bytes } of own) {
+        frames.forEach((frame, i) => {
+          table.add(stretches, kinds[i]!, direction, frame, tNs[i]!, offsets[i]!, bytes[i]!);
+        });
+        stretches++;
+      }
+    },
+  };
+}
+
+/** Columns of the last frames, by frame number modulo their count. */
+class RecentFrames {
+  readonly #direction = new Uint32Array(REMEMBERED).fill(NO_DIRECTION);
+  readonly #tNs = new Float64Array(REMEMBERED);
+  readonly #offset = new Float64Array(REMEMBERED);
+  readonly #ackOffset = new Float64Array(REMEMBERED);
+  readonly #windowBytes = new Float64Array(REMEMBERED);
+  readonly #payloadLen = new Uint32Array(REMEMBERED);
+  readonly #trigger = new Uint8Array(REMEMBERED);
+  readonly #verdict = new Uint8Array(REMEMBERED);
+  #last = 0;
+
+  remember(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    const at = (batch.firstFrame + from) % REMEMBERED;
+    // What does not fit before the end goes to the start.
+    const split = Math.min(to, from + REMEMBERED - at);
+    this.#copy(batch, rows, from, split, at);
+    if (split < to) this.#copy(batch, rows, split, to, 0);
+    this.#last = batch.firstFrame + to - 1;
+  }
+
+  #copy({ tNs }: PacketBatch, rows: SegmentRows, from: number, to: number, at: number): void {
+    this.#direction.set(rows.direction.subarray(from, to), at);
+    this.#tNs.set(tNs.subarray(from, to), at);
+    this.#offset.set(rows.offset.subarray(from, to), at);
+    this.#ackOffset.set(rows.ackOffset.subarray(from, to), at);
+    this.#windowBytes.set(rows.windowBytes.subarray(from, to), at);
+    this.#payloadLen.set(rows.payloadLen.subarray(from, to), at);
+    this.#trigger.set(rows.trigger.subarray(from, to), at);
+    this.#verdict.set(rows.verdict.subarray(from, to), at);
+  }
+
+  /** The segments around a disturbance and the acknowledgements for them. */
+  around({ direction, frame, shownTo }: Disturbance): CloseUp {
+    const oldest = Math.max(frame - FRAMES_BEFORE - 1, shownTo);
+    const newest = Math.min(this.#last, frame + FRAMES_AFTER);
+    const frames: number[] = [];
+    for (let at = frame - 1; at > oldest && frames.length < ROWS_BEFORE; at--) {
+      if (this.#kind(at, direction) >= 0) frames.unshift(at);
+    }
+    const before = frames.length;
+    for (let at = frame; at <= newest && frames.length < before + ROWS_AFTER; at++) {
+      if (this.#kind(at, direction) >= 0) frames.push(at);
+    }
+    const kinds = frames.map((at) => this.#kind(at, direction));
+    const pick = (data: ArrayLike<number>, acknowledged: ArrayLike<number>): number[] =>
+      frames.map((at, i) => (kinds[i] === ACKNOWLEDGEMENT ? acknowledged : data)[at % REMEMBERED]!);
+    const tNs = pick(this.#tNs, this.#tNs);
+    const bytes = pick(this.#payloadLen, this.#windowBytes);
+    const offsets = pick(this.#offset, this.#ackOffset);
+    const disturbedNs = disturbance({ tNs, kinds, offsets, bytes });
+    return { direction, frame, shownTo, disturbedNs, frames, tNs, kinds, offsets, bytes };
+  }
+
+  /** What a frame is to the data of `direction`; −1 where nothing. */
+  #kind(frame: number, direction: number): number {
+    const at = frame % REMEMBERED;
+    const id = this.#direction[at]!;
+    if (id >> 1 !== direction >> 1 || this.#verdict[at] === VERDICT_CAPTURE_DUPLICATE) return -1;
+    const hasData = this.#payloadLen[at]! > 0;
+    if (id !== direction) return !hasData && this.#ackOffset[at]! >= 0 ? ACKNOWLEDGEMENT : -1;
+    if (!hasData) return -1;
+    return this.#trigger[at] === TRIGGER_NONE ? NEW : RETRANSMISSION;
+  }
+}
+
+/**
+ * How long the stream was disturbed, ns: from the first retransmission until what was sent by then is acknowledged, with
+ * the silence before it; or the longest silence behind a closed window. 0 without either.
+ */
+function disturbance({ tNs, kinds, offsets, bytes }: Pick<CloseUp, 'tNs' | 'kinds' | 'offsets' | 'bytes'>): number {
+  const first = kinds.indexOf(RETRANSMISSION);
+  if (first >= 0) {
+    const ends = offsets.map((offset, i) => (i < first && kinds[i] === NEW ? offset + bytes[i]! : 0));
+    const sent = Math.max(...ends);
+    const end = kinds.findIndex((kind, i) => i > first && kind === ACKNOWLEDGEMENT && offsets[i]! >= sent);
+    // −1, not acknowledged yet, is the last row.
+    return tNs.at(end)! - tNs[Math.max(0, first - 1)]!;
+  }
+  const silences = kinds.map((kind, i) =>
+    kind === ACKNOWLEDGEMENT && bytes[i] === 0 ? (tNs[i + 1] ?? 0) - tNs[i]! : 0,
+  );
+  return Math.max(0, ...silences);
+}
