@@ -7,7 +7,8 @@
 //
 // Compared is the most in flight in the two round trips before a loss was answered with that in the two after its repair:
 // there nothing is lost or reported received, so it is the same from either end. Only episodes repaired without a timeout
-// count (a timeout cuts with every family). A sender that others limit does not fill what its control allows, so that it is
+// count (a timeout cuts with every family), and only if most of what was repeated was lost: a sender that learns that it
+// repeated needlessly takes its answer back (RFC 4015, Linux tcp_try_undo_recovery()). A sender that others limit does not fill what its control allows, so that it is
 // not slowed down by loss says something only where the network was the limit.
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { NO_DIRECTION, type SegmentRows, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
@@ -25,6 +26,8 @@ const KEPT_SHARE = 0.85;
 const EPISODES_KEPT = 256;
 /** Share of time in recovery up to which loss-based episodes can be told apart. */
 const RECOVERY_SHARE_MAX = 0.3;
+/** Share of needless repetitions up to which an answer without a cut is one. */
+const NEEDLESS_SHARE_MAX = 0.5;
 /** Rate-based: share of time in which the network must have been the limit. */
 const NETWORK_SHARE_MIN = 0.6;
 /** Fewer bytes than this in flight say nothing: every control keeps a few segments out. */
@@ -175,7 +178,10 @@ export function congestionControl(_: MetricContext): TcpMetric {
 const smoothed = (valueNs: number, sampleNs: number): number =>
   Number.isNaN(valueNs) ? sampleNs : valueNs + (sampleNs - valueNs) / 8;
 
-function summary(state: Answers, { limitedBy, pacingRate }: TcpDirection): TcpDirection['congestionControl'] {
+function summary(
+  state: Answers,
+  { limitedBy, pacingRate, retransmissions, retransmittedSegments }: TcpDirection,
+): TcpDirection['congestionControl'] {
   const cuts = state.cuts.sort((a, b) => a - b);
   const at = (share: number): number => cuts[Math.floor(share * (cuts.length - 1))]!;
   const known = cuts.length > 0;
@@ -183,13 +189,14 @@ function summary(state: Answers, { limitedBy, pacingRate }: TcpDirection): TcpDi
   const spread = known ? (cuts.length < EPISODES_MANY ? at(1) - at(0) : at(0.75) - at(0.25)) : null;
   const recovery = limitedBy?.recovery ?? 1;
   const byNetwork = recovery + (limitedBy?.congestion ?? 0) >= NETWORK_SHARE_MIN;
+  const answersStand = retransmissions.spurious <= NEEDLESS_SHARE_MAX * retransmittedSegments;
   const probes = state.dips >= DIPS_MIN && state.dipsInStep;
   let family: 'loss-based' | 'rate-based' | 'unknown' = 'unknown';
   if (probes) family = 'rate-based';
   else if (median !== null && spread !== null && cuts.length >= EPISODES_MIN) {
     const alike = spread <= CUT_SPREAD && median >= CUT_MIN && at(0.75) <= CUT_MAX;
     if (alike && recovery < RECOVERY_SHARE_MAX) family = 'loss-based';
-    else if (byNetwork && cuts.length > EPISODES_MIN && median >= KEPT_SHARE) family = 'rate-based';
+    else if (answersStand && byNetwork && cuts.length > EPISODES_MIN && median >= KEPT_SHARE) family = 'rate-based';
   }
   return {
     family,
