@@ -1,3 +1,4 @@
+import type { ReportData } from '../../src/report/report.js';
 import type { Program } from './cases.mjs';
 
 export const TARGET_NAMES: readonly string[];
@@ -8,5 +9,5 @@ export function runTarget(
   options?: { readonly reports: readonly unknown[]; readonly page: boolean },
 ): Promise<void>;
 export function conversationSteps(channel: number, side: 0 | 1, stream: Uint8Array, pieceBytes?: number): Buffer;
-export function shortResult(report: unknown): unknown;
+export function shortResult(report: ReportData): ReportData;
 export function pathsOf(value: unknown): string[][];
