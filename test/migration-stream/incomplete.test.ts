@@ -1,10 +1,18 @@
 // What is said of a migration of which the capture holds only a part: figures are bounded, unknown, or true.
 import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { FLAG_ACK, FLAG_FIN } from '../../src/decode/rows.js';
+import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { Generations, MAIN_LANE } from '../../src/migration-stream/generations.js';
+import { MigrationState } from '../../src/migration-stream/migration.js';
 import { PageHistory } from '../../src/migration-stream/pages.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
+import type { MigrationResults } from '../../src/migration-stream/results.js';
 import { BLOCK_STRIDE, Rounds } from '../../src/migration-stream/rounds.js';
-import { PAGE, range } from '../support/migration-stream.js';
+import { MigrationStreams } from '../../src/migration-stream/session.js';
+import { MultifdSink } from '../../src/migration-stream/sinks.js';
+import { be16, be32, bytes, PAGE, range, smallMigration, stream } from '../support/migration-stream.js';
+import { type Frame, feed, syn } from '../support/reassembly.js';
 
 /** Rounds of a guest of one large block, number 0, and a small one behind it. */
 function guest(): { rounds: Rounds; section: (tNs: number, pages: readonly number[]) => void } {
@@ -84,5 +92,125 @@ describe('rounds of channels that do not keep step', () => {
     generations.page(1, 1e9, 0, 0, PAGE_NORMAL, PAGE);
     generations.finish();
     expect(rounds.finish().map(({ confidence }) => confidence)).toEqual([0.5, 0.5]);
+  });
+});
+
+/** Frames of several connections between the same hosts; connection i has directions 2i and 2i + 1. */
+function analyse(frames: readonly Frame[]): MigrationResults & { codes: string[] } {
+  const log = new AnomalyLog();
+  const identity = (connection: number) => ({
+    client: { address: '10.0.0.1', port: 40_000 + connection },
+    server: { address: '10.0.0.2', port: 49_152 },
+    startNs: 0,
+  });
+  const streams = new MigrationStreams(log, { identity });
+  const reassembler = new Reassembler(streams.claim, log);
+  feed(reassembler, frames);
+  reassembler.finish();
+  return { ...streams.finish(), codes: log.finish().map(({ code }) => code) };
+}
+
+const MEMORY = [
+  { name: 'pc.ram', length: 400 * PAGE },
+  { name: 'vga.vram', length: 20 * PAGE },
+];
+const pong = (value: number): Uint8Array => bytes(be16(2), be16(4), be32(value));
+
+describe('frames that the capture lost', () => {
+  const whole = smallMigration().build();
+  const closed: Frame = { direction: 0, offset: whole.length, flags: FLAG_FIN | FLAG_ACK };
+
+  test('an orderly end behind a lost one is no cancelling', () => {
+    const { migrations } = analyse([
+      syn(0),
+      { direction: 0, offset: 0, payload: whole.slice(0, 12_000) },
+      { direction: 1, offset: 0, ack: whole.length },
+      closed,
+    ]);
+    expect(migrations.map(({ outcome }) => outcome)).toEqual(['incomplete']);
+  });
+
+  test('a PONG whose PING was lost, or comes before it in the capture, contradicts nothing', () => {
+    const start = stream().header().command(1).ping(1);
+    const at = start.build().length;
+    const rest = start
+      .ramStart(MEMORY)
+      .part((ram) => ram.pages('pc.ram', range(0, 20)))
+      .build();
+    const answered: Frame = { direction: 1, offset: 0, payload: pong(1) };
+    const swapped = analyse([
+      syn(0),
+      { direction: 0, offset: 0, payload: rest.slice(0, at - 8) },
+      answered,
+      { direction: 0, offset: at - 8, payload: rest.slice(at - 8) },
+    ]);
+    expect(swapped.codes).not.toContain('stream/invariant');
+    const lost = analyse([
+      syn(0),
+      { direction: 0, offset: 0, payload: rest.slice(0, at - 8) },
+      answered,
+      { direction: 1, offset: 8, ack: rest.length },
+      { direction: 0, offset: at, payload: rest.slice(at) },
+    ]);
+    expect(lost.codes).not.toContain('stream/invariant');
+  });
+
+  test('pages lost behind the last page seen count among those that may be lost', () => {
+    const pages = stream()
+      .header()
+      .ramStart(MEMORY)
+      .part((ram) => ram.pages('pc.ram', range(0, 20)))
+      .build();
+    const kept = pages.length - 10 * (PAGE + 8);
+    const { migrations } = analyse([
+      syn(0),
+      { direction: 0, offset: 0, payload: pages.slice(0, kept) },
+      { direction: 1, offset: 0, ack: pages.length },
+    ]);
+    const [migration] = migrations;
+    const missing = 20 - migration!.pages.normal;
+    expect(missing).toBeGreaterThan(0);
+    expect(migration!.stream.lostPages!.atLeast).toBeLessThanOrEqual(missing);
+    expect(migration!.stream.lostPages!.atMost).toBeGreaterThanOrEqual(missing);
+  });
+});
+
+test('joined midway, distinct pages are unknown once a block is named: it may be the one that went before', () => {
+  const whole = stream()
+    .header()
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 60)))
+    .part((ram) => ram.pages('vga.vram', range(0, 3)))
+    .part((ram) => ram.pages('pc.ram', range(10, 20)))
+    .end((ram) => ram.pages('pc.ram', range(12, 14)))
+    .eof()
+    .build();
+  const { migrations } = analyse([{ direction: 0, offset: 0, payload: whole.slice(20_000) }]);
+  expect(migrations[0]!.pages).toMatchObject({ distinct: null, resent: null });
+});
+
+describe('a multifd channel whose hello is not where it belongs', () => {
+  test('has passed no mark when its first packet stands right behind the lost hello', () => {
+    const confidence = (resumed: number): number => {
+      const state = new MigrationState(new AnomalyLog(), 0, 0);
+      state.joinMultifd(false);
+      const channel = new MultifdSink(() => state, true);
+      channel.blind(Math.min(64, resumed), resumed);
+      channel.page(resumed, 0, 0, 0, PAGE_NORMAL, PAGE);
+      return state.rounds.finish()[0]!.confidence;
+    };
+    expect(confidence(64)).toBe(1);
+    expect(confidence(70_000)).toBe(0.5);
+  });
+
+  test('is known by the hello when the handshake is not in the capture, or comes later', () => {
+    const hello = bytes(be32(0x11223344), be32(1), new Uint8Array(16), [5], new Uint8Array(39));
+    const main = stream().header().ramStart(MEMORY).build();
+    const said: Frame = { direction: 2, offset: 0, payload: hello };
+    for (const channel of [[said], [said, syn(2)]]) {
+      const { channels, codes } = analyse([syn(0), { direction: 0, offset: 0, payload: main }, ...channel]);
+      expect(channels.map(({ index }) => index)).toContain(5);
+      expect(codes).not.toContain('stream/mid-stream');
+    }
   });
 });
