@@ -173,7 +173,7 @@ class MainChannelReader implements StreamReader {
   }
 
   #place(stream: ByteCursor): RecordPlace {
-    return { offset: stream.offset, tNs: stream.tNs, frame: stream.frame };
+    return { offset: stream.offset, tNs: stream.arrivedNs(stream.offset), frame: stream.frame };
   }
 
   #section(kind: SectionKind, id: number, place: RecordPlace): Section {
@@ -341,6 +341,7 @@ class MainChannelReader implements StreamReader {
       }
       this.#accounted += stream.offset - bodyAt;
     }
+    const contentsNs = stream.arrivedNs(stream.offset - 1);
     if (!this.#footersSeen) {
       if (!(yield* want(stream, 1))) return 'desync';
       this.#footers = stream.peek(0) === QEMU_VM_SECTION_FOOTER;
@@ -348,7 +349,7 @@ class MainChannelReader implements StreamReader {
     }
     if (this.#footers && !(yield* this.#footer(stream, section.id))) return 'desync';
     if (this.#footers) this.#accounted += FOOTER_BYTES;
-    this.#finishSection(stream, section, true);
+    this.#finishSection(stream, section, contentsNs, true);
     return 'end';
   }
 
@@ -368,8 +369,9 @@ class MainChannelReader implements StreamReader {
     return true;
   }
 
-  #finishSection(stream: ByteCursor, section: Section, exact: boolean): void {
-    this.#sink.sectionEnd(section, { ...this.#place(stream), length: stream.offset - section.offset, exact });
+  #finishSection(stream: ByteCursor, section: Section, contentsNs: number, exact: boolean): void {
+    const length = stream.offset - section.offset;
+    this.#sink.sectionEnd(section, { ...this.#place(stream), length, contentsNs, exact });
   }
 
   /** Device state: searched for its end, see the top of this file. */
@@ -406,7 +408,7 @@ class MainChannelReader implements StreamReader {
         stream.skip(FOOTER_BYTES);
         this.#accounted += FOOTER_BYTES;
       }
-      this.#finishSection(stream, section, false);
+      this.#finishSection(stream, section, stream.tNs, false);
       return 'end';
     }
   }

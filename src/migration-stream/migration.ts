@@ -42,13 +42,15 @@ import type {
   Round,
 } from './results.js';
 import { BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
-import { SendBuffer } from './send-buffer.js';
+import { ITERATION_NS, SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
 /** Section headers, footers and names that may lie among lost pages. */
 const FRAMING_BYTES = 512;
 /** The word before every page. */
 const WORD_BYTES = 8;
+/** Channels that are silent for longer were not held up by the path: the source sleeps out its 100 ms. */
+const PACING_NS = 25e6;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
 
@@ -153,6 +155,9 @@ export class MigrationState implements MigrationSink {
   #lastPartNs = Number.POSITIVE_INFINITY;
   #beforeLastPartNs = Number.POSITIVE_INFINITY;
   #lastPrecopyNs = Number.NaN;
+  /** When the newest RAM PART was over, and when a multifd channel went on with pages behind it; NaN before. */
+  #partEndNs = Number.NaN;
+  #resumedNs = Number.NaN;
   #stopMarkNs = Number.NaN;
   #stopMark = '';
   #stopOffset = 0;
@@ -271,6 +276,9 @@ export class MigrationState implements MigrationSink {
 
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
+    if (Number.isNaN(this.#resumedNs)) this.#resumedNs = tNs;
+    // The header of the first section leaves with its end.
+    if (this.#phase?.kind === 'setup') this.#enter('precopy', tNs, this.#latestOffset);
     if (this.#phase) this.#phase.otherBytes += bytes;
     this.#multifdBytes += bytes;
     this.#multifdBuffers.left(this.#multifdBytes, tNs);
@@ -335,7 +343,7 @@ export class MigrationState implements MigrationSink {
 
   flush(_offset: number, _tNs: number): void {
     this.feature('multifd-flush');
-    const inStart = this.#phase?.kind === 'setup';
+    const inStart = this.#sectionNs === 0;
     this.#generations?.flush(inStart);
     // The scan came around the end of memory in this section: a sync came before it.
     if (!inStart && this.#sectionNs !== this.#marks.at(-1)?.startNs) this.#mark(this.#sectionNs, 'flush-mark');
@@ -346,6 +354,7 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
       if (kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
+        this.#partEnds(section.tNs); // its end may be lost
         this.#beforeLastPartNs = Math.min(this.#lastPartNs, section.tNs);
         this.#lastPartNs = section.tNs;
         this.#sendBuffer.section(section.offset, section.tNs, totalPages(this.#pages));
@@ -374,6 +383,7 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram') {
       if (this.#generations) this.#generations.endSection();
       else if (section.kind !== 'start') this.rounds.endSection(this.#latestNs);
+      if (section.kind === 'part' && Number.isNaN(this.#stopMarkNs)) this.#partEnds(end.contentsNs);
     }
     if (section.kind !== 'full') return;
     if (this.#devices.length === STREAM_RECORDS) {
@@ -685,7 +695,7 @@ export class MigrationState implements MigrationSink {
     // the second case both ends wait in the send buffer and the delay cancels out.
     let startNs = this.#stopMarkNs;
     const writtenNs = this.#generations
-      ? this.#stopMarkNs
+      ? this.#multifdStopNs()
       : this.#sendBuffer.writtenNs(this.#stopOffset, this.#stopMarkNs, flightBytes);
     if (this.inPostcopy) {
       const answered = !Number.isNaN(this.#packagePongNs);
@@ -696,6 +706,8 @@ export class MigrationState implements MigrationSink {
       endNs = this.shutNs;
       until = 'SHUT on the return path';
     } else {
+      // The main channel beside those of multifd is not held up at either end.
+      if (this.#generations) startNs = writtenNs;
       endNs = Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs;
       until = 'end of the stream';
     }
@@ -704,7 +716,9 @@ export class MigrationState implements MigrationSink {
     if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
     // Where the pages of multifd channels cannot be seen, sections of the main one, hardly ever held up, tell.
     if (this.#multifdBlindBytes > 0 && this.#beforeLastPartNs < earliestNs) earliestNs = this.#beforeLastPartNs;
-    const delayed = startNs < this.#stopMarkNs ? ', less the time in the send buffer,' : '';
+    let mark = this.#stopMark;
+    if (startNs < this.#stopMarkNs)
+      mark = this.#generations ? 'end of the last memory section' : `${mark}, less the time in the send buffer,`;
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
     const waitedMs = Math.round((startNs - writtenNs) / 1e6);
     const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
@@ -716,14 +730,32 @@ export class MigrationState implements MigrationSink {
       earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
       latestEndNs: null,
       estimateNs: endNs - startNs,
-      method: `${this.#stopMark}${delayed} to ${until}${paused}`,
+      method: `${mark} to ${until}${paused}`,
     };
+  }
+
+  /**
+   * When the guest stopped, as the main channel beside those of multifd tells. Nothing holds it up, so the end of a
+   * section is on the wire as soon as all its pages were written, and behind the last one the source stops the guest at
+   * once; END waits until the pages of the final pass were written, too. A source that keeps to a rate limit sleeps
+   * first: channels that were silent went on when the guest had stopped.
+   */
+  #multifdStopNs(): number {
+    if (!(this.#partEndNs <= this.#stopMarkNs)) return this.#stopMarkNs;
+    const silenceNs = this.#resumedNs - this.#partEndNs;
+    const isPaced = silenceNs > PACING_NS && silenceNs < ITERATION_NS;
+    return isPaced ? Math.min(this.#resumedNs, this.#stopMarkNs) : this.#partEndNs;
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
     // Lanes may be stamped later than the main channel: a round begins no sooner than the one before it.
     const earliestNs = this.#marks.at(-1)?.startNs ?? Number.NEGATIVE_INFINITY;
     if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs: Math.max(startNs, earliestNs), boundary });
+  }
+
+  #partEnds(tNs: number): void {
+    this.#partEndNs = tNs;
+    this.#resumedNs = Number.NaN;
   }
 
   /** The guest has stopped by now: the first such mark counts. */

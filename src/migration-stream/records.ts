@@ -53,6 +53,8 @@ export interface Section extends RecordPlace {
 /** `length` counts type byte to footer. `exact` is false where the end was found by searching for the footer. */
 export interface SectionEnd extends RecordPlace {
   readonly length: number;
+  /** When the last byte before the footer was seen. RAM is flushed there; the footer waits for what follows. */
+  readonly contentsNs: number;
   readonly exact: boolean;
 }
 

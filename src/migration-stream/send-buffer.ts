@@ -20,7 +20,7 @@ const STEP_BYTES = 16 << 10;
 const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
 /** Longer than frames of a slow link are apart; longer than an iterating source is ever silent. */
 const SILENCE_NS = 5e6;
-const ITERATION_NS = 150e6;
+export const ITERATION_NS = 150e6;
 /** A stream at less than this share of the usual rate is not held up by the path. */
 const BACKLOG_SHARE = 0.8;
 /** QEMU's time limit for a section, and after how many pages it looks at the clock. */

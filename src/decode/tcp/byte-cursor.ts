@@ -12,6 +12,9 @@ import { CURSOR_BYTES } from '../../limits.js';
 /** A decoder or a part of one: yields how many contiguous bytes it needs, is resumed with whether they are there. */
 export type Reading<Result> = Generator<number, Result, boolean>;
 
+/** Chunks that a reader waits for are few: it asks for some bytes more, or for a header. */
+const JOINTS = 16;
+
 export class ByteCursor {
   /** `buffer[position, end)` are the bytes at hand. */
   buffer: Uint8Array = EMPTY;
@@ -27,6 +30,10 @@ export class ByteCursor {
   /** Stream offset of `buffer[0]`. */
   #origin = 0;
   #carry: Uint8Array | null = null;
+  /** Where the newest chunks that were put together in `#carry` begin, and when each came. */
+  readonly #jointOffsets = new Float64Array(JOINTS);
+  readonly #jointNs = new Float64Array(JOINTS);
+  #joints = 0;
 
   /** Stream offset of the next byte to read. */
   get offset(): number {
@@ -36,6 +43,14 @@ export class ByteCursor {
   /** Bytes that can be read now. */
   get available(): number {
     return this.end - this.position;
+  }
+
+  /** When the byte at stream offset `offset`, one of those at hand, came: `tNs`, unless a reader asked for more since. */
+  arrivedNs(offset: number): number {
+    if (this.buffer !== this.#carry) return this.tNs;
+    let joint = this.#joints - 1;
+    while (joint > 0 && this.#jointOffsets[joint]! > offset) joint--;
+    return this.#jointNs[joint]!;
   }
 
   u8(): number {
@@ -107,12 +122,15 @@ export class ByteCursor {
     this.buffer = carry;
     this.position = 0;
     this.end = left;
+    this.#joints = 0;
+    this.#join(this.#origin);
   }
 
   /** Appends `buffer[start, end)` to what `keep` kept. */
   append(buffer: Uint8Array, start: number, end: number): void {
     const carry = this.#carry!;
     const length = end - start;
+    this.#join(this.#origin + this.end);
     if (this.end + length > carry.length) {
       carry.copyWithin(0, this.position, this.end);
       this.#origin += this.position;
@@ -122,6 +140,16 @@ export class ByteCursor {
     if (length > 64) carry.set(buffer.subarray(start, end), this.end);
     else for (let i = 0; i < length; i++) carry[this.end + i] = buffer[start + i]!;
     this.end += length;
+  }
+
+  #join(offset: number): void {
+    if (this.#joints === JOINTS) {
+      this.#jointOffsets.copyWithin(0, 1);
+      this.#jointNs.copyWithin(0, 1);
+      this.#joints--;
+    }
+    this.#jointOffsets[this.#joints] = offset;
+    this.#jointNs[this.#joints++] = this.tNs;
   }
 
   /** Pays at most `length` bytes of the debt; returns how many. */

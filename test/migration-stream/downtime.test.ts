@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { MigrationState } from '../../src/migration-stream/migration.js';
+import { type Command, PAGE_NORMAL, type Section, type SectionKind } from '../../src/migration-stream/records.js';
+import type { Downtime } from '../../src/migration-stream/results.js';
+
+const MS = 1e6;
+
+/** The main channel of a multifd migration and one of its lanes, event by event; times in ms. */
+class Multifd {
+  readonly #state = new MigrationState(new AnomalyLog(), 0, 0);
+  readonly #lane: number;
+  #offset = 100;
+
+  constructor() {
+    this.#state.blocks([{ name: 'pc.ram', lengthBytes: 2 ** 30 }]);
+    this.#lane = this.#state.joinMultifd(false);
+    this.section('start', 0, 1);
+  }
+
+  /** A RAM section: its header, its last word (null: lost), and its footer, which waits for what comes next. */
+  section(kind: SectionKind, fromMs: number, toMs: number | null, footerMs = toMs ?? fromMs): this {
+    const place = { offset: this.#offset, tNs: fromMs * MS, frame: 1 };
+    const section: Section = { ...place, kind, id: 2, name: 'ram', instance: 0, version: 4, packaged: false };
+    this.#state.sectionStart(section);
+    const end = { offset: this.#offset + 18, tNs: footerMs * MS, frame: 2, length: 18, exact: true };
+    if (toMs !== null) this.#state.sectionEnd(section, { ...end, contentsNs: toMs * MS });
+    this.#offset += 18;
+    return this;
+  }
+
+  /** Pages on the lane, one a millisecond. */
+  pages(fromMs: number, toMs: number): this {
+    for (let ms = fromMs; ms <= toMs; ms++)
+      this.#state.multifdPage(this.#lane, ms * MS, 0, ms * 4096, PAGE_NORMAL, 4096);
+    return this;
+  }
+
+  switchover(ms: number): this {
+    const place = { offset: this.#offset, tNs: ms * MS, frame: 3 };
+    const command: Command = { ...place, command: 11, name: 'switchover-start', packaged: false, value: null };
+    this.#state.command(command);
+    return this;
+  }
+
+  /** The end mark; the destination's SHUT, or else the stream's end. */
+  end(ms: number, shutMs: number | null, endMs = ms): Downtime {
+    this.#state.endMark({ offset: this.#offset, tNs: ms * MS, frame: 4 });
+    if (shutMs !== null)
+      this.#state.reply({ offset: 0, tNs: shutMs * MS, frame: 5, name: 'shut', value: 0, request: null });
+    this.#state.streamEnd(this.#offset + 1, endMs * MS);
+    return this.#state.finish().downtime!;
+  }
+
+  get setupMs(): number {
+    const { startNs, endNs } = this.#state.finish().phases[0]!;
+    return (endNs - startNs) / MS;
+  }
+}
+
+describe('the guest of a multifd migration stopped', () => {
+  test('behind the last section of the main channel, while its pages still wait in the other channels', () => {
+    const downtime = new Multifd().pages(2, 80).section('part', 60, 60).pages(81, 300).section('end', 200, 200);
+    expect(downtime.end(305, 310)).toMatchObject({
+      latestStartNs: 200 * MS,
+      endNs: 310 * MS,
+      estimateNs: 250 * MS,
+      method: 'end of the last memory section to SHUT on the return path',
+    });
+  });
+
+  test('when the last word of that section was written, not when its footer left with what followed', () => {
+    const channels = new Multifd().pages(2, 80).section('part', 50, 60, 190).pages(81, 300).switchover(190);
+    expect(channels.section('end', 300, 300).end(305, 310).estimateNs).toBe(250 * MS);
+  });
+
+  test('when its end is lost, not before it began', () => {
+    const channels = new Multifd().pages(2, 40).section('part', 30, 30);
+    channels.pages(41, 300).section('part', 90, null).section('end', 200, 200);
+    expect(channels.end(305, 310).estimateNs).toBe(220 * MS);
+  });
+
+  test('right before the final pass, where a rate limit let all channels sleep behind the section', () => {
+    const channels = new Multifd().pages(2, 60).section('part', 60, 60).pages(150, 155).section('end', 156, 156);
+    expect(channels.end(158, 160).estimateNs).toBe(10 * MS);
+  });
+
+  test('before a long pause at the switch-over', () => {
+    const channels = new Multifd().pages(2, 60).section('part', 60, 60).pages(260, 265).section('end', 266, 266);
+    expect(channels.end(268, 270).estimateNs).toBe(210 * MS);
+  });
+
+  test('and ran again, for all that is known without a return path, with the end of the stream', () => {
+    const channels = new Multifd().pages(2, 80).section('part', 60, 60).pages(81, 200).section('end', 200, 200);
+    const downtime = channels.end(202, null, 205);
+    expect(downtime).toMatchObject({ estimateNs: 145 * MS, endNs: 205 * MS, latestStartNs: 200 * MS });
+  });
+});
+
+test('the setup of a multifd migration ends with its first page, long before the first section is seen', () => {
+  const channels = new Multifd().pages(4, 80).section('part', 60, 60);
+  expect(channels.setupMs).toBe(4);
+});
