@@ -13,7 +13,11 @@ execFileSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: root, stdio:
 
 // Files that a module names relative to itself lie beside it, bundled or not: the page's assets, the program of a child.
 const bundle = await rolldown({
-  input: { program: `${root}dist/cli/program.js`, 'cap-child': `${root}dist/capture/live/cap-child.js` },
+  input: {
+    program: `${root}dist/cli/program.js`,
+    'cap-child': `${root}dist/capture/live/cap-child.js`,
+    'metrics-thread': `${root}dist/decode/tcp/metrics/metrics-thread.js`,
+  },
   platform: 'node',
   external: /^[^./]/,
 });

@@ -6,12 +6,12 @@ import { type Anomaly, AnomalyLog } from './anomaly.js';
 import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
 import type { ColumnData } from './columns.js';
 import { decodeFrames } from './decode/frame.js';
-import { createRows } from './decode/rows.js';
 import { Signals } from './decode/signals.js';
 import { Silences } from './decode/silences.js';
 import { UDP_STREAM_BASE } from './decode/stream.js';
 import { Connections } from './decode/tcp/connections.js';
 import { FrameLog } from './decode/tcp/frame-log.js';
+import { PassesAside } from './decode/tcp/metrics/aside.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
 import { Multipath, type MultipathConnection } from './decode/tcp/mptcp.js';
 import type { PairedCapture } from './decode/tcp/pairing.js';
@@ -30,6 +30,8 @@ export interface AnalysisOptions {
   readonly connection?: number;
   /** Keep every TCP frame's identity (bounded), so that the capture of the other host can be set beside it. */
   readonly keepFrames?: boolean;
+  /** Measure TCP on a thread of its own: pays for large captures. snapshot() then knows less of its course in time. */
+  readonly aside?: boolean;
 }
 
 /** Everything that is known when the capture has ended. */
@@ -73,7 +75,6 @@ const BUSIEST_CONNECTIONS = 8;
 
 export class Analysis {
   readonly log: AnomalyLog;
-  readonly #rows = createRows();
   readonly #copies = new TunnelCopies();
   readonly #connections: Connections;
   readonly #metrics: TcpMetrics;
@@ -91,7 +92,7 @@ export class Analysis {
   constructor(log = new AnomalyLog(), options: AnalysisOptions = {}) {
     this.log = log;
     this.#connections = new Connections(log);
-    this.#metrics = new TcpMetrics(this.#connections, log);
+    this.#metrics = new TcpMetrics(this.#connections, log, options.aside ? new PassesAside() : undefined);
     this.#streams = new MigrationStreams(log, { identity: (connection) => this.#identity(connection) }, options);
     this.#multipath = new Multipath(this.#streams.claim);
     this.#reassembler = new Reassembler(this.#multipath.claim, log);
@@ -107,7 +108,7 @@ export class Analysis {
 
   /** Takes one batch; nothing of it is kept. */
   push(batch: PacketBatch): void {
-    const rows = this.#rows;
+    const rows = this.#metrics.nextRows();
     decodeFrames(batch, rows, this.log);
     this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
     this.#copies.push(batch, rows);

@@ -1,7 +1,9 @@
 // `migscope analyze`: files or standard input to summary, JSON, tables and page.
+import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { Analysis, type Results } from '../analyze.js';
 import { AnomalyLog } from '../anomaly.js';
+import type { CaptureSource } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
 import { pair } from '../decode/tcp/pairing.js';
 import { bothEndsOrFiles, noFrames, twoOutputsToStdout } from '../errors.js';
@@ -73,6 +75,12 @@ export async function analyzeFiles(
   return (await readCapture(files, options, io)).results;
 }
 
+/** Below this a second thread is not awake before the capture has been read. */
+const LARGE_BYTES = 64 << 20;
+
+const isLarge = (source: CaptureSource): boolean =>
+  (source.progress().totalBytes ?? 0) >= LARGE_BYTES && availableParallelism() > 1;
+
 async function readCapture(
   files: readonly string[],
   options: AnalysisOptions & { readonly quiet?: boolean; readonly keepFrames?: boolean },
@@ -82,7 +90,7 @@ async function readCapture(
   const source = await (files.length === 1 && files[0] === '-'
     ? openStream('-', io.stdin, log)
     : openFiles(files, log));
-  const analysis = new Analysis(log, options);
+  const analysis = new Analysis(log, { ...options, aside: isLarge(source) });
   const progress = new ProgressBar(io, options.quiet ?? false);
   try {
     for await (const batch of source.batches()) {

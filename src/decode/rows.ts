@@ -33,6 +33,7 @@ export const OPTION_MSS = 0x04; // mss is set
 export const OPTION_WINDOW_SCALE = 0x08; // windowScale is set
 export const OPTION_SACK_PERMITTED = 0x10;
 export const OPTION_MPTCP = 0x20; // mptcp is set
+export const OPTION_DUPLICATE = 0x40; // the first SACK block reports a duplicate (RFC 2883): duplicateFrom, duplicateTo are set
 export const OPTIONS_CUT = 0x80; // the options are not wholly in the capture: absence proves nothing
 
 /** What a TCP row was found to be (tables 1 to 4 of the TCP reference in docs/). */
@@ -97,6 +98,9 @@ export interface SegmentRows {
   /** First byte of the first SACK block (8 bytes each) and number of whole blocks present (0 … 4). */
   readonly sack: Uint32Array;
   readonly sackBlocks: Uint8Array;
+  /** Raw sequence numbers between which something arrived twice. */
+  readonly duplicateFrom: Uint32Array;
+  readonly duplicateTo: Uint32Array;
   readonly mss: Uint16Array;
   readonly windowScale: Uint8Array;
   /** First byte of the first MPTCP option (its kind byte). */
@@ -148,53 +152,62 @@ export interface TunnelPath {
   readonly labels: readonly string[];
 }
 
-/** Empty rows for batches of up to BATCH_ROWS. */
-export function createRows(): SegmentRows {
+/**
+ * Empty rows for batches of up to BATCH_ROWS.
+ *
+ * @param shared  in memory that threads may share
+ * @param paths   rows that know the tunnel paths met so far; these go on with theirs
+ */
+export function createRows(shared = false, paths?: SegmentRows): SegmentRows {
   const n = BATCH_ROWS;
+  const room = (bytes: number): ArrayBuffer | SharedArrayBuffer =>
+    shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
   return {
-    kind: new Uint8Array(n),
-    ipVersion: new Uint8Array(n),
-    addresses: new Uint32Array(n),
-    protocol: new Uint8Array(n),
-    ports: new Uint32Array(n),
-    tunnel: new Uint16Array(n),
-    ttl: new Uint8Array(n),
-    ecn: new Uint8Array(n),
-    ipId: new Uint16Array(n),
-    fragmented: new Uint8Array(n),
-    ipBytes: new Uint32Array(n),
-    outerIpBytes: new Uint32Array(n),
-    transport: new Uint32Array(n),
-    seq: new Uint32Array(n),
-    ack: new Uint32Array(n),
-    flags: new Uint16Array(n),
-    window: new Uint16Array(n),
-    options: new Uint8Array(n),
-    tsValue: new Uint32Array(n),
-    tsEcho: new Uint32Array(n),
-    sack: new Uint32Array(n),
-    sackBlocks: new Uint8Array(n),
-    mss: new Uint16Array(n),
-    windowScale: new Uint8Array(n),
-    mptcp: new Uint32Array(n),
-    payload: new Uint32Array(n),
-    payloadCap: new Uint32Array(n),
-    payloadLen: new Uint32Array(n),
-    direction: new Uint32Array(n),
-    offset: new Float64Array(n),
-    ackOffset: new Float64Array(n),
-    verdict: new Uint8Array(n),
-    newBytes: new Uint32Array(n),
-    trigger: new Uint8Array(n),
-    segments: new Uint16Array(n),
-    loopNs: new Float64Array(n),
-    flight: new Float64Array(n),
-    pipe: new Float64Array(n),
-    room: new Float64Array(n),
-    windowBytes: new Float64Array(n),
-    reactionNs: new Float64Array(n),
-    unseenBytes: new Uint32Array(n),
-    tunnels: [{ labels: [] }],
-    tunnelIds: new Map(),
+    kind: new Uint8Array(room(n)),
+    ipVersion: new Uint8Array(room(n)),
+    addresses: new Uint32Array(room(4 * n)),
+    protocol: new Uint8Array(room(n)),
+    ports: new Uint32Array(room(4 * n)),
+    tunnel: new Uint16Array(room(2 * n)),
+    ttl: new Uint8Array(room(n)),
+    ecn: new Uint8Array(room(n)),
+    ipId: new Uint16Array(room(2 * n)),
+    fragmented: new Uint8Array(room(n)),
+    ipBytes: new Uint32Array(room(4 * n)),
+    outerIpBytes: new Uint32Array(room(4 * n)),
+    transport: new Uint32Array(room(4 * n)),
+    seq: new Uint32Array(room(4 * n)),
+    ack: new Uint32Array(room(4 * n)),
+    flags: new Uint16Array(room(2 * n)),
+    window: new Uint16Array(room(2 * n)),
+    options: new Uint8Array(room(n)),
+    tsValue: new Uint32Array(room(4 * n)),
+    tsEcho: new Uint32Array(room(4 * n)),
+    sack: new Uint32Array(room(4 * n)),
+    sackBlocks: new Uint8Array(room(n)),
+    duplicateFrom: new Uint32Array(room(4 * n)),
+    duplicateTo: new Uint32Array(room(4 * n)),
+    mss: new Uint16Array(room(2 * n)),
+    windowScale: new Uint8Array(room(n)),
+    mptcp: new Uint32Array(room(4 * n)),
+    payload: new Uint32Array(room(4 * n)),
+    payloadCap: new Uint32Array(room(4 * n)),
+    payloadLen: new Uint32Array(room(4 * n)),
+    direction: new Uint32Array(room(4 * n)),
+    offset: new Float64Array(room(8 * n)),
+    ackOffset: new Float64Array(room(8 * n)),
+    verdict: new Uint8Array(room(n)),
+    newBytes: new Uint32Array(room(4 * n)),
+    trigger: new Uint8Array(room(n)),
+    segments: new Uint16Array(room(2 * n)),
+    loopNs: new Float64Array(room(8 * n)),
+    flight: new Float64Array(room(8 * n)),
+    pipe: new Float64Array(room(8 * n)),
+    room: new Float64Array(room(8 * n)),
+    windowBytes: new Float64Array(room(8 * n)),
+    reactionNs: new Float64Array(room(8 * n)),
+    unseenBytes: new Uint32Array(room(4 * n)),
+    tunnels: paths?.tunnels ?? [{ labels: [] }],
+    tunnelIds: paths?.tunnelIds ?? new Map(),
   };
 }

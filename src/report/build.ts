@@ -136,51 +136,59 @@ function weightiest<T>(items: readonly T[], limit: number, weight: (item: T) => 
 
 /** Neighbouring bins of one direction or flow merge, by powers of two, until each is within its share of the budget. */
 function shrinkTimeline(table: ColumnData, owner: 'direction' | 'flow'): JsonTable {
-  const direction = numbers(table, owner);
+  const owners = numbers(table, owner);
   const startNs = numbers(table, 'startNs');
   const durationNs = numbers(table, 'durationNs');
-  const rowsOf = new Map<number, number>();
-  for (let row = 0; row < table.rows; row++) rowsOf.set(direction[row]!, (rowsOf.get(direction[row]!) ?? 0) + 1);
-  const share = Math.floor(TIMELINE_ROWS / Math.max(1, rowsOf.size));
+  // Rows come direction by direction, or flow by flow, and each in order of time.
+  const runs: { from: number; to: number }[] = [];
+  for (let row = 0; row < table.rows; row++) {
+    if (row > 0 && owners[row] === owners[row - 1]) runs.at(-1)!.to = row + 1;
+    else runs.push({ from: row, to: row + 1 });
+  }
+  const share = Math.floor(TIMELINE_ROWS / Math.max(1, runs.length));
   const budget = Math.min(TIMELINE_DIRECTION_ROWS, Math.max(TIMELINE_DIRECTION_ROWS_MIN, share));
-  if ([...rowsOf.values()].every((rows) => rows <= budget)) return jsonTable(table);
+  if (runs.every(({ from, to }) => to - from <= budget)) return jsonTable(table);
 
-  const widthNs = new Map<number, number>();
-  for (const d of rowsOf.keys()) {
-    const starts: number[] = [];
-    let width = Number.POSITIVE_INFINITY;
-    for (let row = 0; row < table.rows; row++) {
-      if (direction[row] !== d) continue;
-      starts.push(startNs[row]!);
-      width = Math.min(width, durationNs[row]!);
+  const groups = new Uint32Array(table.rows);
+  let count = 0;
+  for (const { from, to } of runs) {
+    let widthNs = Number.POSITIVE_INFINITY;
+    for (let row = from; row < to; row++) widthNs = Math.min(widthNs, durationNs[row]!);
+    let bins = numberBins(startNs, from, to, widthNs, count, groups);
+    while (bins > budget) {
+      widthNs *= 2;
+      bins = numberBins(startNs, from, to, widthNs, count, groups);
     }
-    while (distinctBins(starts, width) > budget) width *= 2;
-    widthNs.set(d, width);
+    count += bins;
   }
   return jsonTable(
-    mergeRows(
-      table,
-      (row) => {
-        const width = widthNs.get(direction[row]!)!;
-        return `${direction[row]} ${Math.floor(startNs[row]! / width)}`;
-      },
-      (name) => (name === owner ? 'first' : name === 'startNs' ? 'min' : extremeOf(name)),
+    mergeRows(table, groups, count, (name) =>
+      name === owner ? 'first' : name === 'startNs' ? 'min' : extremeOf(name),
     ),
   );
 }
 
-const extremeOf = (name: string): Merge => (/Max[A-Z]/.test(name) ? 'max' : /Min[A-Z]/.test(name) ? 'min' : 'sum');
-
-function distinctBins(startsNs: readonly number[], widthNs: number): number {
-  let bins = 0;
+/** Numbers the bins of `widthNs` in which rows [from, to) begin, `first` and on, into `groups`; returns how many. */
+function numberBins(
+  startNs: NumberColumn,
+  from: number,
+  to: number,
+  widthNs: number,
+  first: number,
+  groups: Uint32Array,
+): number {
+  let group = first - 1;
   let last = Number.NaN;
-  for (const start of startsNs) {
-    const bin = Math.floor(start / widthNs);
-    if (bin !== last) bins++;
+  for (let row = from; row < to; row++) {
+    const bin = Math.floor(startNs[row]! / widthNs);
+    if (bin !== last) group++;
     last = bin;
+    groups[row] = group;
   }
-  return bins;
+  return group + 1 - first;
 }
+
+const extremeOf = (name: string): Merge => (/Max[A-Z]/.test(name) ? 'max' : /Min[A-Z]/.test(name) ? 'min' : 'sum');
 
 /** Kinds share the budget from the rarest on, so a single timeout is kept among thousands of fast retransmissions. */
 function shrinkEvents(table: ColumnData): JsonTable {
@@ -239,7 +247,7 @@ function shrinkRegions(full: ColumnData): JsonTable {
     for (let row = 0; row < table.rows && keys.size <= REGION_ROWS; row++) keys.add(key(row));
     if (keys.size > REGION_ROWS) continue;
     return jsonTable(
-      mergeRows(table, key, (name) =>
+      mergeByKey(table, key, (name) =>
         name === 'copies' || name === 'pages' ? 'sum' : name === 'startPage' ? 'min' : 'first',
       ),
     );
@@ -267,7 +275,7 @@ function mergeRounds(table: ColumnData, roundStep: number): ColumnData {
     numbers(table, 'startPage'),
     numbers(table, 'round'),
   ];
-  return mergeRows(
+  return mergeByKey(
     table,
     (row) => `${migration[row]} ${block[row]} ${startPage[row]} ${Math.floor((round[row]! - 1) / roundStep)}`,
     (name) => (name === 'copies' ? 'sum' : name === 'pages' ? 'max' : name === 'round' ? 'min' : 'first'),
@@ -326,8 +334,8 @@ function pick(table: ColumnData, rows: readonly number[]): ColumnData {
   return { rows: rows.length, columns };
 }
 
-/** Rows with the same key become one, in order of first appearance; a missing number never hides a known one. */
-function mergeRows(table: ColumnData, key: (row: number) => string, rule: (name: string) => Merge): ColumnData {
+/** Rows with the same key become one, in order of first appearance. */
+function mergeByKey(table: ColumnData, key: (row: number) => string, rule: (name: string) => Merge): ColumnData {
   const groupOf = new Map<string, number>();
   const groups = new Uint32Array(table.rows);
   for (let row = 0; row < table.rows; row++) {
@@ -336,22 +344,29 @@ function mergeRows(table: ColumnData, key: (row: number) => string, rule: (name:
     if (group === undefined) groupOf.set(k, (group = groupOf.size));
     groups[row] = group;
   }
+  return mergeRows(table, groups, groupOf.size, rule);
+}
+
+/** Rows of the same group, of `count`, become one; a missing number never hides a known one. */
+function mergeRows(table: ColumnData, groups: Uint32Array, count: number, rule: (name: string) => Merge): ColumnData {
   const columns: Record<string, Column> = {};
   for (const name of Object.keys(table.columns)) {
-    const from = numbers(table, name);
-    const to = new Float64Array(groupOf.size).fill(Number.NaN);
-    const how = rule(name);
-    for (let row = 0; row < table.rows; row++) {
-      const group = groups[row]!;
-      const value = from[row]!;
-      const known = to[group]!;
-      if (Number.isNaN(value)) continue;
-      if (Number.isNaN(known)) to[group] = value;
-      else if (how === 'sum') to[group] = known + value;
-      else if (how === 'min') to[group] = Math.min(known, value);
-      else if (how === 'max') to[group] = Math.max(known, value);
-    }
+    const to = new Float64Array(count).fill(Number.NaN);
+    mergeColumn(numbers(table, name), to, groups, rule(name));
     columns[name] = { unit: table.columns[name]!.unit, values: to };
   }
-  return { rows: groupOf.size, columns };
+  return { rows: count, columns };
+}
+
+function mergeColumn(from: NumberColumn, to: Float64Array, groups: Uint32Array, how: Merge): void {
+  for (let row = 0; row < from.length; row++) {
+    const group = groups[row]!;
+    const value = from[row]!;
+    const known = to[group]!;
+    if (Number.isNaN(value)) continue;
+    if (Number.isNaN(known)) to[group] = value;
+    else if (how === 'sum') to[group] = known + value;
+    else if (how === 'min') to[group] = known < value ? known : value;
+    else if (how === 'max') to[group] = known > value ? known : value;
+  }
 }

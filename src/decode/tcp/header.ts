@@ -3,6 +3,7 @@ import {
   KIND_CUT,
   KIND_MALFORMED,
   KIND_TCP,
+  OPTION_DUPLICATE,
   OPTION_MPTCP,
   OPTION_MSS,
   OPTION_SACK,
@@ -118,6 +119,11 @@ function scanOptions(
           rows.sack[row] = at + 2;
           rows.sackBlocks[row] = Math.min(4, blocks);
           found |= OPTION_SACK;
+          if (reportsDuplicate(view, at + 2, blocks, rows.ack[row]!)) {
+            rows.duplicateFrom[row] = view.getUint32(at + 2);
+            rows.duplicateTo[row] = view.getUint32(at + 6);
+            found |= OPTION_DUPLICATE;
+          }
         }
         break;
       }
@@ -138,4 +144,12 @@ function scanOptions(
     at += length;
   }
   return end < listEnd ? found | OPTIONS_CUT : found;
+}
+
+/** A first block below the acknowledgement, or inside the block after it, reports a duplicate. Source: RFC 2883 §4. */
+function reportsDuplicate(view: DataView, at: number, blocks: number, ack: number): boolean {
+  const left = (view.getUint32(at) - ack) | 0;
+  const right = (view.getUint32(at + 4) - ack) | 0;
+  if (right <= 0) return true;
+  return blocks > 1 && left >= ((view.getUint32(at + 8) - ack) | 0) && right <= ((view.getUint32(at + 12) - ack) | 0);
 }

@@ -2,10 +2,9 @@
 //
 // `pipe` leaves out what was reported received or lost; while the network limits the sender it equals the congestion
 // window, else it is a lower bound of it.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { NO_DIRECTION, type SegmentRows } from '../../rows.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 class Flight {
   flight = new LogHistogram();
@@ -15,7 +14,7 @@ class Flight {
 export function inFlight(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Flight());
   return {
-    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, flight, pipe } = rows;
       for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;

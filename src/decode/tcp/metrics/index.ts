@@ -1,92 +1,48 @@
-// The list of TCP metrics, and what runs them and puts their answers together.
+// TCP metrics: what the connections know and what the passes over rows found out, put together.
 import type { AnomalyLog } from '../../../anomaly.js';
 import type { PacketBatch } from '../../../capture/packet-batch.js';
-import { TableBuilder } from '../../../columns.js';
-import { EVENT_ROWS } from '../../../limits.js';
 import type { SegmentRows } from '../../rows.js';
 import { giveUp } from '../acknowledge.js';
 import type { Connection, Connections } from '../connections.js';
 import type { Direction } from '../direction.js';
-import {
-  type ConnectionSnapshot,
-  TCP_EPISODE_UNITS,
-  TCP_EVENT_UNITS,
-  TCP_SEGMENT_UNITS,
-  type TcpConnection,
-  type TcpDirection,
-  type TcpResults,
-} from '../results.js';
+import type { ConnectionSnapshot, TcpConnection, TcpDirection, TcpResults } from '../results.js';
 import { WINDOW_MAX_BYTES } from '../sequence.js';
 import { halfLoops, isNear, vantageByMarks, vantageOf } from '../vantage.js';
-import { congestionControl } from './congestion-control.js';
-import { inFlight } from './in-flight.js';
-import { limits } from './limits.js';
-import type { MetricContext, StartMetric, TcpMetric } from './metric.js';
-import { retransmissions } from './retransmissions.js';
-import { rhythm } from './rhythm.js';
-import { roundTrip } from './round-trip.js';
-import { segments } from './segments.js';
+import type { ConnectionEnd, DirectionEnd, MetricPasses } from './metric.js';
+import { Passes } from './passes.js';
 import { snapshotOf } from './snapshot.js';
-import { throughput } from './throughput.js';
-import { Timelines, type TimelineView } from './timelines.js';
-import { windows } from './windows.js';
-
-/** All metrics. `throughput` comes first: it gives directions their timelines. */
-const METRICS: readonly StartMetric[] = [
-  throughput,
-  retransmissions,
-  windows,
-  inFlight,
-  roundTrip,
-  limits,
-  rhythm,
-  congestionControl,
-  segments,
-];
-
-/** Rows that every metric sees before the next ones: so few that their columns stay in the processor's nearest cache. */
-const ROWS_AT_ONCE = 256;
 
 /** A connection silent for this long before the capture ended is taken to be over. */
 const IDLE_END_NS = 60e9;
 
-/** Runs every metric over annotated rows; finish() once. */
+/** Gives batches to the passes; finish() once. */
 export class TcpMetrics {
   readonly #connections: Connections;
   readonly #log: AnomalyLog;
-  readonly #context: MetricContext;
-  readonly #metrics: readonly TcpMetric[];
+  readonly #passes: MetricPasses;
   #latestNs = 0;
 
-  constructor(connections: Connections, log: AnomalyLog) {
+  constructor(connections: Connections, log: AnomalyLog, passes: MetricPasses = new Passes()) {
     this.#connections = connections;
     this.#log = log;
-    this.#context = {
-      connections,
-      timelines: new Timelines(),
-      events: new TableBuilder(TCP_EVENT_UNITS, EVENT_ROWS),
-      episodes: new TableBuilder(TCP_EPISODE_UNITS, EVENT_ROWS),
-      segments: new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS),
-    };
-    this.#metrics = METRICS.map((start) => start(this.#context));
-    connections.onReplaced((id) => {
-      for (const metric of this.#metrics) metric.forget(id);
-      this.#context.timelines.forget(id);
-    });
+    this.#passes = passes;
+    connections.onReplaced((id) => passes.forget(id));
+  }
+
+  /** Rows for the next batch; those of the last one are given up. */
+  nextRows(): SegmentRows {
+    return this.#passes.nextRows();
   }
 
   /** Takes a batch whose rows are annotated. */
   push(batch: PacketBatch, rows: SegmentRows): void {
-    for (let from = 0; from < batch.count; from += ROWS_AT_ONCE) {
-      const to = Math.min(batch.count, from + ROWS_AT_ONCE);
-      for (const metric of this.#metrics) metric.push(batch, rows, from, to);
-    }
+    this.#passes.push(batch, rows);
     if (batch.count > 0) this.#latestNs = Math.max(this.#latestNs, batch.tNs[batch.count - 1]!);
   }
 
   /** How connection `id` fares right now. */
   snapshot(id: number): ConnectionSnapshot {
-    return snapshotOf(this.#connections.connection(id), this.#connections.identity(id), this.#context.timelines);
+    return snapshotOf(this.#connections.connection(id), this.#connections.identity(id), this.#passes.timelines);
   }
 
   /** Ids of the `count` connections that carried most so far, the busiest first. */
@@ -102,24 +58,17 @@ export class TcpMetrics {
 
   finish(): TcpResults {
     this.#connections.trim();
-    const connections: TcpConnection[] = [];
+    const kept: Connection[] = [];
     for (let id = 0; id < this.#connections.count; id++) {
       const connection = this.#connections.connection(id);
       if (connection.evicted) continue;
       for (const direction of connection.directions) this.#noteGaps(connection, direction);
-      const directions: [TcpDirection, TcpDirection] = [emptyDirection(), emptyDirection()];
-      for (const metric of this.#metrics) metric.fill(connection, directions);
-      connections.push(this.#describe(connection, directions));
+      kept.push(connection);
     }
+    const { directions, ...tables } = this.#passes.finish(kept.map(endOf));
+    const connections = kept.map((connection, at) => this.#describe(connection, directions[at]!));
     this.#doubtVantage(connections);
-    const { timelines, events, episodes, segments } = this.#context;
-    return {
-      connections,
-      timeline: timelines.finish((direction) => this.#view(direction)),
-      events: events.finish(),
-      episodes: episodes.finish(),
-      segments: segments.finish(),
-    };
+    return { connections, ...tables };
   }
 
   /** Where one connection shows that two hosts are next to each other, no time tells the place. */
@@ -155,14 +104,19 @@ export class TcpMetrics {
 
   #describe(connection: Connection, directions: [TcpDirection, TcpDirection]): TcpConnection {
     const [first, second] = connection.directions;
-    const identity = this.#connections.identity(connection.id);
+    const { id, encapsulation, client, server, firstFrame, startNs } = this.#connections.identity(connection.id);
     const clean = !connection.handshakeRepeated;
     const handshakeNs = connection.establishedNs - connection.synNs;
     const closed = connection.reset ? 'rst' : connection.closed ? 'fin' : null;
     const silentNs = this.#latestNs - connection.endNs;
     const known = first.synSent || second.synSent;
     return {
-      ...identity,
+      id,
+      encapsulation,
+      client,
+      server,
+      firstFrame,
+      startNs,
       transport: 'tcp',
       endNs: connection.endNs,
       handshakeRttNs: clean && handshakeNs >= 0 ? handshakeNs : null,
@@ -178,19 +132,37 @@ export class TcpMetrics {
       directions,
     };
   }
+}
 
-  #view(id: number): TimelineView {
-    const connection = this.#connections.connection(id >>> 1);
-    const side = id & 1 ? 1 : 0;
+function endOf(connection: Connection): ConnectionEnd {
+  const vantage = vantageOf(connection);
+  const end = (side: 0 | 1): DirectionEnd => {
+    const own = connection.directions[side];
+    const peer = connection.directions[1 - side]!;
+    const { dataTwins, ackTwins, ipIds } = own;
+    dataTwins.finish();
+    ackTwins.finish();
+    // No spread: a literal of many fields with one becomes a slow object of several kilobytes.
     const { toSenderNs, toReceiverNs } = halfLoops(connection, side);
-    const loop = toSenderNs > toReceiverNs ? 'echo' : 'ack';
-    const other = loop === 'ack' ? toSenderNs : toReceiverNs;
     return {
-      windowScale: 2 ** connection.directions[1 - side]!.shift,
-      loop,
-      addNs: Number.isNaN(other) ? 0 : other,
+      toSenderNs,
+      toReceiverNs,
+      atSender: vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination'),
+      segmentBytes: own.segmentBytes,
+      unseenBytes: own.unseenBytes,
+      missingBytes: own.holes.bytes,
+      missingPackets: ipIds.counting && !ipIds.constant ? ipIds.missing : null,
+      overtaken: own.overtaken,
+      overtakenFast: own.overtakenFast,
+      duplicateAcks: own.duplicateAcks,
+      revisedDataFrames: dataTwins.revised,
+      revisedAckFrames: ackTwins.revised,
+      revisedBytes: dataTwins.revisedBytes,
+      windowUnit: peer.windowUnit,
+      windowScaleInferred: peer.shiftInferred,
     };
-  }
+  };
+  return { id: connection.id, endNs: connection.endNs, directions: [end(0), end(1)] };
 }
 
 const orNull = (value: number): number | null => (Number.isNaN(value) ? null : value);
@@ -199,43 +171,3 @@ function timestamps(first: Direction, second: Direction): boolean | null {
   if (first.timestamps || second.timestamps) return true;
   return first.synOptionsWhole || second.synOptionsWhole ? false : null;
 }
-
-const emptyDirection = (): TcpDirection => ({
-  frames: 0,
-  dataFrames: 0,
-  wireSegments: 0,
-  payloadBytes: 0,
-  uniqueBytes: 0,
-  unseenBytes: 0,
-  retransmittedSegments: 0,
-  retransmittedBytes: 0,
-  retransmissions: { fast: 0, timeout: 0, tailLossProbe: 0, spurious: 0, other: 0 },
-  outOfOrderSegments: 0,
-  networkDuplicates: 0,
-  captureDuplicates: 0,
-  duplicateAcks: 0,
-  windowProbes: 0,
-  keepAlives: 0,
-  zeroWindow: { episodes: 0, totalNs: 0 },
-  rttNs: null,
-  window: null,
-  inFlight: null,
-  throughput: 0,
-  goodput: 0,
-  firstDataNs: null,
-  lastDataNs: null,
-  ackedBytes: null,
-  wireBytes: null,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
-  windowScaleInferred: false,
-  windowShrinks: 0,
-  pipe: null,
-  lateOriginals: 0,
-  inferredRetransmissions: 0,
-  rhythm: null,
-  comb: null,
-  pacingRate: null,
-  limitSummary: null,
-  congestionControl: null,
-  limitedBy: null,
-});

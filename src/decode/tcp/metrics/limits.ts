@@ -13,7 +13,6 @@
 //   idle                  nothing was out and nothing was sent for long
 //
 // Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import {
   FLAG_ACK,
   FLAG_RST,
@@ -30,7 +29,7 @@ import {
 } from '../../rows.js';
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
 import { Comb, type Pause } from './comb.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import { CLUSTER_GAP_NS, Pacer } from './pacer.js';
 import { SERIES_LIMIT } from './timelines.js';
 
@@ -358,7 +357,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   };
 
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, loopNs, flags, window } = rows;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
@@ -370,10 +369,10 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
           senders.find(id ^ 1)?.loop(loopNs[row]!, true);
         }
         if (flags[row]! & FLAG_ACK && !(flags[row]! & (FLAG_SYN | FLAG_RST))) {
-          senders.find(id ^ 1)?.advertised(batch.tNs[row]!, window[row]!);
+          senders.find(id ^ 1)?.advertised(times.tNs[row]!, window[row]!);
         }
         if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
-        take(rows, row, batch.firstFrame + row, id, senders.at(id), batch.tNs[row]!);
+        take(rows, row, times.firstFrame + row, id, senders.at(id), times.tNs[row]!);
       }
     },
     forget: (connection) => senders.forget(connection),

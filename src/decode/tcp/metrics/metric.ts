@@ -1,14 +1,19 @@
 // What a TCP metric is: an independent pass over annotated rows that fills its own fields of the result.
+//
+// Metrics see rows while the capture is read, and at the end one small record of each connection. They never look at the
+// connections themselves, nor at the bytes of frames, so they may run on a thread of their own (aside.ts).
 import type { PacketBatch } from '../../../capture/packet-batch.js';
-import type { TableBuilder } from '../../../columns.js';
+import type { ColumnData, TableBuilder } from '../../../columns.js';
 import type { SegmentRows } from '../../rows.js';
-import type { Connection, Connections } from '../connections.js';
 import type { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TcpDirection } from '../results.js';
+import type { HalfLoops } from '../vantage.js';
 import type { Timelines } from './timelines.js';
 
-/** What all metrics share: the connections (read only), and the tables they write to. */
+/** What metrics learn of a batch beside its rows. */
+export type RowTimes = Pick<PacketBatch, 'count' | 'firstFrame' | 'tNs'>;
+
+/** What all metrics share: the tables they write to. */
 export interface MetricContext {
-  readonly connections: Connections;
   readonly timelines: Timelines;
   readonly events: TableBuilder<keyof typeof TCP_EVENT_UNITS>;
   readonly episodes: TableBuilder<keyof typeof TCP_EPISODE_UNITS>;
@@ -17,14 +22,70 @@ export interface MetricContext {
 
 export interface TcpMetric {
   /** Takes rows [from, to) of a batch; they come in order, some rows at a time. */
-  push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void;
+  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void;
   /** A connection's id passes on to a new connection: its state goes. */
   forget(connection: number): void;
   /** Called once per connection at the end: closes what is open and fills this metric's fields of both directions. */
-  fill(connection: Connection, into: readonly [TcpDirection, TcpDirection]): void;
+  fill(connection: ConnectionEnd, into: readonly [TcpDirection, TcpDirection]): void;
 }
 
 export type StartMetric = (context: MetricContext) => TcpMetric;
+
+/** What is known of a connection when the capture has ended, beyond what its rows said. Plain data. */
+export interface ConnectionEnd {
+  readonly id: number;
+  readonly endNs: number;
+  readonly directions: readonly [DirectionEnd, DirectionEnd];
+}
+
+/** The same of one direction; its own frames unless said otherwise. NaN is "not known". */
+export interface DirectionEnd extends HalfLoops {
+  /** The frames were captured at this side, or that is not known. */
+  readonly atSender: boolean;
+  /** Payload of a full segment on the wire. */
+  readonly segmentBytes: number;
+  /** Bytes that the capture lost, and bytes that nobody has seen. */
+  readonly unseenBytes: number;
+  readonly missingBytes: number;
+  /** Packets that did not come by although their identifications were counted; null where those tell nothing. */
+  readonly missingPackets: number | null;
+  /** Retransmissions lost before the capture point, segments, and those of them that no timeout triggered. */
+  readonly overtaken: number;
+  readonly overtakenFast: number;
+  /** Acknowledgements of this direction that its peer repeated. */
+  readonly duplicateAcks: number;
+  /** Twins that turned out to be the capture's: frames with payload and without, and payload. */
+  readonly revisedDataFrames: number;
+  readonly revisedAckFrames: number;
+  readonly revisedBytes: number;
+  /** 2^shift of the windows that the peer advertises to this side, and whether it was inferred. */
+  readonly windowUnit: number;
+  readonly windowScaleInferred: boolean;
+}
+
+/** What all metrics together found out. */
+export interface MetricResults {
+  /** In the order of the connections asked for. */
+  readonly directions: readonly [TcpDirection, TcpDirection][];
+  readonly timeline: ColumnData;
+  readonly events: ColumnData;
+  readonly episodes: ColumnData;
+  readonly segments: ColumnData;
+}
+
+/** All metrics, run here or on another thread. */
+export interface MetricPasses {
+  /** Rows for the next batch. They may be used until the next ones are asked for. */
+  nextRows(): SegmentRows;
+  /** Takes a batch whose rows, from `nextRows()`, are annotated. */
+  push(times: RowTimes, rows: SegmentRows): void;
+  /** The connection's id passes on to a new connection before the next batch. */
+  forget(connection: number): void;
+  /** Once. */
+  finish(connections: readonly ConnectionEnd[]): MetricResults;
+  /** What is known so far of the course in time; null where that is on another thread. */
+  readonly timelines: Timelines | null;
+}
 
 /** State per direction id, made on first use. */
 export class PerDirection<State> {

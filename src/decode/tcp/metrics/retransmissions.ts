@@ -6,11 +6,10 @@
 //
 // Away from the sender some retransmissions are lost before the capture point. Where each packet counts the IP
 // identification on, they are inferred: identifications missing beyond what lost originals explain.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import {
   FLAG_ACK,
   NO_DIRECTION,
-  OPTION_SACK,
+  OPTION_DUPLICATE,
   OPTION_TIMESTAMP,
   type SegmentRows,
   TRIGGER_CONTROL,
@@ -26,11 +25,8 @@ import {
   VERDICT_REORDERED,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
-import type { Connection } from '../connections.js';
-import type { Direction } from '../direction.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../results.js';
-import { vantageOf } from '../vantage.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 const TRIGGERS = 7;
 const event = (kind: (typeof TCP_EVENT_KINDS)[number]): number => TCP_EVENT_KINDS.indexOf(kind);
@@ -170,13 +166,13 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     );
     state.recoveryPoint = Number.NEGATIVE_INFINITY;
   };
-  const takeRepeat = (batch: PacketBatch, rows: SegmentRows, row: number, id: number, state: Repeats): void => {
+  const takeRepeat = (times: RowTimes, rows: SegmentRows, row: number, id: number, state: Repeats): void => {
     const trigger = rows.trigger[row]!;
     const segments = rows.segments[row]! || 1;
     const start = rows.offset[row]!;
     const bytes = rows.payloadLen[row]!;
-    const frame = batch.firstFrame + row;
-    const t = batch.tNs[row]!;
+    const frame = times.firstFrame + row;
+    const t = times.tNs[row]!;
     state.segments[trigger]! += segments;
     state.bytes += bytes;
     const eventRow = addEvent(EVENT_OF_TRIGGER[trigger]!, id, frame, t, start, bytes);
@@ -194,39 +190,29 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     if (trigger === TRIGGER_TIMEOUT) state.timeouts++;
     else if (trigger === TRIGGER_FAST) state.fasts++;
   };
-  /** A block below the acknowledgement, or inside the block after it, reports a duplicate (RFC 2883 §4). */
-  const takeDuplicateReport = (batch: PacketBatch, rows: SegmentRows, row: number, data: Repeats): void => {
-    const { view } = batch;
-    const at = rows.sack[row]!;
+  const takeDuplicateReport = (rows: SegmentRows, row: number, data: Repeats): void => {
     const ack = rows.ack[row]!;
-    const ackOffset = rows.ackOffset[row]!;
-    const left = ackOffset + ((view.getUint32(at) - ack) | 0);
-    const right = ackOffset + ((view.getUint32(at + 4) - ack) | 0);
-    let duplicate = right <= ackOffset;
-    if (!duplicate && rows.sackBlocks[row]! > 1) {
-      duplicate =
-        left >= ackOffset + ((view.getUint32(at + 8) - ack) | 0) &&
-        right <= ackOffset + ((view.getUint32(at + 12) - ack) | 0);
-    }
-    if (duplicate) markNeedless(data.needless(left, right));
+    const acked = rows.ackOffset[row]!;
+    const from = acked + ((rows.duplicateFrom[row]! - ack) | 0);
+    markNeedless(data.needless(from, acked + ((rows.duplicateTo[row]! - ack) | 0)));
   };
 
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, trigger, flags, options, ackOffset, offset, payloadLen, segments } = rows;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE) continue;
-        const t = batch.tNs[row]!;
+        const t = times.tNs[row]!;
         const bytes = payloadLen[row]!;
         const noted = EVENT_OF_VERDICT[kind]!;
         // Sides that only acknowledge have no state here.
         const state = bytes > 0 || noted >= 0 || trigger[row] !== TRIGGER_NONE ? states.at(id) : states.find(id);
         if (state) state.frames++;
         if (state && noted >= 0) {
-          addEvent(noted, id, batch.firstFrame + row, t, offset[row]!, bytes);
+          addEvent(noted, id, times.firstFrame + row, t, offset[row]!, bytes);
           if (kind === VERDICT_REORDERED) state.reordered++;
           else if (kind === VERDICT_LATE_ORIGINAL) {
             state.late++;
@@ -235,13 +221,13 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
         }
         if (kind === VERDICT_NETWORK_DUPLICATE || kind === VERDICT_OUT_OF_WINDOW) continue;
         if (rows.ecn[row] === CONGESTION_EXPERIENCED) {
-          addEvent(CONGESTION, id, batch.firstFrame + row, t, offset[row]!, bytes);
+          addEvent(CONGESTION, id, times.firstFrame + row, t, offset[row]!, bytes);
         }
         if (flags[row]! & FLAG_ACK) {
           const acked = ackOffset[row]!;
           const data = states.find(id ^ 1);
           if (data && data.sentMax > 0) {
-            if (options[row]! & OPTION_SACK && rows.sackBlocks[row]! > 0) takeDuplicateReport(batch, rows, row, data);
+            if (options[row]! & OPTION_DUPLICATE) takeDuplicateReport(rows, row, data);
             if (acked > data.acked) {
               const echo = options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
               // Before the first acknowledgement of data the left edge is its first byte.
@@ -253,11 +239,11 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
             }
           }
           if (rows.unseenBytes[row]! > 0) {
-            addEvent(UNSEEN, id ^ 1, batch.firstFrame + row, t, acked, rows.unseenBytes[row]!);
+            addEvent(UNSEEN, id ^ 1, times.firstFrame + row, t, acked, rows.unseenBytes[row]!);
           }
         }
         if (!state) continue;
-        if (trigger[row] !== TRIGGER_NONE) takeRepeat(batch, rows, row, id, state);
+        if (trigger[row] !== TRIGGER_NONE) takeRepeat(times, rows, row, id, state);
         if (bytes > 0) {
           state.dataFrames++;
           state.dataSegments += segments[row]!;
@@ -273,7 +259,7 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
         const state = states.find(id);
         if (!state) continue;
         if (state.recoveryPoint > Number.NEGATIVE_INFINITY) closeEpisode(id, state, connection.endNs);
-        fillCounts(state, inferred(connection, side, state), into[side]);
+        fillCounts(state, inferred(connection.directions[side], state), into[side]);
       }
     },
   };
@@ -305,21 +291,19 @@ interface Inferred {
 }
 
 /** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
-function inferred(connection: Connection, side: 0 | 1, state: Repeats): Inferred {
-  const direction: Direction = connection.directions[side];
-  const vantage = vantageOf(connection);
-  const atSender = vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination');
-  if (atSender) return { segments: 0, fast: 0 };
-  const segments = missingByIpId(direction, state) ?? direction.overtaken;
-  return { segments, fast: Math.min(segments, direction.overtakenFast) };
+function inferred(own: DirectionEnd, state: Repeats): Inferred {
+  if (own.atSender) return { segments: 0, fast: 0 };
+  const segments = missingByIpId(own, state) ?? own.overtaken;
+  return { segments, fast: Math.min(segments, own.overtakenFast) };
 }
 
 /** Identifications missing beyond what lost originals explain; null where identifications do not tell. */
-function missingByIpId({ ipIds, segmentBytes, unseenBytes, holes }: Direction, state: Repeats): number | null {
-  if (!ipIds.counting || ipIds.constant || Number.isNaN(segmentBytes)) return null;
+function missingByIpId(own: DirectionEnd, state: Repeats): number | null {
+  const { missingPackets, segmentBytes, unseenBytes, missingBytes } = own;
+  if (missingPackets === null || Number.isNaN(segmentBytes)) return null;
   // Lost acknowledgements count as well; where they are many, nothing can be said.
   if (state.dataFrames * 2 < state.frames) return null;
-  const lostOriginals = state.fills + Math.ceil((unseenBytes + holes.bytes) / segmentBytes);
-  const beyond = ipIds.missing - lostOriginals;
+  const lostOriginals = state.fills + Math.ceil((unseenBytes + missingBytes) / segmentBytes);
+  const beyond = missingPackets - lostOriginals;
   return beyond <= INFERRED_SHARE_MAX * state.dataSegments ? Math.max(0, beyond) : null;
 }

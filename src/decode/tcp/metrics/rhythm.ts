@@ -1,10 +1,9 @@
 // Rhythm: bursts and pauses of a sender, and how its receiver acknowledges.
 //
 // A burst is a run of frames with gaps below 50 µs or an eighth of the round trip, whichever is longer.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { NO_DIRECTION, type SegmentRows, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 const BURST_GAP_NS = 50e3;
 const BURST_GAP_SHARE = 1 / 8;
@@ -41,14 +40,14 @@ class Bursts {
 export function rhythm(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Bursts());
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, segments, ackOffset, loopNs } = rows;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE || kind === VERDICT_NETWORK_DUPLICATE) continue;
-        const t = batch.tNs[row]!;
+        const t = times.tNs[row]!;
         const bytes = payloadLen[row]!;
         const acked = ackOffset[row]!;
         if (acked > -1) {

@@ -2,11 +2,9 @@
 //
 // The capture point cuts the path in two loops. Each frame that answers another gives a sample of one of them. The longer
 // half carries the variation and gives the distribution; the shorter one adds its minimum.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import type { SegmentRows } from '../../rows.js';
-import { halfLoops } from '../vantage.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 /** Below this round trip only acknowledgements time it: timestamps tick too slowly. */
 const ECHO_WORTHWHILE_NS = 2e6;
@@ -15,7 +13,7 @@ export function roundTrip(_: MetricContext): TcpMetric {
   /** Loops from the capture point to the sender of a direction and back. */
   const loops = new PerDirection(() => new LogHistogram());
   return {
-    push(_: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, loopNs } = rows;
       for (let row = from; row < to; row++) {
         if (loopNs[row]! >= 0) loops.at(direction[row]!).add(loopNs[row]!);
@@ -24,7 +22,7 @@ export function roundTrip(_: MetricContext): TcpMetric {
     forget: (connection) => loops.forget(connection),
     fill(connection, into) {
       for (const side of [0, 1] as const) {
-        const { toSenderNs, toReceiverNs } = halfLoops(connection, side);
+        const { toSenderNs, toReceiverNs } = connection.directions[side];
         if (Number.isNaN(toSenderNs + toReceiverNs)) continue;
         const acknowledged = toReceiverNs >= toSenderNs || toReceiverNs + toSenderNs < ECHO_WORTHWHILE_NS;
         const farSide = acknowledged ? 1 - side : side;

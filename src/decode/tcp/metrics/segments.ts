@@ -2,12 +2,10 @@
 //
 // Nothing announces a disturbance, so the last frames are remembered; some frames after a retransmission, a closed window
 // or the first data, what surrounds it is copied out. Of many such stretches those with the longest disturbances stay.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { CLOSE_UPS, CLOSE_UPS_PER_DIRECTION } from '../../../limits.js';
 import { FLAG_RST, NO_DIRECTION, type SegmentRows, TRIGGER_NONE, VERDICT_CAPTURE_DUPLICATE } from '../../rows.js';
-import type { Connection } from '../connections.js';
 import { TCP_SEGMENT_KINDS } from '../results.js';
-import type { MetricContext, TcpMetric } from './metric.js';
+import type { MetricContext, RowTimes, TcpMetric } from './metric.js';
 
 const NEW = TCP_SEGMENT_KINDS.indexOf('new');
 const RETRANSMISSION = TCP_SEGMENT_KINDS.indexOf('retransmission');
@@ -63,9 +61,9 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
   };
 
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, flags, offset, payloadLen, windowBytes, ackOffset, trigger, verdict } = rows;
-      recent.remember(batch, rows, from, to);
+      recent.remember(times, rows, from, to);
       for (let row = from; row < to; row++) {
         if (trigger[row] === TRIGGER_NONE && windowBytes[row] !== 0 && offset[row] !== 0) continue;
         const id = direction[row]!;
@@ -74,14 +72,14 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
         const closed = windowBytes[row] === 0 && ackOffset[row]! > 0;
         if (!hasData && !closed) continue;
         const data = hasData ? id : id ^ 1;
-        const frame = batch.firstFrame + row;
+        const frame = times.firstFrame + row;
         const shown = shownTo.get(data) ?? 0;
         settle(frame);
         if (waiting.length === WAITING || frame <= shown) continue;
         waiting.push({ direction: data, frame, shownTo: shown });
         shownTo.set(data, frame + FRAMES_AFTER);
       }
-      settle(batch.firstFrame + to - 1);
+      settle(times.firstFrame + to - 1);
     },
     forget(connection) {
       const others = ({ direction }: Disturbance): boolean => direction >> 1 !== connection;
@@ -90,7 +88,7 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
       shownTo.delete(2 * connection);
       shownTo.delete(2 * connection + 1);
     },
-    fill({ id }: Connection) {
+    fill({ id }) {
       settle(Number.POSITIVE_INFINITY);
       const own = kept.filter(({ direction }) => direction >> 1 === id).sort((a, b) => a.frame - b.frame);
       for (const { direction, frames, tNs, kinds, offsets, bytes } of own) {
@@ -115,16 +113,16 @@ class RecentFrames {
   readonly #verdict = new Uint8Array(REMEMBERED);
   #last = 0;
 
-  remember(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
-    const at = (batch.firstFrame + from) % REMEMBERED;
+  remember(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
+    const at = (times.firstFrame + from) % REMEMBERED;
     // What does not fit before the end goes to the start.
     const split = Math.min(to, from + REMEMBERED - at);
-    this.#copy(batch, rows, from, split, at);
-    if (split < to) this.#copy(batch, rows, split, to, 0);
-    this.#last = batch.firstFrame + to - 1;
+    this.#copy(times, rows, from, split, at);
+    if (split < to) this.#copy(times, rows, split, to, 0);
+    this.#last = times.firstFrame + to - 1;
   }
 
-  #copy({ tNs }: PacketBatch, rows: SegmentRows, from: number, to: number, at: number): void {
+  #copy({ tNs }: RowTimes, rows: SegmentRows, from: number, to: number, at: number): void {
     this.#direction.set(rows.direction.subarray(from, to), at);
     this.#tNs.set(tNs.subarray(from, to), at);
     this.#offset.set(rows.offset.subarray(from, to), at);

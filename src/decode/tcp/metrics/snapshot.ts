@@ -17,12 +17,12 @@ const NOW_NS = 1e9;
 export function snapshotOf(
   connection: Connection,
   identity: { readonly client: Endpoint; readonly server: Endpoint },
-  timelines: Timelines,
+  timelines: Timelines | null,
 ): ConnectionSnapshot {
   const [first, second] = connection.directions;
   const side = second.sentMax > first.sentMax ? 1 : 0;
   const sender = connection.directions[side]!;
-  const timeline = timelines.find(sender.id);
+  const timeline = timelines?.find(sender.id);
   const sum = (series: number): number => {
     let total = 0;
     const values = timeline?.bins.series[series];

@@ -1,7 +1,6 @@
 // Throughput: frames, bytes and rates of each direction, and their course in time.
 //
 // Interval of all rates is [first payload, last payload]. Goodput counts a byte once, when the capture shows it first.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import {
   FLAG_CWR,
   FLAG_ECE,
@@ -13,8 +12,7 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
-import type { Direction } from '../direction.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import {
   SERIES_ACK_LOOP_MAX,
   SERIES_ACK_LOOP_MIN,
@@ -57,9 +55,9 @@ const ETHERNET_BYTES = 38;
 export function throughput({ timelines }: MetricContext): TcpMetric {
   const totals = new PerDirection(() => new Totals());
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, verdict, payloadLen, newBytes, segments, ackOffset, loopNs, trigger, flight } = rows;
-      const { tNs } = batch;
+      const { tNs } = times;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
@@ -187,18 +185,15 @@ function headerBytes(sum: Totals): number {
 }
 
 /** Moves twins that were taken for the network's to the capture's. */
-function revise(sum: Totals, { dataTwins, ackTwins }: Direction): void {
+function revise(sum: Totals, { revisedDataFrames, revisedAckFrames, revisedBytes }: DirectionEnd): void {
   const header = headerBytes(sum); // while all its parts count the same frames
-  for (const share of [dataTwins, ackTwins]) {
-    share.finish();
-    sum.networkDuplicates -= share.revised;
-    sum.captureDuplicates += share.revised;
-  }
-  sum.dataFrames -= dataTwins.revised;
-  sum.segments -= dataTwins.revised;
-  sum.payloadBytes -= dataTwins.revisedBytes;
-  const frames = dataTwins.revised + ackTwins.revised;
-  sum.ipBytes -= dataTwins.revisedBytes + frames * header;
+  const frames = revisedDataFrames + revisedAckFrames;
+  sum.networkDuplicates -= frames;
+  sum.captureDuplicates += frames;
+  sum.dataFrames -= revisedDataFrames;
+  sum.segments -= revisedDataFrames;
+  sum.payloadBytes -= revisedBytes;
+  sum.ipBytes -= revisedBytes + frames * header;
 }
 
 function raise(values: Float64Array, bin: number, value: number): void {

@@ -84,6 +84,31 @@ export class DirectionTimeline {
     }
   }
 
+  /** Writes the bins as rows from `row` on into the columns of TIMELINE_UNITS. */
+  fill(columns: readonly Float64Array[], row: number, { windowScale, loop, addNs }: TimelineView): void {
+    const { bins, direction, originNs } = this;
+    const { used, binNs } = bins;
+    const loopMin = loop === 'ack' ? SERIES_ACK_LOOP_MIN : SERIES_ECHO_LOOP_MIN;
+    const loopMax = loop === 'ack' ? SERIES_ACK_LOOP_MAX : SERIES_ECHO_LOOP_MAX;
+    let column = 0;
+    const next = (): Float64Array => columns[column++]!.subarray(row, row + used);
+    const copy = (series: number, scale: number, shift: number): void => {
+      const from = bins.series[series]!;
+      const to = next();
+      for (let bin = 0; bin < to.length; bin++) to[bin] = from[bin]! * scale + shift;
+    };
+    next().fill(direction);
+    const starts = next();
+    for (let bin = 0; bin < used; bin++) starts[bin] = originNs + bin * binNs;
+    next().fill(binNs);
+    for (let series = SERIES_PAYLOAD; series <= SERIES_FLIGHT_MAX; series++) copy(series, 1, 0);
+    copy(SERIES_WINDOW_MIN, windowScale, 0);
+    copy(SERIES_WINDOW_MAX, windowScale, 0);
+    copy(loopMin, 1, addNs);
+    copy(loopMax, 1, addNs);
+    for (let limit = 0; limit < LIMITS.length; limit++) copy(SERIES_LIMIT + limit, 1, 0);
+  }
+
   /** Moves what `spread` put into `from` to `to`. */
   move(from: number, to: number, fromNs: number, toNs: number): void {
     const { bins, originNs } = this;
@@ -159,30 +184,9 @@ export class Timelines {
     const values = names.map(() => new Float64Array(rows));
     let row = 0;
     for (const timeline of kept) {
-      const { bins, direction, originNs } = timeline;
-      const { windowScale, loop, addNs } = view(direction);
-      const series = (index: number): Float64Array => bins.series[index]!;
-      const loopMin = series(loop === 'ack' ? SERIES_ACK_LOOP_MIN : SERIES_ECHO_LOOP_MIN);
-      const loopMax = series(loop === 'ack' ? SERIES_ACK_LOOP_MAX : SERIES_ECHO_LOOP_MAX);
-      for (let bin = 0; bin < bins.used; bin++, row++) {
-        const line = [
-          direction,
-          originNs + bin * bins.binNs,
-          bins.binNs,
-          series(SERIES_PAYLOAD)[bin]!,
-          series(SERIES_UNIQUE)[bin]!,
-          series(SERIES_ACKED)[bin]!,
-          series(SERIES_REPEATED_BYTES)[bin]!,
-          series(SERIES_REPEATED_SEGMENTS)[bin]!,
-          series(SERIES_FLIGHT_MAX)[bin]!,
-          series(SERIES_WINDOW_MIN)[bin]! * windowScale,
-          series(SERIES_WINDOW_MAX)[bin]! * windowScale,
-          loopMin[bin]! + addNs,
-          loopMax[bin]! + addNs,
-          ...LIMITS.map((_, limit) => series(SERIES_LIMIT + limit)[bin]!),
-        ];
-        for (let column = 0; column < line.length; column++) values[column]![row] = line[column]!;
-      }
+      const { direction } = timeline;
+      timeline.fill(values, row, view(direction));
+      row += timeline.bins.used;
     }
     return {
       rows,

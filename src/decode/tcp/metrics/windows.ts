@@ -3,7 +3,6 @@
 // Windows are collected raw and scaled at the end, because without the SYNs the scale is inferred only later. An episode
 // opens with the first window 0 and closes when a full segment fits again. One still open at the end counts up to the
 // connection's last frame: a receiver that never reads again is what the analysis is for.
-import type { PacketBatch } from '../../../capture/packet-batch.js';
 import {
   FLAG_ACK,
   FLAG_RST,
@@ -13,10 +12,9 @@ import {
   VERDICT_CAPTURE_DUPLICATE,
   VERDICT_NETWORK_DUPLICATE,
 } from '../../rows.js';
-import type { Connection } from '../connections.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../results.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import { SERIES_WINDOW_MAX, SERIES_WINDOW_MIN } from './timelines.js';
 
 const ZERO_WINDOW = TCP_EPISODE_KINDS.indexOf('zero-window');
@@ -50,7 +48,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
     state.closedSinceNs = Number.NaN;
   };
   return {
-    push(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen } = rows;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
@@ -69,7 +67,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         if (acked < state.acked) continue;
         if (acked >= state.acked) state.acked = acked;
         const raw = window[row]!;
-        const t = batch.tNs[row]!;
+        const t = times.tNs[row]!;
         state.raw.add(raw);
         const timeline = timelines.find(data);
         if (timeline) {
@@ -85,7 +83,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         const unit = raw > 0 ? scaled / raw : state.unit;
         if (unit === state.unit && edge < state.edge - unit) {
           state.shrinks++;
-          events.add(SHRINK, data, batch.firstFrame + row, t, edge, state.edge - edge);
+          events.add(SHRINK, data, times.firstFrame + row, t, edge, state.edge - edge);
         }
         if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
         state.unit = unit;
@@ -93,28 +91,28 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
           if (Number.isNaN(state.closedSinceNs)) {
             state.episodes++;
             state.closedSinceNs = t;
-            state.closedFrame = batch.firstFrame + row;
+            state.closedFrame = times.firstFrame + row;
             events.add(START, data, state.closedFrame, t, acked, 0);
           }
         } else if (!Number.isNaN(state.closedSinceNs)) {
           // A window below one segment is as good as closed (silly window avoidance); an unknown scale cannot tell.
           if (!(scaled < state.segmentBytes)) {
-            events.add(END, data, batch.firstFrame + row, t, acked, scaled);
+            events.add(END, data, times.firstFrame + row, t, acked, scaled);
             close(data, state, t);
           }
         }
       }
     },
     forget: (connection) => states.forget(connection),
-    fill(connection: Connection, into) {
+    fill(connection, into) {
       for (const side of [0, 1] as const) {
         const data = 2 * connection.id + side;
         const state = states.find(data);
         if (!state) continue;
         if (!Number.isNaN(state.closedSinceNs)) close(data, state, connection.endNs);
-        const peer = connection.directions[1 - side]!;
-        into[side].window = Number.isNaN(peer.shift) ? null : state.raw.quantiles(2 ** peer.shift);
-        into[side].windowScaleInferred = peer.shiftInferred;
+        const { windowUnit, windowScaleInferred } = connection.directions[side];
+        into[side].window = Number.isNaN(windowUnit) ? null : state.raw.quantiles(windowUnit);
+        into[side].windowScaleInferred = windowScaleInferred;
         into[side].windowShrinks = state.shrinks;
         into[side].zeroWindow = { episodes: state.episodes, totalNs: state.closedNs };
       }

@@ -1,0 +1,156 @@
+// Metric passes on a thread of their own: a large capture is measured while what comes next is classified.
+//
+// Batches go over in a ring of rows in shared memory; nothing but the frames' times is copied. Either side waits for the
+// other without giving control back to its event loop, so that an analysis stays a sequence of plain calls.
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import type { ColumnData } from '../../../columns.js';
+import { BATCH_ROWS } from '../../../limits.js';
+import { createRows, type SegmentRows } from '../../rows.js';
+import type { ConnectionEnd, MetricPasses, MetricResults, RowTimes } from './metric.js';
+import { Passes } from './passes.js';
+
+/** Batches under way: what keeps both sides busy, and the analysis going while the thread starts. */
+const SLOTS = 6;
+/** Words of `control`: batches handed over, and batches done; the end counts as one. */
+const GIVEN = 0;
+const DONE = 1;
+const ALL_DONE = 0x7fffffff;
+/** `rows` of the slot behind the last batch. */
+const END = 0xffffffff;
+/** Longer than any batch takes, even on a machine that swaps. */
+const PATIENCE_MS = 120_000;
+
+/** A batch under way. */
+interface Slot {
+  readonly rows: SegmentRows;
+  readonly tNs: Float64Array;
+  /** One value each. */
+  readonly firstFrame: Float64Array;
+  readonly count: Uint32Array;
+  readonly forgottenCount: Uint32Array;
+  /** Connections to forget before the rows: a batch cannot replace more than it has rows. */
+  readonly forgotten: Uint32Array;
+}
+
+/** What the thread gets when it starts. */
+export interface AsideStart {
+  readonly control: Int32Array;
+  readonly slots: readonly Slot[];
+  /** Brings the connections when all batches have been handed over, and takes the results. */
+  readonly port: MessagePort;
+}
+
+type Answer = { readonly results: MetricResults } | { readonly error: unknown };
+
+export class PassesAside implements MetricPasses {
+  readonly timelines = null;
+  readonly #control = new Int32Array(new SharedArrayBuffer(8));
+  readonly #slots: readonly Slot[];
+  readonly #port: MessagePort;
+  /** Batches handed over. */
+  #given = 0;
+
+  constructor() {
+    const first = createSlot();
+    this.#slots = [first, ...Array.from({ length: SLOTS - 1 }, () => createSlot(first.rows))];
+    const { port1, port2 } = new MessageChannel();
+    this.#port = port1;
+    const workerData: AsideStart = { control: this.#control, slots: this.#slots, port: port2 };
+    const worker = new Worker(new URL('./metrics-thread.js', import.meta.url), { workerData, transferList: [port2] });
+    // An analysis that is given up must not keep the process from ending.
+    worker.unref();
+  }
+
+  nextRows(): SegmentRows {
+    this.#waitFor(this.#given - SLOTS + 1);
+    return this.#slot.rows;
+  }
+
+  push({ count, firstFrame, tNs }: RowTimes): void {
+    const slot = this.#slot;
+    slot.tNs.set(count === tNs.length ? tNs : tNs.subarray(0, count));
+    slot.firstFrame[0] = firstFrame;
+    this.#give(count);
+  }
+
+  forget(connection: number): void {
+    const { forgotten, forgottenCount } = this.#slot;
+    forgotten[forgottenCount[0]!++] = connection;
+  }
+
+  finish(connections: readonly ConnectionEnd[]): MetricResults {
+    this.#waitFor(this.#given - SLOTS + 1);
+    this.#port.postMessage(connections);
+    this.#give(END);
+    this.#waitFor(ALL_DONE);
+    const answer = receiveMessageOnPort(this.#port)!.message as Answer;
+    this.#port.close();
+    if ('error' in answer) throw answer.error;
+    return answer.results;
+  }
+
+  /** The slot to be filled; free since nextRows(). */
+  get #slot(): Slot {
+    return this.#slots[this.#given % SLOTS]!;
+  }
+
+  #give(count: number): void {
+    this.#slot.count[0] = count;
+    Atomics.store(this.#control, GIVEN, ++this.#given);
+    Atomics.notify(this.#control, GIVEN);
+  }
+
+  /** Waits until the thread is done with so many batches. */
+  #waitFor(batches: number): void {
+    for (;;) {
+      const done = Atomics.load(this.#control, DONE);
+      if (done >= batches) return;
+      if (Atomics.wait(this.#control, DONE, done, PATIENCE_MS) === 'timed-out') {
+        throw new Error('the thread that measures does not answer');
+      }
+    }
+  }
+}
+
+function createSlot(paths?: SegmentRows): Slot {
+  return {
+    rows: createRows(true, paths),
+    tNs: new Float64Array(new SharedArrayBuffer(8 * BATCH_ROWS)),
+    firstFrame: new Float64Array(new SharedArrayBuffer(8)),
+    count: new Uint32Array(new SharedArrayBuffer(4)),
+    forgottenCount: new Uint32Array(new SharedArrayBuffer(4)),
+    forgotten: new Uint32Array(new SharedArrayBuffer(4 * BATCH_ROWS)),
+  };
+}
+
+/** The thread: measures batch after batch, and answers once. */
+export function runAside({ control, slots, port }: AsideStart): void {
+  try {
+    const results = measure(control, slots, port);
+    const tables = [results.timeline, results.events, results.episodes, results.segments];
+    port.postMessage({ results } satisfies Answer, tables.flatMap(buffersOf));
+  } catch (error) {
+    port.postMessage({ error } satisfies Answer);
+  }
+  Atomics.store(control, DONE, ALL_DONE);
+  Atomics.notify(control, DONE);
+}
+
+function measure(control: Int32Array, slots: readonly Slot[], port: MessagePort): MetricResults {
+  const passes = new Passes();
+  for (let batch = 0; ; batch++) {
+    while (Atomics.load(control, GIVEN) === batch) Atomics.wait(control, GIVEN, batch);
+    const { rows, tNs, firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
+    for (let at = 0; at < forgottenCount[0]!; at++) passes.forget(forgotten[at]!);
+    forgottenCount[0] = 0;
+    if (count[0] === END) return passes.finish(receiveMessageOnPort(port)!.message as readonly ConnectionEnd[]);
+    passes.push({ count: count[0]!, firstFrame: firstFrame[0]!, tNs }, rows);
+    Atomics.store(control, DONE, batch + 1);
+    Atomics.notify(control, DONE);
+  }
+}
+
+const buffersOf = ({ columns }: ColumnData): ArrayBuffer[] =>
+  Object.values(columns).flatMap(({ values }) =>
+    ArrayBuffer.isView(values) && values.buffer instanceof ArrayBuffer ? [values.buffer] : [],
+  );

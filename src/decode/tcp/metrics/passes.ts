@@ -1,0 +1,136 @@
+// The list of TCP metrics, and what runs them over rows and puts their tables together.
+import { TableBuilder } from '../../../columns.js';
+import { EVENT_ROWS } from '../../../limits.js';
+import { createRows, type SegmentRows } from '../../rows.js';
+import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, type TcpDirection } from '../results.js';
+import { congestionControl } from './congestion-control.js';
+import { inFlight } from './in-flight.js';
+import { limits } from './limits.js';
+import type { ConnectionEnd, MetricPasses, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
+import { retransmissions } from './retransmissions.js';
+import { rhythm } from './rhythm.js';
+import { roundTrip } from './round-trip.js';
+import { segments } from './segments.js';
+import { throughput } from './throughput.js';
+import { Timelines, type TimelineView } from './timelines.js';
+import { windows } from './windows.js';
+
+/** All metrics. `throughput` comes first: it gives directions their timelines. */
+const METRICS: readonly StartMetric[] = [
+  throughput,
+  retransmissions,
+  windows,
+  inFlight,
+  roundTrip,
+  limits,
+  rhythm,
+  congestionControl,
+  segments,
+];
+
+/** Rows that every metric sees before the next ones: so few that their columns stay in the processor's nearest cache. */
+const ROWS_AT_ONCE = 256;
+
+/** Runs every metric over annotated rows, on the thread that calls it. */
+export class Passes implements MetricPasses {
+  readonly timelines = new Timelines();
+  readonly #events = new TableBuilder(TCP_EVENT_UNITS, EVENT_ROWS);
+  readonly #episodes = new TableBuilder(TCP_EPISODE_UNITS, EVENT_ROWS);
+  readonly #segments = new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS);
+  readonly #metrics: readonly TcpMetric[];
+  #rows: SegmentRows | undefined;
+
+  constructor() {
+    const context = {
+      timelines: this.timelines,
+      events: this.#events,
+      episodes: this.#episodes,
+      segments: this.#segments,
+    };
+    this.#metrics = METRICS.map((start) => start(context));
+  }
+
+  nextRows(): SegmentRows {
+    this.#rows ??= createRows();
+    return this.#rows;
+  }
+
+  push(times: RowTimes, rows: SegmentRows): void {
+    for (let from = 0; from < times.count; from += ROWS_AT_ONCE) {
+      const to = Math.min(times.count, from + ROWS_AT_ONCE);
+      for (const metric of this.#metrics) metric.push(times, rows, from, to);
+    }
+  }
+
+  forget(connection: number): void {
+    for (const metric of this.#metrics) metric.forget(connection);
+    this.timelines.forget(connection);
+  }
+
+  finish(connections: readonly ConnectionEnd[]): MetricResults {
+    const directions = connections.map((connection) => {
+      const both: [TcpDirection, TcpDirection] = [emptyDirection(), emptyDirection()];
+      for (const metric of this.#metrics) {
+        metric.fill(connection, both);
+        metric.forget(connection.id); // its state makes room for the results
+      }
+      return both;
+    });
+    const byId = new Map(connections.map((connection) => [connection.id, connection]));
+    return {
+      directions,
+      timeline: this.timelines.finish((direction) => viewOf(byId.get(direction >>> 1)!, direction & 1)),
+      events: this.#events.finish(),
+      episodes: this.#episodes.finish(),
+      segments: this.#segments.finish(),
+    };
+  }
+}
+
+/** How the bins of a direction are to be read: which half of the round trip is long, and what the other one adds. */
+function viewOf(connection: ConnectionEnd, side: number): TimelineView {
+  const { toSenderNs, toReceiverNs, windowUnit } = connection.directions[side]!;
+  const loop = toSenderNs > toReceiverNs ? 'echo' : 'ack';
+  const other = loop === 'ack' ? toSenderNs : toReceiverNs;
+  return { windowScale: windowUnit, loop, addNs: Number.isNaN(other) ? 0 : other };
+}
+
+const emptyDirection = (): TcpDirection => ({
+  frames: 0,
+  dataFrames: 0,
+  wireSegments: 0,
+  payloadBytes: 0,
+  uniqueBytes: 0,
+  unseenBytes: 0,
+  retransmittedSegments: 0,
+  retransmittedBytes: 0,
+  retransmissions: { fast: 0, timeout: 0, tailLossProbe: 0, spurious: 0, other: 0 },
+  outOfOrderSegments: 0,
+  networkDuplicates: 0,
+  captureDuplicates: 0,
+  duplicateAcks: 0,
+  windowProbes: 0,
+  keepAlives: 0,
+  zeroWindow: { episodes: 0, totalNs: 0 },
+  rttNs: null,
+  window: null,
+  inFlight: null,
+  throughput: 0,
+  goodput: 0,
+  firstDataNs: null,
+  lastDataNs: null,
+  ackedBytes: null,
+  wireBytes: null,
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  windowScaleInferred: false,
+  windowShrinks: 0,
+  pipe: null,
+  lateOriginals: 0,
+  inferredRetransmissions: 0,
+  rhythm: null,
+  comb: null,
+  pacingRate: null,
+  limitSummary: null,
+  congestionControl: null,
+  limitedBy: null,
+});
