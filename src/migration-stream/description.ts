@@ -12,7 +12,8 @@ const NESTING = 64;
  * Reads the description.
  *
  * @param text  UTF-8 JSON
- * @returns     page size where stated and the length of each device's body in bytes; null when it is not of the form
+ * @returns     page size where stated and the length of each device's body in bytes, as far as QEMU measured it; null
+ *              when it is not of the form
  */
 export function describedDevices(text: Uint8Array): { pageSize: number | null; devices: DescribedDevice[] } | null {
   let root: unknown;
@@ -28,13 +29,13 @@ export function describedDevices(text: Uint8Array): { pageSize: number | null; d
     const { name, instance_id: instance } = device;
     const bytes = stateBytes(device, 0);
     if (typeof name !== 'string' || typeof instance !== 'number' || bytes === null) return null;
-    devices.push({ name, instance, bytes });
+    if (!Number.isNaN(bytes)) devices.push({ name, instance, bytes });
   }
   const pageSize = root['page_size'];
   return { pageSize: typeof pageSize === 'number' && pageSize > 0 ? pageSize : null, devices };
 }
 
-/** Fields, each measured as it was written, and subsections with their own header (type, name, version). */
+/** Fields, each measured as it was written, and subsections with their own header (type, name, version); NaN if unknown. */
 function stateBytes(state: Record<string, unknown>, depth: number): number | null {
   if (depth > NESTING) return null;
   let total = 0;
@@ -42,7 +43,7 @@ function stateBytes(state: Record<string, unknown>, depth: number): number | nul
     if (!isObject(field)) return null;
     const { size, array_len: count = 1 } = field;
     if (!isCount(size) || !isCount(count)) return null;
-    total += size * count;
+    total += isPointers(field) ? Number.NaN : size * count;
   }
   for (const subsection of list(state['subsections'])) {
     if (!isObject(subsection)) return null;
@@ -51,7 +52,12 @@ function stateBytes(state: Record<string, unknown>, depth: number): number | nul
     if (typeof name !== 'string' || bytes === null) return null;
     total += 1 + 1 + name.length + 4 + bytes;
   }
-  return Number.isSafeInteger(total) ? total : null;
+  return Number.isSafeInteger(total) || Number.isNaN(total) ? total : null;
+}
+
+/** Up to 9.2 an array of pointers whose first is NULL is described as if all were: one byte each, a structure of nothing. */
+function isPointers({ array_len: count, size, struct }: Record<string, unknown>): boolean {
+  return count !== undefined && size === 1 && isObject(struct) && Object.keys(struct).length === 0;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
