@@ -28,7 +28,7 @@ export async function renderComparePage(comparison: Comparison): Promise<string>
 ${figureTable(comparison)}</section>
 <section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>
 <section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. Drag over a chart to zoom in, double-click to see everything.</p>
-${figure('overview')}${figure('overlay')}${figure('ladders')}</section>
+${figure('overview')}${figure('overlay')}${figure('progress')}${figure('ladders')}</section>
 <section><h2>By round</h2>${figure('per-round')}${roundTable(comparison)}</section>
 ${comparison.findings.length > 0 ? html`<section id="findings"><h2>Findings</h2>${findingTable(comparison)}</section>` : ''}
 </article></main>`;
@@ -38,7 +38,7 @@ ${comparison.findings.length > 0 ? html`<section id="findings"><h2>Findings</h2>
 function sceneOf({ runs }: Comparison): Scene {
   const s = (ns: number): number => ns / 1e9;
   const longest = Math.max(...runs.map((run) => run.spanNs), 1);
-  const goodput = { t: [] as number[], rate: [] as number[], run: [] as string[] };
+  const goodput = { t: [] as number[], rate: [] as number[], sent: [] as number[], run: [] as string[] };
   const rounds = {
     start: [] as number[],
     end: [] as number[],
@@ -50,9 +50,12 @@ function sceneOf({ runs }: Comparison): Scene {
   };
   for (const run of runs) {
     const { binNs, goodput: rates } = run.timeline;
+    let sent = 0;
     [...rates, 0].forEach((rate, bin) => {
       goodput.t.push(s(bin * binNs));
       goodput.rate.push(rate * 8);
+      goodput.sent.push(Math.round(sent));
+      sent += rate * s(binNs);
       goodput.run.push(run.name);
     });
     for (const round of run.rounds) {

@@ -3,7 +3,7 @@
 // The first run is the yardstick. A run is the largest migration of a report, or its heaviest connection where there is
 // none. One run each is a sample of one, so a change must exceed both a share and an amount before it is said to matter.
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
-import { bitRate, bytes, count, digits, duration, percent, plain } from './format.js';
+import { bitRate, bytes, count, digits, duration, memory, percent, plain } from './format.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
 import {
   type Carrier,
@@ -59,7 +59,7 @@ export interface ComparedRun {
     readonly goodput: number;
     readonly dirtiedBytes: number | null;
   }[];
-  /** Goodput on a clock that starts with the run, bytes per second per bin. */
+  /** Goodput on a clock that starts with the run, bytes per second per bin; bins are equally wide in all runs. */
   readonly timeline: {
     readonly binNs: number;
     readonly goodput: readonly number[];
@@ -67,13 +67,18 @@ export interface ComparedRun {
   };
 }
 
-export type FigureUnit = 'ns' | 'bytes' | 'bytes/s' | 'count' | 'share' | 'factor';
+export type FigureUnit = 'ns' | 'bytes' | 'memory' | 'bytes/s' | 'count' | 'share' | 'factor';
 
 export interface ComparedFigure {
   readonly id: string;
   readonly title: string;
   readonly unit: FigureUnit;
   readonly better: 'lower' | 'higher' | null;
+  /**
+   * What a run was given (guest memory, path, connections) rather than what came out of it; null of the latter. 'as-seen'
+   * where the run itself colours it: a page counts as dirtied once a round, so a run with longer rounds shows fewer.
+   */
+  readonly condition: 'given' | 'as-seen' | null;
   readonly values: readonly (number | null)[];
   /** Values that are lower bounds, because the run did not end in its capture. */
   readonly lowerBound: readonly boolean[];
@@ -109,6 +114,7 @@ interface FigureKind {
   readonly floor: number;
   /** Grows while the run goes on, so an unfinished run gives a lower bound. */
   readonly grows: boolean;
+  readonly condition?: 'given' | 'as-seen';
   value(run: Measured): number | null;
 }
 
@@ -171,12 +177,23 @@ const FIGURES: readonly FigureKind[] = [
         : null,
   },
   {
+    id: 'memory',
+    title: 'Guest memory',
+    unit: 'memory',
+    better: null,
+    floor: 0,
+    grows: false,
+    condition: 'given',
+    value: ({ migration }) => migration?.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0) || null,
+  },
+  {
     id: 'dirtyRate',
     title: 'Dirtied per second',
     unit: 'bytes/s',
     better: null,
     floor: 0,
     grows: false,
+    condition: 'as-seen',
     value: ({ migration }) => dirtyRate(migration),
   },
   {
@@ -202,16 +219,17 @@ const FIGURES: readonly FigureKind[] = [
   },
   {
     id: 'rttMin',
-    title: 'Round trip, best',
+    title: 'Best round trip',
     unit: 'ns',
     better: 'lower',
     floor: 0.2e6,
     grows: false,
+    condition: 'given',
     value: ({ traffic }) => traffic.rttMinNs,
   },
   {
     id: 'rttP50',
-    title: 'Round trip, median',
+    title: 'Median round trip',
     unit: 'ns',
     better: 'lower',
     floor: 0.2e6,
@@ -220,7 +238,7 @@ const FIGURES: readonly FigureKind[] = [
   },
   {
     id: 'rttP95',
-    title: 'Round trip, p95',
+    title: 'Round trip p95',
     unit: 'ns',
     better: 'lower',
     floor: 0.5e6,
@@ -232,8 +250,9 @@ const FIGURES: readonly FigureKind[] = [
     title: 'Data connections',
     unit: 'count',
     better: null,
-    floor: 1,
+    floor: 0,
     grows: false,
+    condition: 'given',
     value: ({ carriers }) => carriers.length || null,
   },
 ];
@@ -242,7 +261,9 @@ const FIGURES: readonly FigureKind[] = [
 export function compareReports(reports: readonly NamedReport[]): Comparison {
   const measured = reports.map(({ report }) => measure(report));
   const names = distinctNames(reports.map(({ name }) => name));
-  const runs = measured.map((run, i) => comparedRun(names[i]!, run));
+  const longestNs = Math.max(...measured.map((run) => run.endNs - run.startNs));
+  const binNs = Math.max(1e6, Math.ceil(longestNs / TIMELINE_BINS));
+  const runs = measured.map((run, i) => comparedRun(names[i]!, run, binNs));
   const figures = FIGURES.map((kind) => comparedFigure(kind, measured)).filter((figure) =>
     figure.values.some((value) => value !== null),
   );
@@ -323,7 +344,7 @@ function dropCommonEnd(names: readonly string[]): string[] {
   return [...names];
 }
 
-function comparedRun(name: string, run: Measured): ComparedRun {
+function comparedRun(name: string, run: Measured, binNs: number): ComparedRun {
   const { migration, startNs, endNs } = run;
   const pageSize = migration?.stream.pageSize ?? null;
   const [first] = run.carriers;
@@ -349,14 +370,13 @@ function comparedRun(name: string, run: Measured): ComparedRun {
           ? null
           : round.dirtyPagesPerSecond * pageSize * ((round.endNs - round.startNs) / 1e9),
     })),
-    timeline: timelineOf(run),
+    timeline: timelineOf(run, binNs),
   };
 }
 
 /** Goodput of all carriers together in equal bins; a source bin is spread over the bins it covers. */
-function timelineOf(run: Measured): ComparedRun['timeline'] {
+function timelineOf(run: Measured, binNs: number): ComparedRun['timeline'] {
   const spanNs = Math.max(1, run.endNs - run.startNs);
-  const binNs = Math.max(1e6, Math.ceil(spanNs / TIMELINE_BINS));
   const bins = Math.ceil(spanNs / binNs);
   const unique = new Float64Array(bins);
   const lost = new Float64Array(bins);
@@ -400,6 +420,7 @@ function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFi
     title: kind.title,
     unit: kind.unit,
     better: kind.better,
+    condition: kind.condition ?? null,
     values,
     lowerBound,
     changes,
@@ -432,13 +453,21 @@ function comparedFindings(runs: readonly Measured[]): ComparedFinding[] {
   }));
 }
 
-const OUTCOME_WORDS: Readonly<Record<ComparedRun['outcome'], string>> = {
-  completed: 'completed',
-  cancelled: 'was cancelled',
-  failed: 'failed',
-  incomplete: 'did not finish within its capture',
-  'no-migration': 'holds no migration',
-};
+function outcomeOf(run: ComparedRun, downtimeNs: number | null): string {
+  const span = duration(run.spanNs);
+  switch (run.outcome) {
+    case 'completed':
+      return `${run.name} completed in ${span}${downtimeNs === null ? '' : ` with ${duration(downtimeNs)} downtime`}`;
+    case 'cancelled':
+      return `${run.name} was cancelled after ${span}`;
+    case 'failed':
+      return `${run.name} failed after ${span}`;
+    case 'incomplete':
+      return `${run.name} had not finished after ${span}, when its capture ends`;
+    case 'no-migration':
+      return `${run.name} holds no migration`;
+  }
+}
 
 function conclusionsOf(
   runs: readonly ComparedRun[],
@@ -446,41 +475,73 @@ function conclusionsOf(
   findings: readonly ComparedFinding[],
 ): string[] {
   const [base] = runs;
-  const sentences: string[] = [];
-  runs.forEach((run, i) => {
-    if (i === 0) return;
-    if (run.outcome !== base!.outcome) {
-      sentences.push(`${run.name} ${OUTCOME_WORDS[run.outcome]}; ${base!.name} ${OUTCOME_WORDS[base!.outcome]}.`);
-    }
-    if (run.carriedBy !== base!.carriedBy) {
-      sentences.push(`${run.name} went over ${run.carriedBy}, ${base!.name} over ${base!.carriedBy}.`);
-    }
-    const changed = figures
-      .filter((figure) => figure.matters[i])
-      .map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`);
-    sentences.push(
-      changed.length > 0
-        ? `${run.name} against ${base!.name}: ${changed.join('; ')}.`
-        : `${run.name} against ${base!.name}: no figure differs by more than single runs do.`,
-    );
-    const [top, baseTop] = [topLimit(run), topLimit(base!)];
-    if (top && baseTop && top[0] !== baseTop[0]) {
-      sentences.push(
-        `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`,
-      );
-    }
-    if (run.congestionControl !== base!.congestionControl && run.congestionControl && base!.congestionControl) {
-      sentences.push(
-        `Congestion control of ${base!.name} looks ${base!.congestionControl}; of ${run.name} ${run.congestionControl}.`,
-      );
-    }
-    const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';
-    const gone = findings.filter(({ severities }) => cause(severities[0]) && !cause(severities[i]));
-    const fresh = findings.filter(({ severities }) => !cause(severities[0]) && cause(severities[i]));
-    if (gone.length > 0) sentences.push(`No longer seen in ${run.name}: ${gone.map(({ title }) => title).join(', ')}.`);
-    if (fresh.length > 0) sentences.push(`New in ${run.name}: ${fresh.map(({ title }) => title).join(', ')}.`);
-  });
-  return sentences;
+  const downtimes = figures.find(({ id }) => id === 'downtime')?.values ?? [];
+  const outcome = (i: number): string => outcomeOf(runs[i]!, downtimes[i] ?? null);
+  return runs
+    .flatMap((run, i): (string | null)[] => {
+      if (i === 0) return [];
+      const changed = figures.filter((figure) => figure.matters[i]);
+      const results = changed.filter(({ condition }) => condition === null);
+      const worse = results.filter(({ values, better }) => values[i]! > values[0]! === (better === 'lower'));
+      const better = results.filter((figure) => !worse.includes(figure));
+      const list = (some: readonly ComparedFigure[]): string =>
+        some.map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`).join('; ');
+      const [top, baseTop] = [topLimit(run), topLimit(base!)];
+      const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';
+      const titles = (from: number, to: number): string =>
+        findings
+          .filter(({ severities }) => cause(severities[from]) && !cause(severities[to]))
+          .map(({ title }) => title)
+          .join(', ');
+      const [gone, fresh] = [titles(0, i), titles(i, 0)];
+      return [
+        run.outcome !== base!.outcome ? `${outcome(i)}; ${outcome(0)}.` : null,
+        run.carriedBy !== base!.carriedBy
+          ? `${run.name} went over ${run.carriedBy}, ${base!.name} over ${base!.carriedBy}.`
+          : null,
+        better.length > 0 ? `Better in ${run.name} than in ${base!.name}: ${list(better)}.` : null,
+        worse.length > 0 ? `Worse in ${run.name}: ${list(worse)}.` : null,
+        changed.length === 0
+          ? `${run.name} against ${base!.name}: no figure differs by more than single runs do.`
+          : null,
+        results.length > 0 ? conditionsOf(figures, i) || null : null,
+        top && baseTop && top[0] !== baseTop[0]
+          ? `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`
+          : null,
+        run.congestionControl !== base!.congestionControl && run.congestionControl && base!.congestionControl
+          ? `Congestion control of ${base!.name} looks ${base!.congestionControl}; of ${run.name} ${run.congestionControl}.`
+          : null,
+        gone === '' ? null : `No longer seen in ${run.name}: ${gone}.`,
+        fresh === '' ? null : `New in ${run.name}: ${fresh}.`,
+      ];
+    })
+    .filter((sentence) => sentence !== null);
+}
+
+/** Whether the runs were given the same, so that what differs comes from how the data was carried. */
+function conditionsOf(figures: readonly ComparedFigure[], i: number): string {
+  const known = figures.filter(
+    ({ condition, values }) => condition !== null && values[0] !== null && values[i] !== null,
+  );
+  const changes = (condition: ComparedFigure['condition']): string =>
+    known
+      .filter((figure) => figure.matters[i] && figure.condition === condition)
+      .map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`)
+      .join('; ');
+  const unlike = changes('given');
+  if (unlike !== '') return `They were not given the same, so the comparison is not one of like with like: ${unlike}.`;
+  const same = known
+    .filter((figure) => !figure.matters[i])
+    .map((figure) => `${figure.title.toLowerCase()} (${figureText(figure, i)})`);
+  const seen = changes('as-seen');
+  return [
+    same.length > 0
+      ? `Both were given the same: ${same.join(', ')}; what differs comes from how the data was carried.`
+      : '',
+    seen === '' ? '' : `Unlike only as seen, because a page counts once a round and longer rounds show fewer: ${seen}.`,
+  ]
+    .filter((sentence) => sentence !== '')
+    .join(' ');
 }
 
 export function topLimit(run: ComparedRun): [Limit, number] | null {
@@ -508,6 +569,8 @@ export function figureText({ unit, values }: ComparedFigure, i: number): string 
       return duration(value);
     case 'bytes':
       return bytes(value);
+    case 'memory':
+      return memory(value);
     case 'bytes/s':
       return bitRate(value);
     case 'share':

@@ -344,7 +344,7 @@ const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> 
 
 /** −0.77 → "−77 %"; from a tripling on, "× 5.9"; no change is "=". */
 export function signedPercent(change: number): string {
-  if (change === 0) return '=';
+  if (Math.abs(change) < 5e-5) return '=';
   return change >= 2 ? `× ${digits(change + 1, 2)}` : `${change < 0 ? '−' : '+'}${percent(Math.abs(change))}`;
 }
 

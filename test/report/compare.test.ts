@@ -14,8 +14,33 @@ const figure = (comparison: ReturnType<typeof compareReports>, id: string) =>
 describe('comparison', () => {
   test('says first that one run completed and the other did not', () => {
     expect(cubicAndBbr().conclusions[0]).toBe(
-      'wan-bbr-loss completed; wan-cubic-loss did not finish within its capture.',
+      'wan-bbr-loss completed in 1.84 s with 35.6 ms downtime; wan-cubic-loss had not finished after 19.4 s, when its capture ends.',
     );
+  });
+
+  test('tells what got better from what got worse, and that both runs were given the same', () => {
+    const { conclusions } = compareReports([
+      { name: 'quick', report: reportData('healthy') },
+      { name: 'wide', report: reportData('healthy', { bandwidth: 122e6, loss: 0.02 }) },
+    ]);
+    expect(conclusions.slice(0, 3)).toEqual([
+      'Better in wide than in quick: total time 591 ms → 304 ms (−49 %); downtime 47.6 ms → 28.0 ms (−41 %); goodput 475 Mbit/s → 925 Mbit/s (+95 %).',
+      'Worse in wide: retransmitted 0 % → 2.0 %.',
+      'Both were given the same: guest memory (64.1 MiB), best round trip (810 µs), data connections (1); what differs comes from how the data was carried. Unlike only as seen, because a page counts once a round and longer rounds show fewer: dirtied per second 36.0 Mbit/s → 72.1 Mbit/s (+100 %).',
+    ]);
+  });
+
+  test('runs of guests of different size are not called alike', () => {
+    const { conclusions } = compareReports([
+      { name: 'a', report: reportData('healthy') },
+      { name: 'b', report: reportData('healthy', { ramMiB: 4096, bandwidth: 20e6 }) },
+    ]);
+    expect(conclusions.join(' ')).toMatch(/They were not given the same, .*: guest memory 64\.1 MiB → 4\.02 GiB/);
+  });
+
+  test('bins are equally wide in all runs, however long they are', () => {
+    const { runs } = cubicAndBbr();
+    expect(runs.map((run) => run.timeline.binNs)).toEqual([runs[0]!.timeline.binNs, runs[0]!.timeline.binNs]);
   });
 
   test('names what held either back and which findings went away', () => {
@@ -106,7 +131,7 @@ describe('comparison', () => {
   });
 
   test('changes read as shares, large ones as factors', () => {
-    expect([signedPercent(-0.77), signedPercent(0.3), signedPercent(4.9), signedPercent(0)]).toEqual([
+    expect([signedPercent(-0.77), signedPercent(0.3), signedPercent(4.9), signedPercent(-0.00001)]).toEqual([
       '−77 %',
       '+30 %',
       '× 5.9',
@@ -129,6 +154,6 @@ describe('comparison for people', () => {
     ]);
     const page = await renderCompareHtml(comparison);
     expect(page).not.toContain('<img');
-    for (const id of ['overlay', 'ladders', 'per-round']) expect(page).toContain(`id="runs-${id}"`);
+    for (const id of ['overlay', 'progress', 'ladders', 'per-round']) expect(page).toContain(`id="runs-${id}"`);
   });
 });

@@ -51,6 +51,35 @@ const overlay: Chart = {
   },
 };
 
+const progress: Chart = {
+  id: 'progress',
+  title: 'Data moved',
+  question: 'Which run was ahead, and where did one stand still?',
+  needs: ['goodput'],
+  axis: 'time',
+  absent: '',
+  legend: [],
+  spec(scene) {
+    const unit = axisUnit(largest(scene.data['goodput']?.['sent']), 'B');
+    return {
+      unit: `${unit.unit}, each byte once`,
+      legend: legendOf(scene),
+      height: 200,
+      left: 56,
+      vegaLite: {
+        ...frame(200, scene.window),
+        data: { name: 'goodput' },
+        mark: { type: 'line', clip: true, strokeWidth: 1.6 },
+        encoding: {
+          x: timeAxis('t'),
+          y: { field: 'sent', type: 'quantitative', axis: valueAxis(unit), stack: null, scale: { nice: true } },
+          color: byRun(scene),
+        },
+      } as never,
+    };
+  },
+};
+
 const ladders: Chart = {
   id: 'ladders',
   title: 'Round ladders',
@@ -127,4 +156,4 @@ const perRound: Chart = {
   },
 };
 
-export const COMPARE_CHARTS: readonly Chart[] = [overlay, ladders, perRound];
+export const COMPARE_CHARTS: readonly Chart[] = [overlay, progress, ladders, perRound];
