@@ -198,11 +198,11 @@ const KNOWN_TABLES: Readonly<Record<string, readonly string[]>> = {
   timeline: Object.keys(TIMELINE_UNITS),
   tcpEvents: Object.keys(TCP_EVENT_UNITS),
   tcpEpisodes: Object.keys(TCP_EPISODE_UNITS),
+  tcpSegments: Object.keys(TCP_SEGMENT_UNITS),
   pageRegions: Object.keys(PAGE_REGION_UNITS),
   pageRequests: Object.keys(PAGE_REQUEST_UNITS),
   udpTimeline: [
     'flow',
-  tcpSegments: Object.keys(TCP_SEGMENT_UNITS),
     'startNs',
     'durationNs',
     'clientWireBytes',
