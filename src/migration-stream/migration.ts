@@ -600,9 +600,13 @@ export class MigrationState implements MigrationSink {
     }
     const { pageSize } = this.history;
     const walked = this.#before(block * BLOCK_STRIDE + address) - this.#before(from);
-    const between = Math.max(0, (walked > 0 ? walked : walked + ramBytes) / pageSize - 1);
+    let between = Math.max(0, (walked > 0 ? walked : walked + ramBytes) / pageSize - 1);
+    // More than the pages between can fill: the scan came by more than once. Threads of the old compression do not keep its order.
+    const full = (bytes - FRAMING_BYTES) / (WORD_BYTES + pageSize);
+    if (full > between) between += Math.ceil(((full - between) * pageSize) / ramBytes) * (ramBytes / pageSize);
+    if (this.#pages.compressed > 0) between = Number.POSITIVE_INFINITY;
     const atMost = Math.min(between, Math.floor(bytes / (WORD_BYTES + 1)));
-    const atLeast = Math.min(atMost, Math.max(0, Math.ceil((bytes - FRAMING_BYTES) / (WORD_BYTES + pageSize))));
+    const atLeast = Math.min(atMost, Math.max(0, Math.ceil(full)));
     this.#lostPages ??= { atLeast: 0, atMost: 0 };
     this.#lostPages.atLeast += atLeast;
     this.#lostPages.atMost += atMost;
@@ -653,7 +657,8 @@ export class MigrationState implements MigrationSink {
       return roundsFromMarks(this.#marks, endNs, this.#multifdBlindBytes);
     }
     const { pageSize } = this.history;
-    if (this.#undecodedBytes < this.#latestOffset / 2) return null;
+    // Compressed pages have no one length: what was lost of them cannot be counted by bytes.
+    if (this.#undecodedBytes < this.#latestOffset / 2 || this.#pages.compressed > 0) return null;
     const end = { offset: this.#latestOffset, tNs: this.#latestNs };
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;
