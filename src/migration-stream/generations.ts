@@ -55,6 +55,13 @@ export class Generations {
     return this.overflowed || this.#joinedLate ? null : this.#lanes.map(({ generation }) => generation);
   }
 
+  /** Whether all lanes passed as many marks; the main channel has none for the last SYNC of 9.1 and 9.2. */
+  get inStep(): boolean {
+    const [main = 0, ...others] = this.#lanes.map(({ generation }) => generation);
+    const [first = main] = others;
+    return others.every((marks) => marks === first) && (main === first || main + 1 === first);
+  }
+
   /** A further channel; returns its lane. One joined midway is taken to be as far as the main channel. */
   join(late = false): number {
     if (late) {

@@ -41,7 +41,7 @@ import type {
   Quantiles,
   Round,
 } from './results.js';
-import { BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
+import { BLIND_CONFIDENCE, BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
 import { ITERATION_NS, SendBuffer } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
@@ -144,6 +144,8 @@ export class MigrationState implements MigrationSink {
   // Round boundaries as the main channel of a multifd migration shows them by itself.
   readonly #marks: Mark[] = [];
   #multifdBlindBytes = 0;
+  /** The round that was open when the first of them were lost. */
+  #multifdGapRound = 0;
   /** Multifd packets of pages, and the least and the largest of their numbers. */
   #packets = 0;
   #packetLeast = Number.POSITIVE_INFINITY;
@@ -292,6 +294,7 @@ export class MigrationState implements MigrationSink {
 
   /** Bytes of a multifd channel that could not be read. */
   multifdBlind(bytes: number): void {
+    if (this.#multifdBlindBytes === 0) this.#multifdGapRound = this.rounds.count;
     this.#multifdBlindBytes += bytes;
     this.rounds.blind();
   }
@@ -364,7 +367,7 @@ export class MigrationState implements MigrationSink {
       else if (kind === 'end') this.#mark(section.tNs, 'section-end');
       if (this.#generations) this.#generations.section(section.tNs, kind);
       else this.rounds.section(section.tNs, kind);
-    } else if (section.kind !== 'full') {
+    } else if (section.kind !== 'full' && section.name !== '') {
       this.feature(section.name.split('/').at(-1)!);
     }
     const phase = this.#phase?.kind;
@@ -547,7 +550,7 @@ export class MigrationState implements MigrationSink {
     this.#checkPongs();
     this.#generations?.finish();
     const inferred = this.#inferredRounds();
-    const rounds = inferred ?? this.rounds.finish();
+    const rounds = inferred ?? this.#sureRounds();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#leave(endNs, this.#latestOffset);
     const pages = this.#pages;
@@ -646,6 +649,14 @@ export class MigrationState implements MigrationSink {
     let bytes = position - block * BLOCK_STRIDE;
     for (let i = 0; i < block; i++) bytes += this.#blocks[i]?.lengthBytes ?? 0;
     return bytes;
+  }
+
+  /** The rounds as pages show them. Channels that lost marks in a gap are out of step from there on: no boundary is sure. */
+  #sureRounds(): Round[] {
+    const rounds = this.rounds.finish();
+    if (this.#multifdBlindBytes === 0 || this.#generations?.inStep) return rounds;
+    for (const round of rounds.slice(this.#multifdGapRound)) round.confidence = Math.min(round.confidence, BLIND_CONFIDENCE);
+    return rounds;
   }
 
   /** Rounds from what little is visible, where most of the pages could not be read; null where they could. */

@@ -42,7 +42,7 @@ const CONFIDENCE: Readonly<Record<Boundary, number>> = {
   'inferred-rate': 0.3,
 };
 /** Confidence of a round during which part of the stream could not be decoded. */
-const BLIND_CONFIDENCE = 0.5;
+export const BLIND_CONFIDENCE = 0.5;
 /** Finished rounds in a snapshot. */
 const SNAPSHOT_ROUNDS = 8;
 /** Threads of the old compression reorder records by some pages; a real way around the list is far longer. */
