@@ -405,17 +405,19 @@ export class SealedMigration extends MigrationState {
       startNs = endNs;
     };
     const stop = this.#stop();
+    // The capture may end behind the destination's last message and before the source's closing.
+    const endNs = Number.isNaN(this.#replyNs) ? this.#latestNs : Math.max(this.#latestNs, this.#replyNs);
     phase('setup', this.#firstPageNs, 0);
     if (this.#package) {
       const { tNs, bytes } = this.#package;
       phase('precopy', tNs, bytes);
-      phase('postcopy', this.#latestNs, this.#bytes - bytes);
+      phase('postcopy', endNs, this.#bytes - bytes);
     } else if (stop) {
       const { bytes, tNs } = this.#tail;
       const left = Math.min(this.#rounds().at(-1)?.bytes ?? 0, this.#bytes - bytes);
       phase('precopy', stop.tNs, this.#bytes - bytes - left);
       phase('stop-and-copy', tNs, left);
-      phase('device-state', this.#latestNs, bytes);
+      phase('device-state', endNs, bytes);
     } else {
       phase('precopy', this.#lastPageNs, this.#bytes);
     }

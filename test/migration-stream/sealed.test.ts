@@ -79,6 +79,19 @@ describe('one channel', () => {
     expect(downtime?.method).toContain('inferred');
   });
 
+  test('a capture that ends with the last answer ends no sooner than the downtime', () => {
+    const { migration } = source((qemu) => {
+      qemu.pages(MAIN, 100, 2);
+      qemu.write(MAIN, 8, 18, 4096);
+      qemu.pages(MAIN, 19);
+      qemu.write(MAIN, 8, ...DEVICE_STATE);
+      qemu.answer(MAIN, 8); // SHUT
+    });
+    const { downtime, phases } = migration.finish();
+    expect(downtime?.method).toContain('last message of the destination');
+    expect(phases.at(-1)!.endNs).toBe(downtime!.endNs);
+  });
+
   test('a stream that ends in pages did not', () => {
     const { migration } = source((qemu) => qemu.pages(MAIN, 100, 2));
     expect(migration.finish().downtime).toBeNull();
