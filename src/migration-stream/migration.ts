@@ -655,7 +655,8 @@ export class MigrationState implements MigrationSink {
   #sureRounds(): Round[] {
     const rounds = this.rounds.finish();
     if (this.#multifdBlindBytes === 0 || this.#generations?.inStep) return rounds;
-    for (const round of rounds.slice(this.#multifdGapRound)) round.confidence = Math.min(round.confidence, BLIND_CONFIDENCE);
+    for (const round of rounds.slice(this.#multifdGapRound))
+      round.confidence = Math.min(round.confidence, BLIND_CONFIDENCE);
     return rounds;
   }
 
