@@ -189,6 +189,23 @@ test('joined midway, distinct pages are unknown once a block is named: it may be
   expect(migrations[0]!.pages).toMatchObject({ distinct: null, resent: null });
 });
 
+test('multifd channels that lost marks in a gap are out of step: rounds behind it are not sure', () => {
+  const confidences = (marks: number): number[] => {
+    const state = new MigrationState(new AnomalyLog(), 0, 0);
+    const [whole, gappy] = [state.joinMultifd(false), state.joinMultifd(false)];
+    state.multifdPage(whole, 0, 0, 0, PAGE_NORMAL, PAGE);
+    state.multifdBlind(PAGE);
+    for (let round = 1; round < 4; round++) {
+      for (const lane of [MAIN_LANE, whole]) state.multifdSync(lane);
+      if (round <= marks) state.multifdSync(gappy);
+      state.multifdPage(whole, round * 1e9, 0, 0, PAGE_NORMAL, PAGE);
+    }
+    return state.finish().rounds.map(({ confidence }) => confidence);
+  };
+  expect(confidences(3)).toEqual([0.5, 0.5, 0.95, 0.95]);
+  expect(confidences(2)).toEqual([0.5, 0.5, 0.5, 0.5]);
+});
+
 describe('a multifd channel whose hello is not where it belongs', () => {
   test('has passed no mark when its first packet stands right behind the lost hello', () => {
     const confidence = (resumed: number): number => {
