@@ -38,8 +38,10 @@ export interface ReportInput {
 /** The result without findings and models, which are computed from it. */
 export function buildReport(input: ReportInput, version: string): ReportData {
   const channels = new Map(input.migration.channels.map((channel) => [channel.connection, channel]));
+  const opaque = new Map(input.migration.opaque.map(({ connection, ...stream }) => [connection, stream]));
   const connections: Connection[] = input.tcp.connections.map((connection) => {
     const channel = channels.get(connection.id);
+    const closed = opaque.get(connection.id);
     return {
       ...connection,
       channel: channel
@@ -50,16 +52,17 @@ export function buildReport(input: ReportInput, version: string): ReportData {
             ...(channel.confidence === undefined ? {} : { confidence: channel.confidence }),
           }
         : { kind: 'unknown', index: null, migration: null },
+      ...(closed ? { opaque: closed } : {}),
     };
   });
   const tables: Record<string, JsonTable> = {
     timeline: shrinkTimeline(input.tcp.timeline, 'direction'),
     tcpEvents: shrinkEvents(input.tcp.events),
     tcpEpisodes: keepLongest(input.tcp.episodes, EPISODE_ROWS),
+    tcpSegments: jsonTable(input.tcp.segments),
     pageRegions: shrinkRegions(input.migration.pageRegions),
     pageRequests: shrinkRequests(input.migration.pageRequests),
     udpTimeline: shrinkTimeline(input.udp.timeline, 'flow'),
-    tcpSegments: jsonTable(input.tcp.segments),
     ...(input.udp.tunnels.length > 0 ? { tunnels: tunnelTable(input.udp.tunnels.slice(0, OTHER_ROWS)) } : {}),
   };
   for (const [name, table] of Object.entries(input.tables ?? {})) tables[name] = spread(table);

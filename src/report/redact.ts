@@ -23,11 +23,19 @@ export function redact(report: ReportData): ReportData {
   for (const path of [...copy.connections, ...copy.flows] as { encapsulation: readonly string[] }[]) {
     path.encapsulation = path.encapsulation.map((layer) => names.layer(layer));
   }
+  // Behind the software's name in an SSH greeting stands whatever its operator chose (RFC 4253 §4.2).
+  for (const { opaque } of copy.connections) if (opaque?.banner) opaque.banner = opaque.banner.split(' ', 1)[0]!;
   for (const migration of copy.migrations) {
     migration.source = names.address(migration.source);
     migration.destination = names.address(migration.destination);
     for (const block of migration.ramBlocks) block.name = names.ramBlock(block.name);
     for (const device of migration.devices) device.name = names.device(device.name);
+    if (migration.proxies)
+      migration.proxies = migration.proxies.map(({ kind, from, to }) => ({
+        kind,
+        from: from && names.endpoint(from),
+        to: to && names.endpoint(to),
+      }));
     migration.disks = migration.disks.map((disk) => ({ ...disk, name: names.of('name', disk.name) }));
   }
   for (const [name, table] of Object.entries(copy.tables)) copy.tables[name] = redactTable(table, names);
@@ -141,6 +149,12 @@ class StandIns {
 
   address(text: string): string {
     return NOBODY.test(text) ? text : this.of(MAC.test(text) ? 'mac' : 'host', text);
+  }
+
+  /** HOST:PORT; an IPv6 address stands in brackets. */
+  endpoint(text: string): string {
+    const [, host, port] = /^\[?(.*?)\]?(:\d*)?$/s.exec(text)!;
+    return `${this.address(host!)}${port ?? ''}`;
   }
 
   /** A path-like name keeps its last part, which is compiled in; what is in front of it may be chosen. */

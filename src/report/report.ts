@@ -8,7 +8,7 @@ import type { ClockComparison, PairedConnection } from '../decode/tcp/pairing.js
 import type { TcpConnection, Vantage } from '../decode/tcp/results.js';
 import type { StreamsSummary } from '../decode/tcp/streams.js';
 import type { UdpFlow } from '../decode/udp/results.js';
-import type { ChannelKind, Migration as StreamMigration } from '../migration-stream/results.js';
+import type { ChannelKind, OpaqueStream, Migration as StreamMigration } from '../migration-stream/results.js';
 
 export type Severity = 'fatal' | 'major' | 'minor' | 'info';
 
@@ -40,6 +40,8 @@ export interface Finding {
 export interface Connection extends TcpConnection {
   /** `confidence` only where the part was told by timing and sizes (inside TLS). */
   channel: { kind: ChannelKind; index: number | null; migration: number | null; confidence?: number };
+  /** What its first bytes announce, where its contents stay closed. */
+  opaque?: { -readonly [K in keyof Omit<OpaqueStream, 'connection'>]: OpaqueStream[K] };
 }
 
 export interface Migration extends StreamMigration {

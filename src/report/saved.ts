@@ -56,6 +56,7 @@ const CONNECTION = parts({
   client: ENDPOINT,
   server: ENDPOINT,
   channel: parts({ kind: 'string', ...numbersOrNull('index migration') }),
+  opaque: orAbsent(parts({ kind: 'string', banner: orNull('string'), holds: orNull('string') })),
   handshakeRttNs: orNull('number'),
   endedBy: words('fin', 'rst', 'capture-end', 'idle'),
   vantage: VANTAGE,
@@ -140,9 +141,12 @@ const MIGRATION = parts({
     parts({
       name: 'string',
       ...numbers('connection writtenBytes zeroedBytes readBytes rewrittenBytes sweptNs requests startNs endNs'),
+      encryption: orAbsent('string'),
     }),
   ),
   returnPath: record('number'),
+  proxies: orAbsent(list(parts({ kind: 'string', from: orNull('string'), to: orNull('string') }))),
+  relayOf: orAbsent('number'),
   countingRules: orAbsent(list(parts({ figure: 'string', text: 'string' }))),
   models: record(either('number', 'string', 'boolean', record(anything()), list(anything()))),
 });

@@ -22,8 +22,13 @@ function secretive(): ReportData {
   const [migration] = report.migrations;
   migration!.ramBlocks.push({ name: 'acme-customer-ram', lengthBytes: 4096 }, { name: 'm0', lengthBytes: 4096 });
   migration!.disks = [{ ...DISK, name: 'major' }];
+  migration!.proxies = [
+    { kind: 'socks5', from: null, to: 'kvm-acme:49152' },
+    { kind: 'proxy-protocol', from: '[fe80::42]:40000', to: '10.77.0.2:49152' },
+  ];
   migration!.devices.push({ ...migration!.devices[0]!, name: 'acme-disk/virtio-blk' });
   report.connections[0]!.encapsulation = ['vxlan:4711'];
+  report.connections[0]!.opaque = { kind: 'ssh', banner: 'SSH-2.0-OpenSSH_9.2 acme build', holds: null };
   report.findings = [
     {
       ...reportData('lossy').findings[0]!,
@@ -88,6 +93,19 @@ describe('redaction', () => {
     expect(redacted.findings[0]!.text).toContain(`between ${connection!.client.address} and`);
     expect(redacted.findings[0]!.advice[0]).toContain(String(redacted.tables['signals']!.columns['mac']!.values[0]));
     expect(redacted.findings[0]!.metrics).toEqual({ host: connection!.server.address, share: 0.5 });
+  });
+
+  test('the ends that a proxy was told are hosts and ports', () => {
+    const [connection] = redacted.connections;
+    expect(redacted.migrations[0]!.proxies).toEqual([
+      { kind: 'socks5', from: null, to: expect.stringMatching(/^host-\d:49152$/) },
+      {
+        kind: 'proxy-protocol',
+        from: expect.stringMatching(/^host-\d:40000$/),
+        to: `${connection!.server.address}:49152`,
+      },
+    ]);
+    expect(connection!.opaque!.banner).toBe('SSH-2.0-OpenSSH_9.2');
   });
 
   test('what the diagnosis is about stays: ports, times, kinds, names compiled into QEMU', () => {

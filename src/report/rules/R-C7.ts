@@ -1,7 +1,8 @@
 import type { OpaqueTransfer } from '../../decode/udp/opaque-transfer.js';
-import { bitRate, bytes, duration, endpoint, percent, plural } from '../format.js';
+import { bitRate, bytes, duration, endpoint, percent, plain, plural } from '../format.js';
 import { burstsOf, type InferredRound } from '../models/inferred-rounds.js';
 import { type Suspicion, suspect, type TunnelledBulk } from '../models/tunnelled.js';
+import type { Connection } from '../report.js';
 import { defineRule, type Observation } from './rule.js';
 import type { Transfer } from './transfer.js';
 
@@ -16,10 +17,19 @@ const CARRIERS: Readonly<Record<string, string>> = {
   dtls: 'DTLS',
   openvpn: 'OpenVPN',
 };
+const CONTENTS: Readonly<Record<NonNullable<Connection['opaque']>['kind'], string>> = {
+  ssh: 'SSH connection',
+  tls: 'TLS connection',
+  gzip: 'stream compressed by gzip',
+  zstd: 'stream compressed by zstd',
+  lz4: 'stream compressed by LZ4',
+  xz: 'stream compressed by xz',
+  bzip2: 'stream compressed by bzip2',
+};
 
 export default defineRule({
   id: 'R-C7',
-  title: 'Bulk transfer inside an encrypted tunnel',
+  title: 'Bulk transfer inside a closed tunnel',
   layer: 'L0',
   needs: ['flows'],
   restsOn: ['rates', 'timing'],
@@ -30,7 +40,7 @@ export default defineRule({
   },
   about: {
     meaning:
-      'A tunnel that cannot be opened carries bulk data one way. It may be a migration: then memory travels through the tunnel’s encryption, on one core in most implementations.',
+      'A tunnel or a compressed stream that cannot be opened carries bulk data one way. It may be a migration: then memory travels through encryption or compression, on one core in most implementations.',
     evidence:
       'Sizes and times of the tunnel’s packets: one side sends full packets, the other only acknowledges; small messages before the bulk; bursts every 100 ms, as QEMU’s rate limit makes them; bursts that shrink by one ratio, as rounds do.',
     confusedWith:
@@ -51,20 +61,32 @@ export default defineRule({
           return observation(`${CARRIERS[flow.transport] ?? flow.transport} tunnel ${path}`, inTunnel(bulk), null);
         }),
     );
-    const shells = transfers.flatMap((transfer) => {
+    const closed = transfers.flatMap((transfer) => {
       if (transfer.migration) return [];
       const { connection, side, forward, reverse } = transfer.mainFlow;
-      const { client, server } = connection;
-      if (server.port !== SSH_PORT || !isBulk(forward.uniqueBytes, reverse.uniqueBytes)) return [];
+      const { client, server, opaque } = connection;
+      const kind = opaque?.kind ?? (server.port === SSH_PORT ? 'ssh' : null);
+      if (!kind || !isBulk(forward.uniqueBytes, reverse.uniqueBytes)) return [];
       const path = side === 0 ? between(client, server) : between(server, client);
-      return [observation(`SSH connection ${path}`, inConnection(transfer), transfer)];
+      const carrier = `${CONTENTS[kind]} ${path}${opaque?.banner ? ` (${plain(opaque.banner, 60)})` : ''}`;
+      const seen = observation(carrier, inConnection(transfer), transfer);
+      return [opaque?.holds === 'migration' ? proven(carrier, seen) : seen];
     });
-    return [...tunnels, ...shells];
+    return [...tunnels, ...closed];
   },
 });
 
 const between = (from: Endpoint, to: Endpoint): string => `${endpoint(from)} → ${endpoint(to)}`;
 type Endpoint = Parameters<typeof endpoint>[0];
+
+/** Its first bytes, unpacked, are those of a migration. */
+const proven = (carrier: string, seen: Observation): Observation => ({
+  ...seen,
+  confidence: 0.95,
+  metrics: { ...seen.metrics, verdict: 'migration' },
+  text: `A migration in a ${carrier}: unpacked, its first bytes are QEMU’s. Pages, rounds and downtime are not read from it.`,
+  alternatives: [],
+});
 
 const inTunnel = (bulk: OpaqueTransfer): TunnelledBulk => ({
   ...bulk,
@@ -72,7 +94,7 @@ const inTunnel = (bulk: OpaqueTransfer): TunnelledBulk => ({
   stepNs: 0,
 });
 
-/** Sizes of an SSH connection's messages are not told apart: only the rhythm is left. */
+/** Sizes of a connection's messages are not told apart: only the rhythm is left. */
 function inConnection(transfer: Transfer): TunnelledBulk {
   const bins = transfer.bins(transfer.mainFlow);
   const stepNs = Math.max(0, ...bins.map((bin) => bin.durationNs));

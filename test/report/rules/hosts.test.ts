@@ -1,4 +1,4 @@
-import { describe } from 'vitest';
+import { describe, expect } from 'vitest';
 import {
   connection,
   direction,
@@ -84,6 +84,30 @@ describe('tunnelled migration', () => {
       { connection: { server: { port: 16_509 } }, migration: { stream: { features: ['tunnelled-by-libvirt'] } } },
     ),
     { confidence: 0.95 },
+  );
+  speaks(
+    'R-C4',
+    'a proxy was asked for the destination',
+    withForward({}, { migration: { proxies: [{ kind: 'socks5', from: null, to: 'kvm2:49152\x1b[2J' }] } }),
+    { confidence: 0.95, text: expect.stringContaining('runs through a SOCKS 5 proxy (to kvm2:49152') },
+  );
+  speaks('R-C4', 'the second leg of a relay', withForward({}, { migration: { relayOf: 3 } }), {
+    confidence: 0.95,
+    text: expect.stringContaining('the first is migration 3'),
+  });
+  speaks(
+    'R-C4',
+    'a gigabyte in a connection that greets as SSH',
+    report({
+      migrations: [],
+      connections: [
+        unrecognised({
+          server: { address: '10.0.0.2', port: 2222 },
+          opaque: { kind: 'ssh', banner: 'SSH-2.0-x', holds: null },
+        }),
+      ],
+    }),
+    { metrics: { port: 2222 } },
   );
   silent('R-C4', 'a gigabyte to some other port', through(3260));
   silent(
