@@ -32,6 +32,7 @@ function input(
     migration: {
       migrations: report.migrations.map(({ models: _, ...migration }) => migration),
       channels: [{ connection: 0, kind: 'main', index: null, migration: 0 }],
+      opaque: [{ connection: 0, kind: 'ssh', banner: 'SSH-2.0-x', holds: null }],
       pageRegions: changes.regions ?? empty(PAGE_REGION_UNITS),
       pageRequests: changes.requests ?? empty(PAGE_REQUEST_UNITS),
     },
@@ -64,6 +65,12 @@ function timeline(directions: number, bins: number): ColumnData {
 }
 
 describe('result to report', () => {
+  test('a connection learns what its first bytes announce', () => {
+    const [connection, ...others] = buildReport(input(), '1.2.3').connections;
+    expect(connection!.opaque).toEqual({ kind: 'ssh', banner: 'SSH-2.0-x', holds: null });
+    for (const other of others) expect(other).not.toHaveProperty('opaque');
+  });
+
   test('of many page requests the slowest stay', () => {
     const requests = new TableBuilder(PAGE_REQUEST_UNITS, 50_000);
     for (let i = 0; i < 50_000; i++) requests.add(0, i * 1000, i % 10_000 === 9 ? 1e9 + i : 1e6, 4096);
