@@ -261,6 +261,12 @@ export class MigrationState implements MigrationSink {
     this.rounds.page(tNs, block, address, kind, bytes);
   }
 
+  /** The last page of such a channel was cut off: `missingBytes` of it never came. */
+  sidePageCut(missingBytes: number): void {
+    this.#ramRecordBytes -= missingBytes;
+    if (this.#phase) this.#phase.otherBytes = Math.max(0, this.#phase.otherBytes - missingBytes);
+  }
+
   /** A multifd channel joins, `late` when it is in the middle of its stream; returns its lane for the calls below. */
   joinMultifd(late: boolean): number {
     this.feature('multifd');

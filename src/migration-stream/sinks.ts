@@ -47,14 +47,21 @@ class SilentSink implements MigrationSink {
 /** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
 export class SideChannelSink extends SilentSink {
   readonly state: MigrationState;
+  /** Where the latest page ends, as its header said. */
+  #pageEnd = 0;
 
   constructor(state: MigrationState) {
     super();
     this.state = state;
   }
 
-  override page(_offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+  override page(offset: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
+    this.#pageEnd = offset + bytes;
     this.state.sidePage(tNs, block, address, kind, bytes);
+  }
+
+  override streamEnd(offset: number): void {
+    if (this.#pageEnd > offset) this.state.sidePageCut(this.#pageEnd - offset);
   }
 
   override block(name: string): number {

@@ -6,7 +6,7 @@ import { mainChannel } from '../../src/migration-stream/main-channel.js';
 import { MigrationState } from '../../src/migration-stream/migration.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
 import { Sightings } from '../../src/migration-stream/sightings.js';
-import { MultifdSink } from '../../src/migration-stream/sinks.js';
+import { MultifdSink, SideChannelSink } from '../../src/migration-stream/sinks.js';
 import { batchOf, captureInterface, ethernet, frame, ipv4, tcp } from '../support/frames.js';
 import { ascii, be32, decodeChunks, PAGE, range, stream } from '../support/migration-stream.js';
 import { random } from '../support/random.js';
@@ -141,6 +141,14 @@ test('a multifd packet that is cut off counts as many bytes as came', () => {
   }
   sink.streamEnd(3 * PAGE);
   expect(state.finish().ramRecordBytes).toBe(3 * PAGE);
+});
+
+test('a page of the preempt channel that is cut off counts as far as it came', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  const sink = new SideChannelSink(state);
+  for (const offset of [0, PAGE]) sink.page(offset, 1, 0, offset, PAGE_NORMAL, PAGE);
+  sink.streamEnd(PAGE + 10);
+  expect(state.finish().ramRecordBytes).toBe(PAGE + 10);
 });
 
 test('of two streams of one migration, a page cut off is taken back once', () => {
