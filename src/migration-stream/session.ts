@@ -339,6 +339,8 @@ export class MigrationStreams implements RdmaConsumer {
     for (const migration of migrations) {
       const leg = relayedFrom(migration, migrations.slice(0, migration.id));
       if (leg !== null) migration.relayOf = leg;
+      if (migration.downtime && (migration.proxies || leg !== null))
+        migration.downtime.method += '; what a relay before the capture held back is not in it';
     }
     if (signals) boundByAnnouncements(migrations, signals);
     const opaque = [...this.#opaque.values()];

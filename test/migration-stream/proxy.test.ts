@@ -177,6 +177,9 @@ describe('a migration through a proxy', () => {
       expect(rounds.map((round) => round.pages)).toEqual(plain.rounds.map((round) => round.pages));
       expect(stream).toEqual({ ...plain.stream, features: [...plain.stream.features, kind].sort() });
       expect(proxies).toMatchObject([{ kind }]);
+      expect(migrations[0]!.downtime!.method).toBe(
+        `${plain.downtime!.method}; what a relay before the capture held back is not in it`,
+      );
       expect(bytes).toMatchObject({ main: whole.length, returnPath: reply.length });
     });
   });

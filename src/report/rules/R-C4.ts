@@ -58,7 +58,9 @@ export default defineRule({
             `${carrier ? 'The migration' : 'The only bulk transfer'} runs through ${channel} at ${bitRate(transfer.goodput)}` +
             (waiting === null ? '.' : `; for ${percent(waiting)} of the time the network waited for the end hosts.`),
           advice: [
-            'Let QEMU talk to QEMU directly: virsh migrate without --tunnelled, Nova live_migration_tunnelled=false; add --tls for secrecy.',
+            transfer.migration?.proxies || transfer.migration?.relayOf !== undefined
+              ? 'Let QEMU connect to the destination itself, without a proxy, balancer or forwarder in between; add TLS for secrecy.'
+              : 'Let QEMU talk to QEMU directly: virsh migrate without --tunnelled, Nova live_migration_tunnelled=false; add --tls for secrecy.',
           ],
           alternatives: carrier ? [] : ['It may be a file copy rather than a migration: the content is encrypted.'],
           transfer,

@@ -62,17 +62,16 @@ export default defineRule({
         }),
     );
     const closed = transfers.flatMap((transfer) => {
-      if (transfer.migration) return [];
       const { connection, side, forward, reverse } = transfer.mainFlow;
       const { client, server, opaque } = connection;
+      if (transfer.migration || opaque?.holds) return [];
       const kind = opaque?.kind ?? (server.port === SSH_PORT ? 'ssh' : null);
       if (!kind || !isBulk(forward.uniqueBytes, reverse.uniqueBytes)) return [];
       const path = side === 0 ? between(client, server) : between(server, client);
       const carrier = `${CONTENTS[kind]} ${path}${opaque?.banner ? ` (${plain(opaque.banner, 60)})` : ''}`;
-      const seen = observation(carrier, inConnection(transfer), transfer);
-      return [opaque?.holds === 'migration' ? proven(carrier, seen) : seen];
+      return [observation(carrier, inConnection(transfer), transfer)];
     });
-    return [...tunnels, ...closed];
+    return [...tunnels, ...closed, ...report.connections.flatMap(packedMigration)];
   },
 });
 
@@ -80,13 +79,30 @@ const between = (from: Endpoint, to: Endpoint): string => `${endpoint(from)} →
 type Endpoint = Parameters<typeof endpoint>[0];
 
 /** Its first bytes, unpacked, are those of a migration. */
-const proven = (carrier: string, seen: Observation): Observation => ({
-  ...seen,
-  confidence: 0.95,
-  metrics: { ...seen.metrics, verdict: 'migration' },
-  text: `A migration in a ${carrier}: unpacked, its first bytes are QEMU’s. Pages, rounds and downtime are not read from it.`,
-  alternatives: [],
-});
+function packedMigration({
+  id,
+  client,
+  server,
+  opaque,
+  startNs,
+  endNs,
+  directions,
+  firstFrame,
+}: Connection): Observation[] {
+  if (opaque?.holds !== 'migration') return [];
+  const carried = directions[0].uniqueBytes;
+  return [
+    {
+      severity: 'minor',
+      confidence: 0.95,
+      interval: [[startNs, endNs]],
+      packets: [firstFrame],
+      metrics: { verdict: opaque.holds, bytes: carried },
+      text: `A migration in a ${CONTENTS[opaque.kind]} ${between(client, server)}, ${bytes(carried)} on the wire: unpacked, its first bytes are QEMU’s. Pages, rounds and downtime cannot be read from it.`,
+      connections: [id],
+    },
+  ];
+}
 
 const inTunnel = (bulk: OpaqueTransfer): TunnelledBulk => ({
   ...bulk,

@@ -84,12 +84,13 @@ describe('inside a connection that stays closed', () => {
   });
   speaks(
     'R-C7',
-    'a migration packed by gzip',
-    copy(9000, 30e6, 1, { kind: 'gzip', banner: null, holds: 'migration' }),
+    'a little migration packed by gzip',
+    copy(9000, 3e5, 1, { kind: 'gzip', banner: null, holds: 'migration' }),
     {
+      severity: 'minor',
       confidence: 0.95,
-      metrics: { verdict: 'migration' },
-      alternatives: [],
+      metrics: { verdict: 'migration', bytes: 3e5 },
+      connections: [0],
     },
   );
   silent('R-C7', 'a bulk connection to another port', copy(443));
