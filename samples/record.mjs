@@ -35,6 +35,7 @@ const HELP = `usage: record.mjs NAME [options]
   --cancel-after S        cancel S seconds after the start
   --timeout S             give up and cancel (default 120)
   --rate MBIT             link rate (default 400)
+  --rate-later S:MBIT     change it S seconds after the start (without delay and loss only); may be repeated
   --delay MS              one way (default 0)
   --loss PERCENT          of frames, at random, each way (default 0)
   --queue KIB             queue before the link when it has a delay or loss (default 256)
@@ -62,6 +63,7 @@ const SETTINGS = {
   'cancel-after': undefined,
   timeout: '120',
   rate: '400',
+  'rate-later': [],
   delay: '0',
   loss: '0',
   queue: '256',
@@ -205,6 +207,9 @@ function buildGuest(options, directory) {
   return [openSync(image, 'r'), openSync(image, 'r+')];
 }
 
+/** A token bucket that stands for a link of so many Mbit/s. */
+const bucket = (rate) => `rate ${rate}mbit burst 256k latency 50ms`;
+
 /** Makes both hosts and the link between them. Returns the relay, or null when the link is a veth pair. */
 async function buildNetwork(options, directory) {
   const { src, dst } = HOSTS;
@@ -298,9 +303,9 @@ async function guestReady(qemu) {
 async function migrate(src, options) {
   const samples = [];
   const timers = [];
+  const at = (seconds, action) => timers.push(setTimeout(action, Number(seconds) * 1000));
   const after = (seconds, command, parameters) => {
-    if (seconds === undefined) return;
-    timers.push(setTimeout(() => src.execute(command, parameters).catch(() => {}), Number(seconds) * 1000)); // too late is no error
+    if (seconds !== undefined) at(seconds, () => src.execute(command, parameters).catch(() => {})); // too late is no error
   };
   const ended = new Promise((resolve) => {
     src.on('MIGRATION', ({ status }) => ENDED.has(status) && resolve(true));
@@ -312,6 +317,10 @@ async function migrate(src, options) {
   for (const change of options.later) {
     const [, seconds, name, value] = /^([\d.]+):([^=]+)=(.*)$/.exec(change);
     after(seconds, 'migrate-set-parameters', { [name]: parameterValue(value) });
+  }
+  for (const change of options['rate-later']) {
+    const [seconds, rate] = change.split(':');
+    at(seconds, () => run(inside(HOSTS.src, `tc qdisc change dev eth0 root tbf ${bucket(rate)}`)));
   }
   while (!(await Promise.race([ended, sleep(QUERY_INTERVAL_MS, false)]))) {
     samples.push({ t: epochSeconds(), ...(await src.execute('query-migrate')) });

@@ -1,11 +1,20 @@
 #!/bin/sh
-# QEMU for record.mjs; the source's gets less than it would need. Needs root.
+# QEMU for record.mjs; the source's gets less than it would need, or one connection to the destination loses packets. Needs root.
 #
 #   QUOTA_US of every PERIOD_US   CPU time of the whole process, by CFS bandwidth control (cgroup v1)
-#   SEND_DELAY_US                 each send takes up to so much longer (slow-send.c, gcc)
+#   SEND_DELAY_US                 each send takes up to so much longer (slow-send.c, gcc); with SLOW_SOCKET=n only on the n-th socket
 #   STOP_S, STOP_EVERY_S          stopped altogether for so long, so often, as by something that takes QEMU's locks
+#   LOSSY_CONNECTION, LOSS        the n-th connection that the destination gets loses this share of its frames (iptables)
 set -eu
-case "$*" in *-incoming*) exec qemu-system-x86_64 "$@" ;; esac
+case "$*" in *-incoming*)
+  if [ -n "${LOSSY_CONNECTION:-}" ]; then
+    iptables -t mangle -A PREROUTING -p tcp --syn --dport 49152 -m statistic --mode nth --every 1000 \
+      --packet $((LOSSY_CONNECTION - 1)) -j CONNMARK --set-mark 1
+    iptables -A INPUT -m connmark --mark 1 -m statistic --mode random --probability "$LOSS" -j DROP
+  fi
+  exec qemu-system-x86_64 "$@"
+  ;;
+esac
 if [ -n "${QUOTA_US:-}" ]; then
   # `ip netns exec` gives us a mount namespace of our own, without the control groups.
   mount -t cgroup -o cpu none /mnt

@@ -4,7 +4,7 @@
 //   record-tcp.mjs NAME…    one or more of SCENARIOS; into the current directory
 //
 // Namespaces, joined by veth pairs or, where a delay is wanted, by the relay of samples/record/link.c. Needs root on Linux,
-// tcpdump, iproute2, iptables and gcc.
+// tcpdump, iproute2, iptables, gcc and python3.
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -77,10 +77,24 @@ const RECEIVER = `
     socket.on('end', () => process.exit());
   }).listen(port);`;
 
-/** Sends by `plan` ([{ wait seconds }, { bytes }, …]) while tcpdump listens on `device`, at the sender if not said otherwise. `meanwhile` runs beside. */
+// As a send buffer of `most` bytes would do, which the kernel that these were recorded on overruns several times.
+const BUFFERED_SENDER = `
+import fcntl, socket, struct, sys, termios, time
+host, port, most, left = sys.argv[1], *map(int, sys.argv[2:])
+sender = socket.create_connection((host, port))
+while left > 0:
+    room = most - struct.unpack('i', fcntl.ioctl(sender, termios.TIOCOUTQ, bytes(4)))[0]
+    if room < 1448: time.sleep(0.0003)
+    else: left -= sender.send(bytes(min(room, left)))
+sender.close()`;
+
+/**
+ * Sends by `plan` ([{ wait seconds }, { bytes }, …]), or by `command`, while tcpdump listens on `device`, at the sender if not
+ * said otherwise. `meanwhile` runs beside.
+ */
 async function transfer(
   name,
-  { plan, to = '10.9.1.2', port = PORT, device = 'to-d', pause = [0, 0], meanwhile, at = 's' },
+  { plan, command, to = '10.9.1.2', port = PORT, device = 'to-d', pause = [0, 0], meanwhile, at = 's' },
 ) {
   const start = (node, ...args) => {
     const child = spawn('ip', ['netns', 'exec', NODES[node], ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
@@ -90,7 +104,7 @@ async function transfer(
   const tcpdump = start(at, 'tcpdump', '-q', '-n', '-i', device, '-s', '128', '-B', '16384', '-Z', 'root', '-w', file);
   const receiver = start('d', process.execPath, '-e', RECEIVER, String(port), ...pause.map(String));
   await sleep(1000);
-  const sender = start('s', process.execPath, '-e', SENDER, to, String(port), JSON.stringify(plan));
+  const sender = start('s', ...(command ?? [process.execPath, '-e', SENDER, to, String(port), JSON.stringify(plan)]));
   await meanwhile?.();
   await sender.ended;
   await receiver.ended;
@@ -141,6 +155,25 @@ const SCENARIOS = {
         inside('d', 'ip route replace 10.9.1.1 via 10.9.5.1 src 10.9.1.2');
       },
     });
+  },
+  // The same, but the other way has as many hops: only the round trip tells.
+  async 'longer-path'() {
+    await twoWays();
+    await transfer('longer-path', {
+      device: 'any',
+      command: ['python3', '-c', BUFFERED_SENDER, '10.9.1.2', String(PORT), String(16 << 10), String(3 * MB)],
+      async meanwhile() {
+        await sleep(2000);
+        inside('s', 'ip route replace 10.9.1.2 via 10.9.4.2 src 10.9.1.1');
+        inside('d', 'ip route replace 10.9.1.1 via 10.9.5.1 src 10.9.1.2');
+      },
+    });
+  },
+  // At most 128 KiB are in the sender's socket, on a path that would hold four times as much.
+  async 'send-buffer'() {
+    await join('s', 'd', 1, { delayMs: 20, mbit: 100 });
+    const command = ['python3', '-c', BUFFERED_SENDER, '10.9.1.2', String(PORT), String(128 << 10), String(4 * MB)];
+    await transfer('send-buffer', { command });
   },
   // The receiver reads nothing for four seconds.
   async probes() {

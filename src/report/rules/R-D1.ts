@@ -1,3 +1,4 @@
+import { fairness as jainIndex } from '../../decode/tcp/streams.js';
 import { bitRate, duration, percent } from '../format.js';
 import { multifdFlows } from './multifd.js';
 import { defineRule } from './rule.js';
@@ -13,12 +14,18 @@ export default defineRule({
   thresholds: {
     ...SLOW_SENDER,
     minPrecopyNs: MIN_SLOW_NS,
+    minFairness: {
+      value: 0.9,
+      unit: 'Jain index',
+      meaning: 'of the bytes per channel; below it one of them is slow, not each',
+    },
     enough: { value: 16, unit: 'channels', meaning: 'more rarely help' },
   },
   about: {
     meaning: 'Every multifd thread is as fast as it can be and the network still waits: more threads would carry more.',
     evidence: 'All channels leave the network idle most of the time, without loss, full windows or a 100 ms rhythm.',
-    confusedWith: 'A CPU quota (R-C5), where more threads make it worse.',
+    confusedWith:
+      'A CPU quota (R-C5), where more threads make it worse. A single slow channel (R-D3), for which the others wait.',
     advice: [
       'Raise multifd-channels (virsh migrate --parallel-connections); expect saturation at 8 to 16 on 100 Gbit/s, and give the threads free cores.',
     ],
@@ -28,6 +35,7 @@ export default defineRule({
       const channels = multifdFlows(transfer);
       if (channels.length < 2 || channels.length >= limits.enough) return [];
       if (transfer.precopy[1] - transfer.precopy[0] < limits.minPrecopyNs) return [];
+      if ((jainIndex(channels.map((flow) => flow.forward.uniqueBytes)) ?? 0) < limits.minFairness) return [];
       const slow = slowSender(transfer, limits);
       if (!slow) return [];
       const proof = transfer.stretches(['sender-application', 'idle'], 3, transfer.precopy);

@@ -78,7 +78,7 @@ export default defineRule({
             `Try multifd-channels ${Math.max(2, channels.length >> 1)} on both sides: fewer channels with larger windows survive losses without timeouts.`,
           ],
           alternatives: ['The path may lose as much with a single connection: then R-B1 is the whole cause.'],
-          cost: { of: 'migration-time', ns: Math.max(losses.stalledNs, losses.behindNs) },
+          cost: { of: 'migration-time', ns: Math.max(losses.stalledNs, losses.behindNs, lostNs(transfer, fewer)) },
           transfer,
         },
       ];
@@ -90,6 +90,10 @@ const hosts = ({ migration }: Transfer): string => `${migration?.source} ${migra
 /** Rate of one channel over that of one channel of `fewer`. */
 const efficiency = (many: Transfer, fewer: Transfer): number =>
   (many.goodput ?? 0) / multifdFlows(many).length / ((fewer.goodput ?? 0) / multifdFlows(fewer).length);
+
+/** Time that it would have saved to send as fast as `fewer` did, ns. */
+const lostNs = ({ goodput, durationNs }: Transfer, fewer: Transfer | undefined): number =>
+  goodput && fewer?.goodput ? Math.max(0, 1 - goodput / fewer.goodput) * durationNs : 0;
 
 function isWorseThan(
   many: Transfer,

@@ -18,13 +18,20 @@ export default defineRule({
       unit: 'share of pre-copy',
       meaning: 'time in loss recovery; beyond it losses make the gaps',
     },
+    maxWindowShare: {
+      value: 0.05,
+      unit: 'share of pre-copy',
+      meaning: 'time with a full receive window; beyond it the destination makes the gaps',
+    },
+    minGaps: { value: 5, unit: 'gaps', meaning: 'fewer are events of their own' },
     minPrecopyNs: { value: 2e9, unit: 'ns', meaning: 'shorter migrations have no speed problem' },
   },
   about: {
     meaning:
       'All channels wait for each other at flush marks; the link is idle meanwhile. Old QEMU flushes after every section, newer ones once a round.',
     evidence: 'Gaps in which no channel sends, although nothing holds any of them back.',
-    confusedWith: 'The rate limit (R-A1), whose gaps keep a 100 ms rhythm.',
+    confusedWith:
+      'The rate limit (R-A1), whose gaps keep a 100 ms rhythm. A destination that stops reading (R-C3), and one channel with a bad path (R-D3), which also make all of them wait.',
     advice: [
       'QEMU 8.1 or later with a machine type of 8.1 or later flushes once a round; for older ones fewer channels lose less.',
     ],
@@ -36,9 +43,10 @@ export default defineRule({
       if (channels.length < 2 || precopyNs < limits.minPrecopyNs) return [];
       const held = transfer.limitedBy(transfer.precopy);
       if (!held || held['rate-limit'] > 0.05 || held.recovery > limits.maxRecoveryShare) return [];
+      if (held['receiver-window'] > limits.maxWindowShare) return [];
       const gaps = gapsOf(transfer, transfer.precopy, limits.minGapNs);
       const idleNs = gaps.reduce((total, [from, to]) => total + to - from, 0);
-      if (idleNs < limits.minShare * precopyNs) return [];
+      if (gaps.length < limits.minGaps || idleNs < limits.minShare * precopyNs) return [];
       return [
         {
           confidence: 0.55,

@@ -1,6 +1,7 @@
 // What loss did to a transfer: how much was repeated, in how many blows, with or without a full queue, and at what rate
 // loss of that kind lets a sender run.
 import { cubicCeiling } from '../models/ceilings.js';
+import { mean } from './comb.js';
 import { paceOf } from './plateau.js';
 import type { Episode, Transfer } from './transfer.js';
 
@@ -28,10 +29,11 @@ const DEFAULT_MSS = 1448;
 const BLOW_BYTES = 16 * DEFAULT_MSS;
 /** Stalls from here on are told by R-B2. */
 const STALL_NS = 200e6;
-/** Before a loss the queue delay must reach this share of its highest value … */
-const FULL_QUEUE_SHARE = 0.6;
-/** … and this share of the bare round trip, for the queue to have been full. */
-const NOTABLE_QUEUE_SHARE = 0.1;
+/**
+ * Chance strikes at any round trip: the bins before such losses rank 0.5 on average among all bins, measured 0.45 … 0.72 on
+ * recorded random loss. Before an overflow the round trip is near its longest: 0.86 … 1.00.
+ */
+const MIN_RANK = 0.75;
 
 export function lossesOf(transfer: Transfer): LossPicture {
   const main = transfer.mainFlow;
@@ -62,28 +64,38 @@ export function lossesOf(transfer: Transfer): LossPicture {
 }
 
 /**
- * A vote of the episodes, each with the bytes it cost: a blow, or round trips in the two bins before it near the highest
- * of the whole transfer, speak for a full queue.
+ * Whether a queue overflowed, by the bytes that were lost: in a blow, or at long round trips, ranked among all bins. The
+ * lowest round trip of a bin counts: delayed acknowledgements lengthen single ones, a queue all of them.
  */
 function queueFull(transfer: Transfer, episodes: readonly Episode[]): boolean | null {
   const flow = transfer.mainFlow;
-  const rtt = flow.forward.rttNs;
-  const bins = transfer.bins(flow);
-  if (!rtt || bins.length === 0) return null;
-  const notableNs = Math.max(FULL_QUEUE_SHARE * (rtt.p99 - rtt.min), NOTABLE_QUEUE_SHARE * rtt.min);
-  let full = 0;
-  let all = 0;
+  const bins = transfer
+    .bins(flow)
+    .flatMap(({ startNs, rttMinNs }) => (rttMinNs === null ? [] : [{ startNs, rttMinNs }]));
+  const levels = bins.map((bin) => bin.rttMinNs).sort((a, b) => a - b);
+  let blows = 0;
+  let single = 0;
+  const ranks: number[] = [];
   for (const episode of episodes) {
     if (episode.direction !== flow.directionId) continue;
-    const fromNs = episode.startNs - Math.max(2 * rtt.p50, 2 * bins[0]!.durationNs);
-    const seen = bins.filter((bin) => bin.startNs + bin.durationNs > fromNs && bin.startNs <= episode.startNs);
-    const highest = Math.max(...seen.map((bin) => bin.rttMaxNs ?? Number.NEGATIVE_INFINITY));
-    const blow = episode.retransmittedBytes >= BLOW_BYTES;
-    if (!blow && !Number.isFinite(highest)) continue;
-    all += episode.retransmittedBytes;
-    if (blow || highest - rtt.min >= notableNs) full += episode.retransmittedBytes;
+    if (episode.retransmittedBytes >= BLOW_BYTES) {
+      blows += episode.retransmittedBytes;
+      continue;
+    }
+    const before = bins.findLast((bin) => bin.startNs <= episode.startNs);
+    if (!before) continue;
+    single += episode.retransmittedBytes;
+    ranks.push(rankOf(before.rttMinNs, levels));
   }
-  return all > 0 ? full > all / 2 : null;
+  if (blows + single === 0) return null;
+  return blows > single || (ranks.length > 0 && mean(ranks) >= MIN_RANK);
+}
+
+/** 0 … 1: the share of `sorted` below `value`, equals counted half. */
+function rankOf(value: number, sorted: readonly number[]): number {
+  const from = sorted.findIndex((other) => other >= value);
+  const to = sorted.findLastIndex((other) => other <= value);
+  return (from + to + 1) / 2 / sorted.length;
 }
 
 function behind(transfer: Transfer, episodes: readonly Episode[]): number {

@@ -12,6 +12,8 @@ export interface Pace {
   readonly peak: number;
   /** Standard deviation over mean of the middle 80 % of the steps in which data flowed, less what whole frames make of it. */
   readonly variation: number;
+  /** Median change from one step to the next, as a share of the median rate: small on each level of a shaper that is set anew on the way. */
+  readonly jitter: number;
 }
 
 /** Line rates in common use, bits per second. */
@@ -42,12 +44,14 @@ export function paceOf(transfer: Transfer, within: Interval): Pace | null {
   const middle = flowing.slice(edge, flowing.length - edge);
   const centre = middle.length > 0 ? mean(middle) : 0;
   if (centre <= 0) return null;
+  const usual = median(flowing);
   return {
     stepNs,
     rates,
-    median: median(flowing),
+    median: usual,
     peak: sorted[Math.ceil(0.95 * sorted.length) - 1]!,
     variation: Math.sqrt(Math.max(0, (deviation(middle) / centre) ** 2 - (EDGE_DEVIATION * (frameNs / stepNs)) ** 2)),
+    jitter: median(rates.slice(1).map((rate, at) => Math.abs(rate - rates[at]!))) / usual,
   };
 }
 

@@ -17,6 +17,7 @@ export interface SlowSenderLimits {
   readonly maxRecoveryShare: number;
   readonly maxLossShare: number;
   readonly minVariation: number;
+  readonly minJitter: number;
   readonly minFrames: number;
 }
 
@@ -32,7 +33,7 @@ export function slowSender(transfer: Transfer, limits: SlowSenderLimits): SlowSe
   const windowUse = inFlight && window && window.p50 > 0 ? inFlight.p95 / window.p50 : null;
   const comb = combOf(transfer, transfer.precopy);
   const pace = paceOf(transfer, transfer.precopy);
-  if (pace !== null && pace.variation <= limits.minVariation) return null;
+  if (pace !== null && (pace.variation <= limits.minVariation || pace.jitter <= limits.minJitter)) return null;
   const locked = comb !== null && comb.regularity >= 0.7 && Math.abs(comb.periodNs / 100e6 - 1) <= 0.12;
   const segments = transfer.sum(({ forward }) => forward.wireSegments ?? forward.dataFrames);
   const lossy = transfer.sum(({ forward }) => forward.retransmittedSegments) > limits.maxLossShare * segments;
@@ -52,6 +53,12 @@ export const SLOW_SENDER = {
     meaning: 'sent again; beyond it loss is the likelier limit',
   },
   minVariation: FLAT,
+  minJitter: {
+    value: 0.03,
+    unit: 'share of the rate',
+    meaning:
+      'typical change from one step to the next; a busy thread is less even, even where a shaper has several levels',
+  },
   minFrames: { value: 256, unit: 'frames', meaning: 'of fewer super-packets nobody can tell how even their rate is' },
 } as const;
 

@@ -6,6 +6,7 @@ import {
   MIB,
   MS,
   migration,
+  quantiles,
   report,
   round,
   S,
@@ -179,6 +180,32 @@ describe('uneven channels', () => {
     severity: 'info',
     connections: [4],
   });
+  const sick = { retransmittedBytes: 2e7, limitedBy: limits({ recovery: 0.9, congestion: 0.1 }) };
+  const waits = { limitedBy: limits({ idle: 0.75, congestion: 0.25 }) };
+  const fourth = (parts: object, others: object) =>
+    report({
+      connections: [
+        connection(),
+        channel(1, 3e8, others),
+        channel(2, 3e8, others),
+        channel(3, 3e8, others),
+        channel(4, 2e8, parts),
+      ],
+      migrations: [migration({ connections: [0, 1, 2, 3, 4] })],
+    });
+  speaks('R-D3', 'one of four loses a tenth of its packets, the others wait for it', fourth(sick, waits), {
+    severity: 'major',
+    connections: [4],
+    metrics: { waitShare: 0.75, repeatedShare: 0.1 },
+  });
+  speaks(
+    'R-D3',
+    'one of four has a round trip of 30 ms, the others wait for it',
+    fourth({ limitedBy: limits({ congestion: 1 }), rttNs: quantiles(30 * MS, 30 * MS, 31 * MS) }, waits),
+    { severity: 'major', connections: [4] },
+  );
+  silent('R-D3', 'one loses packets, but nobody waits for it', fourth(sick, { limitedBy: limits({ congestion: 1 }) }));
+  silent('R-D3', 'all lose packets', fourth(sick, { ...waits, retransmittedBytes: 3e7 }));
   silent('R-D3', 'all carry about the same', multifd([3e8, 2.9e8, 3.1e8, 2.8e8]));
   silent('R-D3', 'too little data to even out', multifd([3e6, 1e5]));
 });
@@ -193,6 +220,19 @@ describe('synchronisation stalls', () => {
     'all channels are idle a tenth of the time',
     multifd([5e8, 5e8], {}, { timeline: gaps((index) => index % 37 < 4) }),
     { severity: 'minor' },
+  );
+  silent(
+    'R-D4',
+    'the destination does not read',
+    multifd(
+      [5e8, 5e8],
+      {},
+      {
+        timeline: timeline(10 * MS, 990, (index) =>
+          index % 37 < 4 ? { direction: 2, limit: 'ReceiverWindow' } : { direction: 2, bytes: 1e6 },
+        ),
+      },
+    ),
   );
   silent('R-D4', 'they never stop', multifd([5e8, 5e8], {}, { timeline: gaps(() => false) }));
 });
