@@ -10,7 +10,8 @@
 //   flight  the buffer is twice the largest congestion window, counted in memory (tcp_sndbuf_expand()), and what is in
 //           flight never exceeds the window.
 // The last two are lower bounds, the first leaves a choice of n: the smallest that agrees with both counts. The buffer
-// grows with the window and never shrinks, so the newest sections count.
+// grows with the window and never shrinks, so the newest sections count. Where sections end for other reasons than time
+// (guest memory on huge pages, of which QEMU counts 64 between two looks at the clock) only the flight is left.
 // Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; Linux net/ipv4/tcp_input.c, include/net/sock.h; measured
 // against STOP events and the kernel's socket memory in the recordings.
 import { SEND_BUFFER_BYTES } from '../limits.js';
@@ -23,6 +24,8 @@ const SILENCE_NS = 5e6;
 export const ITERATION_NS = 150e6;
 /** A stream at less than this share of the usual rate is not held up by the path. */
 const BACKLOG_SHARE = 0.8;
+/** Without whole sections the usual rate is that of so many times the bytes that wait. */
+const USUAL_STRETCHES = 3;
 /** QEMU's time limit for a section, and after how many pages it looks at the clock. */
 const SECTION_NS = 50e6;
 const CLOCK_PAGES = 64;
@@ -102,10 +105,9 @@ export class SendBuffer {
    * @param flightBytes  the most that was seen in flight on the connection, where that is known
    */
   writtenNs(offset: number, tNs: number, flightBytes: number | null = null): number {
-    const { bytes, bytesPerNs } = this.#waiting(flightBytes);
-    const step = Math.floor((offset - bytes) / STEP_BYTES);
-    if (bytes === 0 || step < 0 || step < this.#steps - STEPS || step >= this.#steps) return tNs;
-    const leftNs = this.#leftNs[step % STEPS]!;
+    const { bytes, bytesPerNs } = this.#waiting(offset, flightBytes);
+    const leftNs = this.#leftAt(offset - bytes);
+    if (bytes === 0 || Number.isNaN(leftNs)) return tNs;
     // After a pause the buffer is empty. A source that iterates sends something every 100 ms: a longer silence is the
     // pause before the switch-over, with the guest stopped since before it.
     const silenceNs = tNs - this.#latestNs;
@@ -125,14 +127,26 @@ export class SendBuffer {
     return Math.min(tNs, this.#leftNs[Math.min(step, this.#steps - 1) % STEPS]!);
   }
 
+  /** When the byte at `offset` was on the wire; NaN where that is not known any more. */
+  #leftAt(offset: number): number {
+    const step = Math.floor(offset / STEP_BYTES);
+    const isKept = step >= 0 && step >= this.#steps - STEPS && step < this.#steps;
+    return isKept ? this.#leftNs[step % STEPS]! : Number.NaN;
+  }
+
   /** Bytes that wait in the buffer, 0 where nothing shows it, and the rate at which they leave. */
-  #waiting(flightBytes: number | null): { bytes: number; bytesPerNs: number } {
+  #waiting(offset: number, flightBytes: number | null): { bytes: number; bytesPerNs: number } {
     const newest = this.#newest;
-    if (newest.length < LEAST_SECTIONS) return { bytes: 0, bytesPerNs: 0 };
+    const flownBytes = Math.min(SEND_BUFFER_BYTES, BUFFER_PER_FLIGHT * (flightBytes ?? 0));
+    if (newest.length < LEAST_SECTIONS) {
+      const bytes = WAITING_SHARE * flownBytes;
+      const whole = (1 + USUAL_STRETCHES) * bytes;
+      const stretchNs = this.#latestNs - this.#leftAt(offset - whole);
+      return { bytes: stretchNs > 0 ? bytes : 0, bytesPerNs: whole / stretchNs };
+    }
     const bytesPerNs = rateOf(newest);
     const sectionBytes = typical(newest.map(({ bytes }) => bytes));
     const fillBytes = this.#fillBytes();
-    const flownBytes = Math.min(SEND_BUFFER_BYTES, BUFFER_PER_FLIGHT * (flightBytes ?? 0));
     const leastBytes = Math.max(FLIGHT_SHARE * flownBytes, (FILL_SHARE * fillBytes) / WAITING_SHARE);
     let bufferBytes = Math.max(flownBytes, fillBytes / WAITING_SHARE);
     for (let bursts = MOST_BURSTS; bursts > 0; bursts--) {

@@ -83,6 +83,32 @@ describe('when a byte was written', () => {
     expect(Math.abs(delayMs - 90)).toBeLessThan(25);
   });
 
+  describe('where sections end for other reasons than time, the flight alone tells', () => {
+    /** One section without an end: 36 bytes a µs for 400 ms, then `laterRate` bytes a µs for 10 ms. */
+    const long = (laterRate: number) => {
+      const buffer = new SendBuffer();
+      buffer.section(0, 0, 0);
+      let offset = 0;
+      for (let us = 0; us < 410_000; us += 100) {
+        buffer.left(offset, us * 1000);
+        offset += 100 * (us < 400_000 ? 36 : laterRate);
+      }
+      return { buffer, offset };
+    };
+
+    test('that of a path as busy as ever', () => {
+      const { buffer, offset } = long(36);
+      const delayNs = 410 * MS - buffer.writtenNs(offset, 410 * MS, 0.3 * MB);
+      expect(Math.abs(delayNs - (0.75 * 0.93 * MS) / 0.036)).toBeLessThan(2 * MS);
+      expect(buffer.writtenNs(offset, 410 * MS)).toBe(410 * MS);
+    });
+
+    test('but not where the last bytes came slower: none had to wait', () => {
+      const { buffer, offset } = long(5);
+      expect(buffer.writtenNs(offset, 410 * MS, 0.03 * MB)).toBe(410 * MS);
+    });
+  });
+
   test('where memory begins with zero pages, the section behind them fills the buffer', () => {
     const { buffer, offset, tNs } = sender([60, 150, ...range(0, 12).map(() => 60), 200]);
     const delayMs = (tNs - buffer.writtenNs(offset, tNs)) / MS;
