@@ -174,7 +174,8 @@ export class MigrationState implements MigrationSink {
   /** Pings less pongs, by value. */
   readonly #pings = new Map<number, number>();
   // Post-copy.
-  #listenNs = Number.NaN;
+  /** The switch to post-copy is known from the return path alone. */
+  #runUnseen = false;
   #postcopyNs = Number.NaN;
   #postcopyPages = 0;
   #packagePongNs = Number.NaN;
@@ -432,11 +433,9 @@ export class MigrationState implements MigrationSink {
         this.#stops(command, 'PACKAGED');
         this.#enter('device-state', command.tNs, command.offset);
         break;
-      case 'postcopy-listen':
-        this.#listenNs = command.tNs;
-        break;
       case 'postcopy-run':
-        this.#switchOver(command);
+        if (!this.inPostcopy) this.#switchOver(command);
+        this.#runUnseen = false;
         this.#enter('postcopy', command.tNs, command.offset);
         break;
       case 'enable-colo':
@@ -470,11 +469,14 @@ export class MigrationState implements MigrationSink {
     }
     if (message.name === 'pong') {
       this.#pings.set(message.value!, (this.#pings.get(message.value!) ?? 0) - 1);
-      if (PACKAGE_PINGS.has(message.value)) this.#packagePongNs = message.tNs;
+      if (PACKAGE_PINGS.has(message.value)) {
+        this.#packagePongNs = message.tNs;
+        this.#switchedOver(message);
+      }
     }
     if (message.request) {
       this.#requests++;
-      if (Number.isNaN(this.#listenNs)) this.#listenUnseen(message);
+      this.#switchedOver(message);
       this.#ask(message.tNs, message.request);
     }
   }
@@ -553,7 +555,7 @@ export class MigrationState implements MigrationSink {
   finish(flightBytes: number | null = null): MigrationFigures {
     this.#checkMarks();
     this.#checkRequests();
-    this.#checkPongs();
+    this.#checkReplies();
     this.#generations?.finish();
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.#sureRounds();
@@ -796,11 +798,11 @@ export class MigrationState implements MigrationSink {
     this.#enter('stop-and-copy', place.tNs, place.offset);
   }
 
-  /** A page is requested although post-copy was not seen to begin: it began where the stream could not be read. */
-  #listenUnseen(message: ReturnPathMessage): void {
-    this.#listenNs = message.tNs;
-    if (this.#undecodedBytes === 0) this.#invariant(message, 'page request before post-copy');
-    else this.#switchOver(message);
+  /** The destination speaks as it does in post-copy only: if that was not seen to begin, the stream could not be read there. */
+  #switchedOver(message: ReturnPathMessage): void {
+    if (this.inPostcopy) return;
+    this.#runUnseen = true;
+    this.#switchOver(message);
   }
 
   /** From here on the guest runs at the destination. */
@@ -883,11 +885,12 @@ export class MigrationState implements MigrationSink {
     if (unanswered > 0) this.#contradiction(`${unanswered} pages were requested and not sent`);
   }
 
-  /** A PONG answers a PING, whichever of the two the capture shows first. */
-  #checkPongs(): void {
+  /** A PONG answers a PING, and requests follow the switch, whichever of the two the capture shows first. */
+  #checkReplies(): void {
     // Pings come before START: without it they may have been sent before the capture began.
     if (this.#memoryBytes === null || this.#undecodedBytes > 0) return;
     for (const [value, left] of this.#pings) if (left < 0) this.#contradiction(`PONG ${value} without PING`);
+    if (this.#runUnseen) this.#contradiction('post-copy on the return path, but not on the stream');
   }
 
   /** As #invariant, for what lies in no one place. */

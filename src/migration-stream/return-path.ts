@@ -39,6 +39,8 @@ function messageLength(buffer: Uint8Array, at: number): number | null {
 class ReturnPathReader implements StreamReader {
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
+  /** Part of the messages is missing. */
+  #searched = false;
   /** Block of the latest request that named one. */
   #block = '';
 
@@ -54,7 +56,7 @@ class ReturnPathReader implements StreamReader {
       const length = messageLength(stream.buffer, stream.position);
       const type = stream.u16();
       const announced = stream.u16();
-      if (type === 0 && announced === 0) {
+      if (type === 0 && announced === 0 && !this.#searched) {
         // A plain be32 0: the destination of COLO is ready for checkpoints, and speaks their language from now on.
         this.#sink.reply({ ...place, name: 'colo-checkpoint-ready', value: null, request: null });
         return 'end';
@@ -76,6 +78,7 @@ class ReturnPathReader implements StreamReader {
 
   /** Messages are rarely more than a segment: the next one that starts a contiguous stretch is believed. */
   *resync(stream: ByteCursor): Reading<boolean> {
+    this.#searched = true;
     for (;;) {
       if (!(yield* want(stream, 4))) {
         if (stream.ended) return false;

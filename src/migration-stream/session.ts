@@ -661,8 +661,9 @@ function outcomeOf(
   // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
   if (closedBySource && sightings.endsInText) return 'completed';
   const ending = main && endings.get(main.direction >>> 1);
-  // The end mark may have been in what the capture lost.
-  if (closedBySource && ending?.closedFirstBy !== 1) return main.driver.endsUnread ? 'incomplete' : 'cancelled';
+  // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
+  if (closedBySource && ending?.closedFirstBy !== 1)
+    return main.driver.endsUnread || entry.state.inPostcopy ? 'incomplete' : 'cancelled';
   switch (ending?.endedBy ?? main?.driver.ended) {
     case 'fin':
     case 'rst':
