@@ -541,6 +541,9 @@ function agree(client: Direction, server: Direction): void {
   }
   const noSack = (side: Direction): boolean => side.synOptionsWhole && !side.sackPermitted;
   if (noSack(client) || noSack(server)) client.sackUsable = server.sackUsable = false;
+  // An offer that was not taken up: frames carry none (RFC 7323 §3.2). A frame that does anyway speaks for itself.
+  const noStamp = (side: Direction): boolean => side.synOptionsWhole && !side.timestamps;
+  if (noStamp(client) || noStamp(server)) client.timestamps = server.timestamps = false;
   const agreed = Number.isNaN(client.mss)
     ? server.mss
     : Number.isNaN(server.mss)

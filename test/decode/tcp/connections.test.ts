@@ -481,6 +481,13 @@ describe('what cannot be known', () => {
     expect([direction.window, direction.windowScaleInferred]).toEqual([null, false]);
   });
 
+  test('timestamps that only the SYN offered are not in use, and segments are full without them', () => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, tsValue: -1 });
+    script.client({ tsValue: -1 }).client({ length: 14_600, tsValue: -1 }).server({ ack: 14_600, tsValue: -1 });
+    const { options, directions } = analyzeFrames(script.frames()).results.connections[0]!;
+    expect([options.timestamps, directions[0].wireSegments]).toEqual([false, 10]);
+  });
+
   test('cut options are unknown, not absent', () => {
     const { sender } = transfer({ bytes: 300_000 });
     const { options } = analyzeFrames(cut(framesOf(sender), 54)).results.connections[0]!;
