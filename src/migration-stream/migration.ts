@@ -682,8 +682,9 @@ export class MigrationState implements MigrationSink {
     const end = { offset: this.#latestOffset, tNs: this.#latestNs };
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;
-    const rounds = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, complete });
-    if (rounds.length === 0) return null;
+    const seen = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, complete });
+    if (seen.length === 0) return null;
+    const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');
     if (this.#phase?.kind === 'setup') {
       this.#enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
@@ -696,6 +697,7 @@ export class MigrationState implements MigrationSink {
   /** Where most records could not be read: as many full pages as the rounds' bytes amount to; the rest is not known. */
   #inferredPages(rounds: readonly Round[]): MigrationFigures['pages'] {
     for (const { pages, bytes } of rounds) pages.normal ||= Math.round(bytes / (this.history.pageSize + WORD_BYTES));
+    if (this.inPostcopy) this.#postcopyPages = rounds.at(-1)!.pages.normal;
     const normal = rounds.reduce((sum, { pages }) => sum + pages.normal, 0);
     return { normal, zero: null, xbzrle: 0, compressed: 0, distinct: null, resent: null };
   }
@@ -921,6 +923,31 @@ function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: number): 
       confidence: boundary === 'flush-mark' ? 0.6 : 0.9,
     };
   });
+}
+
+/** Rounds estimated from a whole stream, up to the switch: there are no syncs behind it. Bytes are shared out by time. */
+function untilSwitch(rounds: readonly Round[], switchNs: number): Round[] {
+  const before = rounds.filter(({ startNs }) => startNs < switchNs);
+  const cut = before.at(-1);
+  if (!cut) return [...rounds];
+  const endNs = Math.max(switchNs, rounds.at(-1)!.endNs);
+  const share = cut.endNs > switchNs ? (cut.endNs - switchNs) / (cut.endNs - cut.startNs) : 0;
+  const bytes = Math.round(cut.bytes * share) + rounds.slice(before.length).reduce((sum, round) => sum + round.bytes, 0);
+  const pages = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
+  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: cut.bytes - Math.round(cut.bytes * share), pages };
+  const goodput = endNs > switchNs ? (bytes / (endNs - switchNs)) * 1e9 : 0;
+  before.push({
+    index: before.length + 1,
+    startNs: switchNs,
+    endNs,
+    pages: { ...pages },
+    bytes,
+    goodput,
+    dirtyPagesPerSecond: null,
+    boundary: 'post-copy',
+    confidence: 0.9,
+  });
+  return before;
 }
 
 /** Distribution of `values`, null when there are none. */

@@ -14,7 +14,7 @@ export const returnPath: StreamDecoder = {
     // Beside a stream joined midway, only when the bytes are whole messages and nothing else.
     return context.reverse === 'searching' && !context.fromStart ? wholeMessages(buffer, start, end) : 'no';
   },
-  open: (sink, note) => new ReturnPathReader(sink, note),
+  open: (sink, note, { fromStart }) => new ReturnPathReader(sink, note, fromStart),
 };
 
 function wholeMessages(buffer: Uint8Array, start: number, end: number): Probe {
@@ -40,13 +40,14 @@ class ReturnPathReader implements StreamReader {
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
   /** Part of the messages is missing. */
-  #searched = false;
+  #searched: boolean;
   /** Block of the latest request that named one. */
   #block = '';
 
-  constructor(sink: MigrationSink, note: NoteDamage) {
+  constructor(sink: MigrationSink, note: NoteDamage, fromStart: boolean) {
     this.#sink = sink;
     this.#note = note;
+    this.#searched = !fromStart;
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
