@@ -10,6 +10,7 @@ import { NAME_CHARACTERS } from '../limits.js';
 import type { MigrationSink, NoteDamage, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
 import { tls } from './tls.js';
 import {
+  NBD_CMD_BLOCK_STATUS,
   NBD_CMD_READ,
   NBD_CMD_WRITE,
   NBD_CMD_WRITE_ZEROES,
@@ -150,7 +151,13 @@ class NbdClientReader implements StreamReader {
   }
 }
 
+/** A header of 28 or 32 bytes with a command there is and a place on a disk of less than 2^56 bytes. */
 function isRequest(buffer: Uint8Array, at: number): boolean {
   const magic = ((buffer[at]! << 24) | (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!) >>> 0;
-  return magic === NBD_REQUEST_MAGIC && buffer[at + 6] === 0 && buffer[at + 7]! <= 8;
+  return (
+    (magic === NBD_REQUEST_MAGIC || magic === NBD_EXTENDED_REQUEST_MAGIC) &&
+    buffer[at + 6] === 0 &&
+    buffer[at + 7]! <= NBD_CMD_BLOCK_STATUS &&
+    buffer[at + 16] === 0
+  );
 }

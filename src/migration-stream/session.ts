@@ -82,6 +82,8 @@ export interface MigrationOptions {
 
 /** A destination announces its guest several times for about a second; half as long again for slow ones. */
 const ANNOUNCING_NS = 1.5e9;
+/** By so much time a mirror's port may outweigh when it ends. */
+const NEXT_PORT_NS = 0.5e9;
 /** Page size of RDMA writes where nothing has told it. */
 const LIKELY_PAGE_BYTES = 4096;
 
@@ -253,7 +255,7 @@ export class MigrationStreams implements RdmaConsumer {
       const probe = decoder.probe(buffer, start, end, context);
       if (probe === 'yes') {
         return decoder === nbdServer || decoder === nbdClient
-          ? this.#openDisk(decoder, context, identity, tNs)
+          ? this.#openDisk(decoder, context, identity, tNs, false)
           : this.#open(decoder, context, identity, key, owner, tNs, false);
       }
       if (probe === 'more') undecided = true;
@@ -264,12 +266,13 @@ export class MigrationStreams implements RdmaConsumer {
     return this.#joined(context, identity, key, tNs);
   };
 
-  /** A stream joined midway: a multifd channel, or a main channel; beside an open one, a preempt channel instead. */
+  /** A stream joined midway: a multifd channel, a disk, or a main channel; beside an open one, a preempt channel instead. */
   #joined(context: StreamContext, identity: ConnectionIdentity, key: string, tNs: number): StreamConsumer {
+    const disk = this.#openDisk(nbdClient, context, identity, tNs, true);
     const channel = this.#open(multifd, context, identity, key, undefined, tNs, true);
     const underway = this.#entries.find((entry) => entry.key === key && isUnderway(entry));
-    if (underway) return new EitherStream(this.#open(preempt, context, identity, key, underway, tNs, true), channel);
-    return new EitherStream(this.#open(mainChannel, context, identity, key, undefined, tNs, true), channel);
+    const other = underway ? preempt : mainChannel;
+    return new EitherStream(this.#open(other, context, identity, key, underway, tNs, true), channel, disk);
   }
 
   // RDMA: pages are written past the stream, see RdmaConsumer.
@@ -335,7 +338,7 @@ export class MigrationStreams implements RdmaConsumer {
         regions.add(id, ...names.map((name) => table.get(row, name)));
       }
     });
-    this.#giveDisks(migrations, channels);
+    this.#giveDisks(migrations, channels, byId);
     for (const migration of migrations) {
       const leg = relayedFrom(migration, migrations.slice(0, migration.id));
       if (leg !== null) migration.relayOf = leg;
@@ -352,16 +355,15 @@ export class MigrationStreams implements RdmaConsumer {
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
-  /** A mirror runs between the same hosts, starts before the memory moves, and ends with it. */
-  #giveDisks(migrations: readonly Migration[], channels: Channel[]): void {
+  #giveDisks(
+    migrations: readonly Migration[],
+    channels: Channel[],
+    endings: ReadonlyMap<number, ConnectionEnding>,
+  ): void {
     this.#disks.forEach(({ identity, sink }, index) => {
       const disk = sink.finish();
-      const owner = migrations.find(
-        (migration) =>
-          migration.source === identity.client.address &&
-          migration.destination === identity.server.address &&
-          migration.endNs >= disk.startNs,
-      );
+      const endNs = Math.max(disk.endNs, endings.get(disk.connection)?.endNs ?? 0);
+      const owner = ownerOf({ identity, startNs: disk.startNs, endNs }, migrations);
       owner?.disks.push(disk);
       channels.push({ connection: disk.connection, kind: 'nbd', index, migration: owner?.id ?? null });
     });
@@ -419,12 +421,21 @@ export class MigrationStreams implements RdmaConsumer {
     if (joined) entry.state.rounds.joined();
   }
 
-  #openDisk(decoder: StreamDecoder, context: StreamContext, identity: ConnectionIdentity, tNs: number): StreamConsumer {
+  #openDisk(
+    decoder: StreamDecoder,
+    context: StreamContext,
+    identity: ConnectionIdentity,
+    tNs: number,
+    joined: boolean,
+  ): StreamDriver {
     const { direction } = context;
     const sink = new DiskSink(direction >>> 1, Math.min(tNs, identity.startNs));
-    const driver = new StreamDriver(decoder, sink, context, this.#log);
-    this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
-    if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
+    const enter = (): void => {
+      this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
+      if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
+    };
+    const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
+    if (!joined) enter();
     return driver;
   }
 
@@ -475,7 +486,7 @@ export class MigrationStreams implements RdmaConsumer {
   }
 }
 
-/** A stream that one of two decoders may prove to be its own; the other is dropped then. */
+/** A stream that one of several decoders may prove to be its own; the others are dropped then. */
 class EitherStream implements StreamConsumer {
   #drivers: readonly StreamDriver[];
 
@@ -507,6 +518,28 @@ class EitherStream implements StreamConsumer {
     if (driver.proven && this.#drivers.length > 1) this.#drivers = [driver];
     return driver.proven;
   }
+}
+
+/**
+ * A mirror runs between the hosts of its migration, either way round, begins before the memory moves and is ended in the pause
+ * for the switch-over. Where guests move at once, the migration that ends with it owns it; libvirt and Proxmox give it the
+ * port after the migration's.
+ */
+function ownerOf(
+  { identity: { client, server }, startNs, endNs }: { identity: ConnectionIdentity; startNs: number; endNs: number },
+  migrations: readonly Migration[],
+): Migration | undefined {
+  const distance = ({ port, endNs: migratedNs }: Migration): number =>
+    Math.abs(migratedNs - endNs) + (port + 1 === server.port ? 0 : NEXT_PORT_NS);
+  return migrations
+    .filter(
+      ({ source, destination, startNs: beganNs, endNs: migratedNs }) =>
+        ((source === client.address && destination === server.address) ||
+          (source === server.address && destination === client.address)) &&
+        migratedNs >= startNs &&
+        beganNs <= endNs,
+    )
+    .sort((a, b) => distance(a) - distance(b))[0];
 }
 
 /** What feeds `state` from a stream that `decoder` reads. */

@@ -134,6 +134,7 @@ export const NBD_EXTENDED_REQUEST_MAGIC = 0x21e41c71;
 export const NBD_CMD_READ = 0;
 export const NBD_CMD_WRITE = 1;
 export const NBD_CMD_WRITE_ZEROES = 6;
+export const NBD_CMD_BLOCK_STATUS = 7;
 
 // libvirt's RPC, src/rpc/virnetprotocol.x: every message begins with seven words.
 export const LIBVIRT_HEADER_BYTES = 28;

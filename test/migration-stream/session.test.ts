@@ -26,6 +26,7 @@ interface Peer {
   readonly from?: string;
   readonly to?: string;
   readonly port?: number;
+  readonly startNs?: number;
 }
 
 /** Frames of several connections, one after the other; connection i has directions 2i and 2i + 1. */
@@ -39,8 +40,8 @@ function analyse(
   const log = new AnomalyLog();
   const directory = {
     identity: (connection: number) => {
-      const { from = '10.0.0.1', to = '10.0.0.2', port = 49_152 } = peers[connection] ?? {};
-      return { client: { address: from, port: 40_000 + connection }, server: { address: to, port }, startNs: 0 };
+      const { from = '10.0.0.1', to = '10.0.0.2', port = 49_152, startNs = 0 } = peers[connection] ?? {};
+      return { client: { address: from, port: 40_000 + connection }, server: { address: to, port }, startNs };
     },
   };
   const streams = new MigrationStreams(log, directory, options);
@@ -242,6 +243,101 @@ describe('which connections form a migration', () => {
       expect(migrations).toHaveLength(1);
       expect(migrations[0]).toMatchObject({ outcome: 'completed', connections: [0, 1], pages: { normal: 17 } });
     });
+  });
+});
+
+describe('disks mirrored beside', () => {
+  const request = (offset: number, length: number): Uint8Array =>
+    bytes(be32(0x25609513), be16(0), be16(1), be64(7), be64(offset), be32(length), new Uint8Array(length));
+  const greeting = bytes(ascii('NBDMAGICIHAVEOPT'), be16(3));
+  const mirror = bytes(be32(3), request(0, 4096), request(4096, 4096));
+  const at = (seconds: number, frames: readonly Frame[]): Frame[] =>
+    frames.map((frame) => ({ ...frame, tNs: seconds * 1e9 }));
+  const mirrored = (connection: number, fromS: number, toS: number): Frame[][] => [
+    at(fromS, [
+      syn(2 * connection),
+      syn(2 * connection + 1),
+      replied(connection, 0, greeting),
+      { direction: 2 * connection, offset: 0, payload: mirror.slice(0, 5000) },
+    ]),
+    at(toS, [
+      { direction: 2 * connection, offset: 5000, payload: mirror.slice(5000) },
+      closed(connection, mirror.length),
+    ]),
+  ];
+  const moved = (connection: number, fromS: number, toS: number): Frame[][] => [
+    at(fromS, sent(connection, begun)),
+    at(toS, [
+      { direction: 2 * connection, offset: begun.length, payload: whole.slice(begun.length) },
+      closed(connection, whole.length),
+    ]),
+  ];
+  const inOrder = (...parts: Frame[][]): Frame[] => parts.flat().sort((a, b) => a.tNs! - b.tNs!);
+  const owners = (frames: readonly Frame[], peers: readonly Peer[]) => {
+    const endings = peers.map((_, id): ConnectionEnding => {
+      const endNs = Math.max(...frames.map((frame) => (frame.direction >>> 1 === id ? frame.tNs! : 0)));
+      return { id, endNs, endedBy: 'fin', closedFirstBy: 0 };
+    });
+    const { migrations, channels } = analyse(frames, peers, {}, endings);
+    return [
+      migrations.map(({ disks }) => disks.map(({ connection }) => connection)),
+      channels.filter(({ kind }) => kind === 'nbd').map(({ connection, migration }) => [connection, migration]),
+    ];
+  };
+
+  test('two guests at once: each mirror belongs to the migration that ends with it', () => {
+    const frames = inOrder(...mirrored(0, 1, 6), ...mirrored(1, 1, 9), ...moved(2, 3, 6.1), ...moved(3, 4, 9.1));
+    const peers = [{ port: 10_809 }, { port: 10_809 }, { port: 49_152 }, { port: 49_153 }];
+    expect(owners(frames, peers)).toEqual([
+      [[0], [1]],
+      [
+        [0, 0],
+        [1, 1],
+      ],
+    ]);
+  });
+
+  test('two that end together: the mirror uses the port after that of its migration', () => {
+    const frames = inOrder(...mirrored(0, 1, 6), ...mirrored(1, 1.1, 6), ...moved(2, 3, 6.1), ...moved(3, 3, 6.2));
+    const peers = [{ port: 49_155 }, { port: 49_153 }, { port: 49_152 }, { port: 49_154 }];
+    expect(owners(frames, peers)).toEqual([
+      [[1], [0]],
+      [
+        [0, 1],
+        [1, 0],
+      ],
+    ]);
+  });
+
+  test('one that was over before any memory moved belongs to none, nor does one between other hosts', () => {
+    const frames = inOrder(...mirrored(0, 1, 2), ...mirrored(1, 1, 6), ...moved(2, 3, 6.1));
+    const peers = [{ port: 10_809 }, { port: 10_809, to: '10.0.0.9' }, { startNs: 3e9 }];
+    expect(owners(frames, peers)).toEqual([
+      [[]],
+      [
+        [0, null],
+        [1, null],
+      ],
+    ]);
+  });
+
+  test('the destination may pull', () => {
+    const frames = inOrder(...mirrored(0, 1, 6), ...moved(1, 3, 6.1));
+    expect(owners(frames, [{ from: '10.0.0.2', to: '10.0.0.1', port: 10_809 }, {}])).toEqual([[[0]], [[0, 0]]]);
+  });
+
+  test('joined midway, a mirror is known by its requests', () => {
+    // The header of the first one was before the capture.
+    const requests = [0, 1, 2, 3].map((page) => ({
+      direction: 0,
+      offset: page * 4124 + (page === 0 ? 1000 : 0),
+      payload: request(page * 4096, 4096).slice(page === 0 ? 1000 : 0),
+      tNs: (1 + page) * 1e9,
+    }));
+    const frames = inOrder(requests, ...moved(1, 2, 4.2));
+    const { migrations } = analyse(frames, [{ port: 10_809 }, {}]);
+    expect(migrations).toHaveLength(1);
+    expect(migrations[0]!.disks).toMatchObject([{ connection: 0, name: '', writtenBytes: 3 * 4096, requests: 3 }]);
   });
 });
 
