@@ -115,6 +115,8 @@ export class MultifdSink extends SilentSink {
   /** Where the last packet with pages begins, and where it ends by its header. */
   #packetStart = -1;
   #packetEnd = 0;
+  /** Takes back what of the last packet of device state lies behind `offset`. */
+  #cutDevice = (_offset: number): void => {};
 
   /**
    * @param owner  asked once, when the channel has something to say
@@ -162,7 +164,12 @@ export class MultifdSink extends SilentSink {
   }
 
   override deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void {
-    this.#join().deviceState(place, name, instance, bytes);
+    const state = this.#join();
+    state.deviceState(place, name, instance, bytes);
+    const end = place.offset + bytes;
+    this.#cutDevice = (offset) => {
+      if (end > offset) state.deviceState(place, name, instance, offset - end);
+    };
   }
 
   override blind(offset: number, resumed: number): void {
@@ -173,6 +180,7 @@ export class MultifdSink extends SilentSink {
   }
 
   override streamEnd(offset: number): void {
+    this.#cutDevice(offset);
     this.#state?.multifdEnd(this.#lane, Math.max(0, this.#packetEnd - offset));
   }
 }

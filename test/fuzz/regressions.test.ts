@@ -143,6 +143,14 @@ test('a multifd packet that is cut off counts as many bytes as came', () => {
   expect(state.finish().ramRecordBytes).toBe(3 * PAGE);
 });
 
+test('device state on a multifd channel that is cut off counts as far as it came', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  const sink = new MultifdSink(() => state, false);
+  for (const offset of [0, 5000]) sink.deviceState({ offset, tNs: 1, frame: 1 }, 'vfio', 0, 5000);
+  sink.streamEnd(7000);
+  expect(state.finish().deviceStateBytes).toBe(7000);
+});
+
 test('a page of the preempt channel that is cut off counts as far as it came', () => {
   const state = new MigrationState(new AnomalyLog(), 0, 0);
   const sink = new SideChannelSink(state);
