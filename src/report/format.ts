@@ -74,6 +74,9 @@ export const fileName = (path: string): string =>
     80,
   );
 
+/** Large text in which no number is parted from its unit at the end of a line. */
+export const unbroken = (text: string): string => text.replace(/(?<=\d) (?=\p{L}|%)|(?<=min) (?=\d)/gu, '\u00a0');
+
 export const endpoint = (at: { readonly address: string; readonly port: number }): string =>
   at.address.includes(':') ? `[${plain(at.address)}]:${at.port}` : `${plain(at.address)}:${at.port}`;
 

@@ -5,7 +5,7 @@ import type { Chart } from './charts/chart.js';
 import { CHARTS } from './charts/index.js';
 import { connectionScene, flowScene, migrationScene, type Scene } from './charts/scene.js';
 import { THEME } from './charts/theme.js';
-import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, plural } from './format.js';
+import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, plural, unbroken } from './format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
 import type { Migration, ReportData } from './report.js';
@@ -13,7 +13,7 @@ import { bothEndsSection } from './sections/both-ends.js';
 import { captureSection } from './sections/capture.js';
 import { connectionsSection } from './sections/connections.js';
 import { type Drawn, figureOf, figuresList, shareBar } from './sections/figure.js';
-import { findingsSection } from './sections/findings.js';
+import { findingsSection, whyLine } from './sections/findings.js';
 import { memorySection } from './sections/memory.js';
 import { methodSection } from './sections/method.js';
 import { modelsSection } from './sections/models.js';
@@ -140,11 +140,14 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
   ].filter((fact) => fact !== null);
   // What was ruled out is asked of all transfers together, so it is only said where there is one.
   const excluded = report.migrations.length === 1 ? excludedIn(report) : [];
+  const findings = findingsOf(report, migration.id);
+  const findingsId = `${drawn.scene.id}-findings`;
   return html`<article class="scene" id="${drawn.scene.id}">
 <p class="path">${drawn.scene.title} · ${facts.map((fact) => plain(fact, 60)).join(' · ')}</p>
-<div class="verdict"><span class="chip ${verdict.tone}">${verdict.outcome}</span><h1>${verdict.headline}</h1></div>
+<div class="verdict"><span class="chip ${verdict.tone}">${verdict.outcome}</span><h1>${unbroken(verdict.headline)}</h1></div>
+${whyLine(findings, findingsId)}
 ${figuresList(keyFigures(report, migration))}
-${findingsSection(findingsOf(report, migration.id), traffic, excluded, `${drawn.scene.id}-findings`)}
+${findingsSection(findings, traffic, excluded, findingsId)}
 ${timeSection(drawn)}
 ${memorySection(report, migration, drawn, rows)}
 ${switchSection(migration, drawn, rows)}

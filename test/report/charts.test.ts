@@ -1,12 +1,10 @@
 import { compile } from 'vega-lite';
 import { describe, expect, test } from 'vitest';
-import { TCP_SEGMENT_UNITS } from '../../src/decode/tcp/results.js';
-import { timeUnit } from '../../src/report/charts/frame.js';
+import { rootTicks, timeUnit } from '../../src/report/charts/frame.js';
 import { CHARTS } from '../../src/report/charts/index.js';
 import { PALETTE } from '../../src/report/charts/palette.js';
 import { migrationScene, type Scene } from '../../src/report/charts/scene.js';
-import type { JsonTable } from '../../src/report/report.js';
-import { reportData } from '../support/report-data.js';
+import { reportData, withSegments } from '../support/report-data.js';
 
 /** What Vega-Lite complains to. */
 class CollectingLogger {
@@ -56,28 +54,10 @@ const asked = (...waitsMs: number[]): Scene => {
   return migrationScene(report, migration!);
 };
 
-/** A run with two stretches of single segments: one lost and sent again, and the first data of another connection. */
 const closeUps = (): Scene => {
-  const report = reportData('lossy');
-  const [migration] = report.migrations;
-  const direction = 2 * migration!.connections[0]!;
-  report.tables['tcpSegments'] = tableOfRows(TCP_SEGMENT_UNITS, [
-    [0, 0, direction, 900, 100e6, 1000, 1448],
-    [0, 2, direction, 901, 120e6, 1000, 65_536],
-    [0, 1, direction, 902, 121e6, 1000, 1448],
-    [0, 2, direction, 903, 141e6, 2448, null],
-    [1, 0, direction + 2, 904, 150e6, 0, 1448],
-  ]);
-  return migrationScene(report, migration!);
+  const report = withSegments(reportData('lossy'));
+  return migrationScene(report, report.migrations[0]!);
 };
-
-function tableOfRows(
-  units: Readonly<Record<string, string>>,
-  rows: readonly (readonly (number | null)[])[],
-): JsonTable {
-  const columns = Object.entries(units).map(([name, unit], c) => [name, { unit, values: rows.map((row) => row[c]!) }]);
-  return { rows: rows.length, columns: Object.fromEntries(columns) };
-}
 
 const SCENES: readonly (readonly [string, Scene])[] = [
   ['a run of 0.6 s', sceneOf('healthy')],
@@ -174,6 +154,12 @@ describe('charts', () => {
     expect(segments!['low']).toEqual([1000, 1000, 1000, 2448]);
     expect(segments!['high']).toEqual([2448, 66_536, 2448, null]);
     expect(stretches).toEqual({ stretch: [0], from: [0.1], to: [0.141], connection: [0], resent: [1] });
+  });
+
+  test('ticks of a square-root axis are round and do not crowd', () => {
+    const MIB = 2 ** 20;
+    expect(rootTicks(48.5 * MIB, MIB).map((tick) => tick / MIB)).toEqual([0, 1, 5, 10, 20, 40]);
+    expect(rootTicks(0.9, 1).map((tick) => Number(tick.toPrecision(6)))).toEqual([0, 0.03, 0.1, 0.3, 0.5]);
   });
 
   test('two channels or more make a balance chart', () => {

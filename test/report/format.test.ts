@@ -11,6 +11,7 @@ import {
   percent,
   plain,
   plural,
+  unbroken,
 } from '../../src/report/format.js';
 
 describe('quantities', () => {
@@ -63,6 +64,12 @@ describe('quantities', () => {
 
   test('counts group thousands and words follow the number', () => {
     expect([count(1_234_567), plural(1, 'round'), plural(2, 'round')]).toEqual(['1,234,567', '1 round', '2 rounds']);
+  });
+
+  test('numbers stay with their unit where a line may break', () => {
+    expect(unbroken('after 2 min 02 s in 539 rounds, 5 % of 12')).toBe(
+      'after 2\u00a0min\u00a002\u00a0s in 539\u00a0rounds, 5\u00a0% of 12',
+    );
   });
 
   test('an IPv6 endpoint puts its address in brackets', () => {

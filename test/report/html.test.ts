@@ -52,6 +52,15 @@ describe('markup', () => {
 });
 
 describe('page', () => {
+  test('says why under the headline, each cause a link to its finding; a run without a cause has no such line', async () => {
+    const page = await renderHtml(reportData('lossy'));
+    const why = /<p class="why">(.*)<\/p>/.exec(page)![1]!;
+    const links = [...why.matchAll(/href="#([^"]*)">([^<]*)</g)].map(([, id, title]) => [id, title]);
+    expect(links.length).toBeGreaterThan(0);
+    for (const [id, title] of links) expect(page).toMatch(new RegExp(`id="${id}"><h3>${title}</h3>`));
+    expect(await renderHtml({ ...reportData('healthy'), findings: [] })).not.toContain('class="why"');
+  });
+
   test('the same data gives the same bytes', async () => {
     expect(await renderHtml(reportData('lossy'))).toBe(await renderHtml(reportData('lossy')));
   });

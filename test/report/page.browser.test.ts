@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { compareReports, renderCompareHtml } from '../../src/report/compare.js';
 import { renderHtml } from '../../src/report/html.js';
 import { BrowserPage, describeBrowser } from '../support/browser.js';
-import { HOSTILE, reportData } from '../support/report-data.js';
+import { HOSTILE, reportData, withSegments } from '../support/report-data.js';
 
 /** Start and end of the stretch shown, as the strip tells assistive technology. */
 const WINDOW = `['.from', '.to'].map((name) => Number(document.querySelector('.range ' + name).getAttribute('aria-valuenow')))`;
@@ -104,6 +104,30 @@ describeBrowser('page in a browser', () => {
     expect(await opened.evaluate(`document.querySelector('#m0-rate .mark').hidden`)).toBe(false);
   });
 
+  test('below the time-sequence graph a stretch of single segments is one press away, and the page stays where it is', async () => {
+    const opened = await open(await renderHtml(withSegments(reportData('lossy'))));
+    await opened.evaluate(`document.querySelector('.close-ups').scrollIntoView({ behavior: 'instant' })`);
+    const before = await opened.evaluate('scrollY');
+    await opened.evaluate(`document.querySelector('.close-ups .proof').click()`);
+    await opened.settle();
+    expect(await opened.evaluate(WINDOW)).toEqual([0.1, 0.141]);
+    expect(await opened.evaluate('scrollY')).toBe(before);
+    expect(opened.errors).toEqual([]);
+  });
+
+  test('for a print every chart is drawn as wide as paper, afterwards as wide as the screen', async () => {
+    const opened = await open(await renderHtml(reportData('lossy')));
+    const widest = `Math.max(...[...document.querySelectorAll('canvas')].map((canvas) => canvas.clientWidth))`;
+    await opened.evaluate(`dispatchEvent(new Event('beforeprint'))`);
+    expect(await opened.evaluate(widest)).toBeLessThanOrEqual(700);
+    expect(await opened.evaluate('document.querySelectorAll(".chart canvas").length')).toBe(
+      await opened.evaluate('document.querySelectorAll(".chart").length'),
+    );
+    await opened.evaluate(`dispatchEvent(new Event('afterprint'))`);
+    await opened.settle();
+    expect(await opened.evaluate(widest)).toBeGreaterThan(1000);
+  });
+
   test('a table sorts by number, up and then down', async () => {
     const opened = await open(await renderHtml(reportData('lossy')));
     const order = `(() => { const table = [...document.querySelectorAll('table')].find((t) => t.rows[0].cells[0].textContent === 'Round');
@@ -159,7 +183,7 @@ describeBrowser('page in a browser', () => {
     ]);
     const opened = await open(await renderCompareHtml(comparison));
     const [drawn, all] = await opened.evaluate<[number, number]>(DRAWN);
-    expect([drawn, all]).toEqual([4, 4]);
+    expect([drawn, all]).toEqual([5, 5]);
     expect(opened.requests).toHaveLength(1);
     expect(opened.errors).toEqual([]);
   });

@@ -2,7 +2,7 @@
 //
 // A run is described by its rounds, path and channels; bins, events and regions follow from them with a seeded random
 // source, so a shape (healthy, lossy, many channels, ten minutes) is a few numbers. Calls no code under test.
-import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
+import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
 import { PAGE_REGION_UNITS } from '../../src/migration-stream/results.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../../src/report/report.js';
 
@@ -583,4 +583,19 @@ function randomSource(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** The same with two stretches of single segments: one lost and sent again, and the first data of another connection. */
+export function withSegments(report: ReportData): ReportData {
+  const direction = 2 * report.migrations[0]!.connections[0]!;
+  const table = tableOf(TCP_SEGMENT_UNITS);
+  const add = (stretch: number, kind: number, frame: number, ms: number, offset: number, bytes: number | null): void =>
+    table.add({ stretch, kind, direction: direction + 2 * stretch, frame, tNs: ms * 1e6, offset, bytes });
+  add(0, 0, 900, 100, 1000, 1448);
+  add(0, 2, 901, 120, 1000, 65_536);
+  add(0, 1, 902, 121, 1000, 1448);
+  add(0, 2, 903, 141, 2448, null);
+  add(1, 0, 904, 150, 0, 1448);
+  report.tables['tcpSegments'] = table.finish();
+  return report;
 }

@@ -73,6 +73,9 @@
     });
   }
 
+  /** px that fit on A4 and Letter between the usual margins: what a print begins with is laid out for the screen still. */
+  const PAPER_WIDTH = 690;
+
   /** Column 'kind' of the segments. */
   const ACKNOWLEDGEMENT = 2;
 
@@ -89,7 +92,8 @@
       this.view = null;
     }
     get width() {
-      return Math.max(60, this.plot.clientWidth - this.definition.left - page.margin.right);
+      const box = printing ? PAPER_WIDTH : this.plot.clientWidth;
+      return Math.max(60, box - this.definition.left - page.margin.right);
     }
     /** Seconds at a horizontal position of the pointer. */
     timeAt(clientX) {

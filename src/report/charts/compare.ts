@@ -1,6 +1,6 @@
 // Charts of a comparison: the runs on a clock that starts with each, and by round.
 import type { Chart, LegendItem } from './chart.js';
-import { axisUnit, frame, largest, roundAxis, timeAxis, tip, valueAxis } from './frame.js';
+import { axisUnit, frame, largest, roundAxis, TITLED_BOTTOM, timeAxis, tip, valueAxis } from './frame.js';
 import { type Colour, colour } from './palette.js';
 import type { Scene } from './scene.js';
 
@@ -136,7 +136,7 @@ const perRound: Chart = {
       height: 200,
       left: 56,
       vegaLite: {
-        ...frame(200, null),
+        ...frame(200, null, { bottom: TITLED_BOTTOM }),
         data: { name: 'rounds' },
         mark: { type: 'line', point: { size: 26 }, strokeWidth: 1.6 },
         encoding: {

@@ -48,8 +48,9 @@ function quantile(values: readonly (number | string | null)[], share: number): n
 /** A vertical axis that labels values in `unit`. */
 export const valueAxis = ({ divisor }: AxisUnit, extra: Record<string, unknown> = {}) => ({
   title: null,
-  labelExpr: `format(datum.value / ${divisor}, '~g')`,
-  tickCount: { expr: 'max(2, ceil(height / 45))' },
+  labelExpr: `format(datum.value / ${divisor}, ',~g')`,
+  // Vega thins out given values, too, where they are more than asked for.
+  ...('values' in extra ? {} : { tickCount: { expr: 'max(2, ceil(height / 45))' } }),
   ...extra,
 });
 
@@ -69,6 +70,25 @@ export function binaryTicks(max: number, divisor: number, count: number): number
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? rough;
   return Array.from({ length: Math.floor(max / divisor / step) + 1 }, (_, i) => i * step * divisor);
 }
+
+/** 0 and round values up to `max` that lie well apart on a square-root axis. */
+export function rootTicks(max: number, divisor: number): number[] {
+  const top = max / divisor;
+  const ticks: number[] = [];
+  let last = Number.POSITIVE_INFINITY;
+  for (let power = Math.ceil(Math.log10(top)); power > Math.log10(top) - 3; power--) {
+    for (const tick of [5, 4, 3, 2, 1].map((factor) => factor * 10 ** power)) {
+      const at = Math.sqrt(tick / top);
+      if (at > 1 || last - at < TICK_GAP || at < TICK_GAP) continue;
+      ticks.push(tick * divisor);
+      last = at;
+    }
+  }
+  return [0, ...ticks.reverse()];
+}
+
+/** Part of the axis that two labels need between them. */
+const TICK_GAP = 0.13;
 
 /** Binary unit for bytes of guest memory. */
 export function memoryUnit(max: number): AxisUnit {
@@ -163,9 +183,13 @@ export const stepped = (columns: { rates?: readonly string[]; max?: readonly str
   ];
 };
 
-/** Faint vertical lines where rounds begin. */
+/** Whether a round is wider on the screen than so many px. */
+export const widerThan = (px: number): string => `(datum.end - datum.start) / (t1 - t0) * width > ${px}`;
+
+/** Faint vertical lines where rounds begin; rounds so short that the lines would be a screen have none. */
 export const roundLines = () => ({
   data: { name: 'rounds' },
+  transform: [{ filter: widerThan(6) }],
   mark: { type: 'rule' as const, clip: true, color: colour('muted'), strokeDash: [2, 3], opacity: 0.7 },
   encoding: { x: timeAxis('start') },
 });
@@ -173,13 +197,18 @@ export const roundLines = () => ({
 /** A tooltip from one prepared text column. */
 export const tip = (field = 'tip') => ({ field, type: 'nominal' as const });
 
-/** Round numbers along a horizontal axis, whole ones only. */
+/** Bottom margin of a chart whose horizontal axis has a title. */
+export const TITLED_BOTTOM = 38;
+
+/** Round numbers along a horizontal axis, whole ones only; needs TITLED_BOTTOM. */
 export const roundAxis = (field: string) => ({
   field,
   type: 'quantitative' as const,
   scale: { zero: false, nice: false },
   axis: {
-    title: null,
+    title: 'round',
+    titleFontWeight: 'normal' as const,
+    titlePadding: 2,
     grid: false,
     tickMinStep: 1,
     format: 'd',

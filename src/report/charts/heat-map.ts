@@ -1,6 +1,6 @@
 // Page heat map: guest memory from bottom to top, rounds from left to right, the stronger the colour the larger the part sent.
 import type { Chart } from './chart.js';
-import { binaryTicks, frame, largest, memoryUnit, roundAxis, tip, valueAxis } from './frame.js';
+import { binaryTicks, frame, largest, memoryUnit, roundAxis, TITLED_BOTTOM, tip, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 export const heatMap: Chart = {
@@ -16,16 +16,16 @@ export const heatMap: Chart = {
     const unit = memoryUnit(top);
     const scale = { domain: [0, 1], range: [colour('grid'), colour('goodput')], interpolate: 'rgb' };
     return {
-      unit: `${unit.unit} by round, RAM blocks end to end`,
+      unit: `${unit.unit}, RAM blocks end to end`,
       height: 240,
       left: 56,
       vegaLite: {
-        ...frame(240, null),
+        ...frame(240, null, { bottom: TITLED_BOTTOM }),
         layer: [
           {
             data: { name: 'regions' },
             // The stroke closes the seams between neighbouring cells.
-            mark: { type: 'rect', strokeWidth: 0.6 },
+            mark: { type: 'rect', strokeWidth: 1 },
             encoding: {
               x: roundAxis('x'),
               x2: { field: 'x2' },

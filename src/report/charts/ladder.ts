@@ -1,10 +1,8 @@
 // The round ladder of Clark et al. 2005 (fig. 5 ff.): a box a round, as wide as it lasted and as high as it was fast,
 // labelled with the memory sent and the memory dirtied meanwhile.
 import type { Chart } from './chart.js';
-import { axisUnit, frame, largest, timeAxis, tip, valueAxis } from './frame.js';
+import { axisUnit, frame, largest, timeAxis, tip, valueAxis, widerThan } from './frame.js';
 import { colour } from './palette.js';
-
-const WIDE_ENOUGH = '(datum.end - datum.start) / (t1 - t0) * width > 30';
 
 export const ladder: Chart = {
   id: 'ladder',
@@ -27,7 +25,7 @@ export const ladder: Chart = {
     };
     const label = (field: string, dy: number, name: 'ink' | 'dirtyText') => ({
       transform: [
-        { filter: `${WIDE_ENOUGH} && isValid(datum.${field})` },
+        { filter: `${widerThan(30)} && isValid(datum.${field})` },
         { calculate: `datum.${field} / ${amount.divisor}`, as: 'amount' },
         { calculate: 'format(datum.amount, datum.amount >= 100 ? ",.0f" : ".3r")', as: 'label' },
       ],
@@ -52,9 +50,16 @@ export const ladder: Chart = {
               clip: true,
               fill: colour('goodputFill'),
               stroke: colour('goodput'),
-              strokeWidth: 1,
             },
-            encoding: { x: timeAxis('start'), x2: { field: 'end' }, y, y2: { datum: 0 }, tooltip: tip() },
+            encoding: {
+              x: timeAxis('start'),
+              x2: { field: 'end' },
+              y,
+              y2: { datum: 0 },
+              // Outlines of boxes a few pixels wide would be all there is to see.
+              strokeWidth: { condition: { test: widerThan(6), value: 1 }, value: 0 },
+              tooltip: tip(),
+            },
           },
           label('sent', -13, 'ink'),
           label('dirtied', -1, 'dirtyText'),

@@ -1,6 +1,6 @@
 // Page kinds per round: how many pages went in full, compressed, as a delta, or as a zero mark.
 import type { Chart, LegendItem } from './chart.js';
-import { frame, largest, roundAxis, tip, valueAxis } from './frame.js';
+import { frame, largest, roundAxis, TITLED_BOTTOM, tip, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 const KINDS = ['normal', 'compressed', 'xbzrle', 'zero'] as const;
@@ -30,12 +30,12 @@ export const pageKinds: Chart = {
           ? { unit: 'thousand pages', divisor: 1e3 }
           : { unit: 'pages', divisor: 1 };
     return {
-      unit: `${unit.unit}, by round`,
+      unit: unit.unit,
       legend: LEGEND.filter((_, i) => data['kinds']?.['kind']?.includes(KINDS[i]!)),
       height: 240,
       left: 56,
       vegaLite: {
-        ...frame(240, null),
+        ...frame(240, null, { bottom: TITLED_BOTTOM }),
         data: { name: 'kinds' },
         transform: [
           { calculate: 'datum.round - 0.42', as: 'x1' },

@@ -1,6 +1,6 @@
 // Memory left to send and memory dirtied meanwhile: the saw-tooth of pre-copy.
 import type { Chart } from './chart.js';
-import { binaryTicks, frame, largest, memoryUnit, timeAxis, valueAxis } from './frame.js';
+import { frame, largest, memoryUnit, rootTicks, timeAxis, valueAxis } from './frame.js';
 import { colour } from './palette.js';
 
 export const remaining: Chart = {
@@ -18,16 +18,17 @@ export const remaining: Chart = {
   spec({ data, window }) {
     const max = largest(data['remaining']?.['bytes']);
     const unit = memoryUnit(max);
+    const roundSeconds = (window[1] - window[0]) / (data['rounds']?.['start']?.length ?? 1);
     const y = {
       field: 'bytes',
       type: 'quantitative',
       stack: null,
-      axis: valueAxis(unit, { values: binaryTicks(max, unit.divisor, 5) }),
+      axis: valueAxis(unit, { values: rootTicks(max, unit.divisor) }),
       // The first pass dwarfs the rest; the square root keeps the last rounds visible.
       scale: { type: 'sqrt', domain: [0, max], nice: false },
     };
     return {
-      unit: `${unit.unit} of guest memory; straight between the ends of a round`,
+      unit: `${unit.unit} of guest memory, square-root axis; straight between the ends of a round`,
       height: 150,
       left: 56,
       vegaLite: {
@@ -35,7 +36,12 @@ export const remaining: Chart = {
         layer: [
           {
             data: { name: 'remaining' },
-            mark: { type: 'line', clip: true, strokeWidth: 1.6 },
+            // Many teeth side by side are drawn thinner, so that the paper still shows between them.
+            mark: {
+              type: 'line',
+              clip: true,
+              strokeWidth: { expr: `width * ${roundSeconds} / (t1 - t0) < 8 ? 0.5 : 1.6` },
+            },
             encoding: {
               x: timeAxis('t'),
               y,

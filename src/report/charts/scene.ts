@@ -610,10 +610,21 @@ function switchoverData(migration: Migration): Dataset | null {
     readonly endNs: number;
     readonly kind: 'downtime' | 'phase' | 'device';
     readonly bytes: number | null;
+    /** Where the bar shows only the part inside the pause: how long it went on in all. */
+    readonly wholeNs?: number;
   }
-  const inside = <T extends { startNs: number; endNs: number }>(spans: readonly T[]): T[] =>
+  const took = ({ startNs, endNs, wholeNs = 0 }: Bar): string =>
+    wholeNs > 1.01 * (endNs - startNs)
+      ? `${duration(endNs - startNs)} of ${duration(wholeNs)}`
+      : duration(endNs - startNs);
+  const inside = <T extends { startNs: number; endNs: number }>(spans: readonly T[]): (T & { wholeNs: number })[] =>
     spans
-      .map((span) => ({ ...span, startNs: Math.max(from, span.startNs), endNs: Math.min(to, span.endNs) }))
+      .map((span) => ({
+        ...span,
+        startNs: Math.max(from, span.startNs),
+        endNs: Math.min(to, span.endNs),
+        wholeNs: span.endNs - span.startNs,
+      }))
       .filter((span) => span.endNs >= span.startNs);
   const bars: Bar[] = [
     { label: 'guest paused', startNs: pausedNs, endNs: to, kind: 'downtime', bytes: null },
@@ -648,9 +659,7 @@ function switchoverData(migration: Migration): Dataset | null {
     start: bars.map((bar) => rounded((bar.startNs - pausedNs) / 1e6)),
     end: bars.map((bar) => rounded((bar.endNs - pausedNs) / 1e6)),
     kind: bars.map((bar) => bar.kind),
-    took: bars.map((bar) => duration(bar.endNs - bar.startNs)),
-    tip: bars.map(
-      (bar) => `${bar.label}: ${duration(bar.endNs - bar.startNs)}${bar.bytes === null ? '' : `, ${bytes(bar.bytes)}`}`,
-    ),
+    took: bars.map(took),
+    tip: bars.map((bar) => `${bar.label}: ${took(bar)}${bar.bytes === null ? '' : `, ${bytes(bar.bytes)}`}`),
   };
 }

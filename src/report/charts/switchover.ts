@@ -17,6 +17,8 @@ export const switchover: Chart = {
   ],
   spec({ data }) {
     const height = Math.max(60, (data['switchover']?.['label']?.length ?? 0) * 20);
+    // Room on the right for the longest label.
+    const labelPx = 20 + 5.5 * Math.max(0, ...(data['switchover']?.['took'] ?? []).map((text) => String(text).length));
     const smallest = Math.min(0, ...(data['switchover']?.['start'] ?? []).map(Number));
     const y = {
       field: 'order',
@@ -45,9 +47,8 @@ export const switchover: Chart = {
               x: {
                 field: 'start',
                 type: 'quantitative',
-                // Room on the right for the label of the last bar.
                 scale: {
-                  domain: [smallest, { expr: `${largest(data['switchover']?.['end'])} * (1 + 64 / width)` }],
+                  domain: [smallest, { expr: `${largest(data['switchover']?.['end'])} * (1 + ${labelPx} / width)` }],
                   nice: false,
                 },
                 axis: {

@@ -5,7 +5,7 @@ import { colour } from './palette.js';
 
 const POWERS = [1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 const POWER_LABEL =
-  "datum.value >= 1e9 ? datum.value / 1e9 + ' GB' : datum.value >= 1e6 ? datum.value / 1e6 + ' MB' : datum.value / 1e3 + ' kB'";
+  "datum.value >= 1e9 ? datum.value / 1e9 + ' GB' : datum.value >= 1e6 ? datum.value / 1e6 + ' MB' : datum.value > 0 ? datum.value / 1e3 + ' kB' : '0'";
 
 export const windowChart: Chart = {
   id: 'window',

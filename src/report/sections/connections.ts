@@ -28,11 +28,11 @@ ${tunnelTable(report)}
 ${diskTable(report)}</section>`;
 }
 
-/** An endpoint that does not break; IPv6 may. */
-function address(at: Parameters<typeof endpoint>[0]): Cell {
-  const shown = endpoint(at);
-  return cell(shown.length <= 22 ? html`<span class="whole">${shown}</span>` : shown, shown);
-}
+/** Text that does not break where it is short: an IPv4 endpoint, the name of a channel. */
+const whole = (shown: string): Cell =>
+  cell(shown.length <= 22 ? html`<span class="whole">${shown}</span>` : shown, shown);
+
+const address = (at: Parameters<typeof endpoint>[0]): Cell => whole(endpoint(at));
 
 function connectionTable(connections: readonly Connection[]): Html {
   const columns = [
@@ -59,7 +59,7 @@ function connectionTable(connections: readonly Connection[]): Html {
         const tunnel = connection.encapsulation.length > 0 ? ` in ${connection.encapsulation.join(' / ')}` : '';
         return [
           cell(String(connection.id), connection.id),
-          cell(`${side === 0 ? '' : 'back, '}${channelLabel({ connection, side: 0, direction: 0 })}${tunnel}`),
+          whole(`${side === 0 ? '' : 'back, '}${channelLabel({ connection, side: 0, direction: 0 })}${tunnel}`),
           address(from),
           address(to),
           cell(bytes(direction.uniqueBytes), direction.uniqueBytes),

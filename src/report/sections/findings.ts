@@ -26,7 +26,7 @@ export function findingsSection(
       : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
   return html`<section id="${id}"><h2>What stood in the way</h2><p class="lead">${lead}</p>
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
-${causes.length > 0 ? html`<ol class="findings">${causes.map((finding) => findingItem(finding))}</ol>` : ''}
+${causes.length > 0 ? html`<ol class="findings">${causes.map((finding, i) => findingItem(finding, `${id}-${i + 1}`))}</ol>` : ''}
 ${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding))}</ol></details>` : ''}
 ${left > 0 ? html`<p class="note">${plural(left, 'more finding')} in the JSON result.</p>` : ''}
 ${excluded.length > 0 ? html`<details class="more"><summary>Ruled out (${excluded.length})</summary><ul class="facts">${excluded.map(({ rule, title, text }) => html`<li>${title}: ${text} <span class="neutral">(${rule})</span></li>`)}</ul></details>` : ''}</section>`;
@@ -39,8 +39,22 @@ const TONES: Readonly<Record<Finding['severity'], Tone>> = {
   info: 'neutral',
 };
 
+/** Causes named under the headline. */
+const WHY = 3;
+
+/** The costliest causes in a line, each a link to its finding; nothing where there are none. */
+export function whyLine(findings: readonly Finding[], id: string): Html {
+  const causes = findings.filter(isCause);
+  if (causes.length === 0) return html``;
+  const links = causes
+    .slice(0, WHY)
+    .map((finding, i) => html`${i > 0 ? ' · ' : ''}<a href="#${id}-${i + 1}">${finding.title}</a>`);
+  const left = causes.length - WHY;
+  return html`<p class="why"><b>Why:</b> ${links}${left > 0 ? ` · and ${left} more` : ''}</p>`;
+}
+
 /** One finding as an item of a list. */
-export function findingItem(finding: Finding): Html {
+export function findingItem(finding: Finding, id = ''): Html {
   // The viewer takes the first of these that has charts.
   const scenes =
     finding.migration === null ? finding.connections.slice(0, 8).map((id) => `c${id}`) : [`m${finding.migration}`];
@@ -57,7 +71,7 @@ export function findingItem(finding: Finding): Html {
     : '';
   const metrics = Object.entries(finding.metrics);
   const more = finding.interval.length - proofs.length;
-  return html`<li class="finding ${TONES[finding.severity]}"><h3>${finding.title}</h3>
+  return html`<li class="finding ${TONES[finding.severity]}"${id === '' ? '' : html` id="${id}"`}><h3>${finding.title}</h3>
 <p class="meta">${finding.severity} · ${finding.rule} · confidence ${percent(finding.confidence)}${save}</p>
 <p>${finding.text}</p>
 ${finding.advice.length > 0 ? html`<ul>${finding.advice.map((advice) => html`<li>${advice}</li>`)}</ul>` : ''}

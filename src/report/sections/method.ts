@@ -15,6 +15,6 @@ export function methodSection(report: ReportData): Html {
 <h3>Rounds</h3><p>${boundaries.size > 0 ? `Boundaries here were known by: ${[...boundaries].join(', ')}. ` : ''}A new round begins when a page is sent that the current round has sent already, or where the stream itself says so. Pages of a round are those dirtied during the round before it, which gives the dirty rate; writes to a page that is dirty already cannot be seen.</p>
 <h3>Downtime</h3><p>The wire shows when the last data of a running guest and the end of the hand-over passed, not when the guest’s processors stopped. Downtime is therefore an interval with an estimate inside.</p>
 <h3>What the charts leave out</h3><p>${timeline ? `The timeline holds ${plural(timeline.rows, 'bin')}. ` : ''}Long runs are drawn in wider bins: amounts add up, and the smallest and largest round trip, window and flight of a bin are kept.${omitted.length > 0 ? ` Left out to stay small: ${omitted.map(([name, table]) => `${count(table.omitted ?? 0)} rows of ${name}`).join(', ')}.` : ''}</p>
-<h3>Privacy</h3><p>The page holds addresses and names from the capture but no guest memory. It loads nothing and sends nothing. Made by migscope ${report.generator.version} from the JSON result alone.</p>
+<h3>Privacy</h3><p>The page holds addresses and names from the capture (stand-ins for them with --redact) but no guest memory. It loads nothing and sends nothing. Made by migscope ${report.generator.version} from the JSON result alone.</p>
 </div></section>`;
 }

@@ -28,7 +28,10 @@ function deviceTable(migration: Migration, limit: number): Html {
       cell(String(device.instance), device.instance),
       cell(String(device.version), device.version),
       cell(bytes(device.bytes), device.bytes),
-      cell(duration(device.endNs - device.startNs), device.endNs - device.startNs),
+      cell(
+        device.endNs > device.startNs ? duration(device.endNs - device.startNs) : 'one frame',
+        device.endNs - device.startNs,
+      ),
     ]),
     limit,
   );
