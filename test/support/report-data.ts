@@ -389,7 +389,7 @@ const quietDirection = (frames: number): Connection['directions'][0] => ({
   lastDataNs: null,
   ackedBytes: 12,
   wireBytes: null,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
   windowScaleInferred: false,
   windowShrinks: 0,
   pipe: null,

@@ -66,7 +66,11 @@ export interface TcpDirection {
   ackedBytes: number | null;
   /** Bytes on an Ethernet line, preamble and gap included, behind offloads; null where the segments are not known. */
   wireBytes: number | null;
-  ecn: { congestionMarks: number; echoes: number; windowReductions: number };
+  /**
+   * Marked frames of this side seen here; and what this side says of marks on the other's: frames with ECE and with CWR, or,
+   * where the SYNs agreed on accurate feedback (RFC 9768), `echoes` marked packets.
+   */
+  ecn: { congestionMarks: number; echoes: number; windowReductions: number; accurate: boolean };
   /** The window's scale was inferred, not read from the SYNs. */
   windowScaleInferred: boolean;
   windowShrinks: number;

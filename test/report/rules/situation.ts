@@ -61,7 +61,7 @@ const quietDirection = (uniqueBytes: number): TcpDirection => ({
   lastDataNs: 10 * S,
   ackedBytes: uniqueBytes,
   wireBytes: uniqueBytes * 1.06,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
   windowScaleInferred: false,
   windowShrinks: 0,
   pipe: null,

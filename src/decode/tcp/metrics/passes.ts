@@ -121,7 +121,7 @@ const emptyDirection = (): TcpDirection => ({
   lastDataNs: null,
   ackedBytes: null,
   wireBytes: null,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0 },
+  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
   windowScaleInferred: false,
   windowShrinks: 0,
   pipe: null,

@@ -2,9 +2,6 @@
 //
 // Interval of all rates is [first payload, last payload]. Goodput counts a byte once, when the capture shows it first.
 import {
-  FLAG_CWR,
-  FLAG_ECE,
-  FLAG_SYN,
   NO_DIRECTION,
   type SegmentRows,
   VERDICT_CAPTURE_DUPLICATE,
@@ -12,6 +9,7 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
+import { ECN_FLAGS, EcnFeedback } from './ecn.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import {
   SERIES_ACK_LOOP_MAX,
@@ -43,8 +41,7 @@ class Totals {
   /** IP bytes and frames of the wire behind offloads are worked out at the end from these. */
   ipBytes = 0;
   congestionMarks = 0;
-  congestionEchoes = 0;
-  windowReductions = 0;
+  readonly feedback = new EcnFeedback();
 }
 
 /** ECN field of a packet that met congestion. Source: RFC 3168 §5. */
@@ -73,9 +70,8 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         sum.ipBytes += rows.ipBytes[row]!;
         if (rows.ecn[row] === CONGESTION_EXPERIENCED) sum.congestionMarks++;
         const flags = rows.flags[row]!;
-        if (flags & (FLAG_ECE | FLAG_CWR) && !(flags & FLAG_SYN)) {
-          if (flags & FLAG_ECE) sum.congestionEchoes++;
-          if (flags & FLAG_CWR) sum.windowReductions++;
+        if (flags & ECN_FLAGS || sum.feedback.accurate) {
+          sum.feedback.take(flags, ackOffset[row]!, totals.at(id ^ 1).feedback);
         }
         if (kind === VERDICT_NETWORK_DUPLICATE) sum.networkDuplicates++;
         else if (kind === VERDICT_WINDOW_PROBE) sum.windowProbes++;
@@ -162,8 +158,9 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         out.wireBytes = wireBytes(sum, out.wireSegments);
         out.ecn = {
           congestionMarks: sum.congestionMarks,
-          echoes: sum.congestionEchoes,
-          windowReductions: sum.windowReductions,
+          echoes: sum.feedback.echoes,
+          windowReductions: sum.feedback.reductions,
+          accurate: sum.feedback.accurate,
         };
       }
     },

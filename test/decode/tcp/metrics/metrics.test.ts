@@ -78,6 +78,41 @@ describe('windows', () => {
   });
 });
 
+describe('congestion notification', () => {
+  const ecn = (script: Script) =>
+    analyzeFrames(script.frames()).results.connections[0]!.directions.map(
+      ({ ecn: { echoes, windowReductions, accurate } }) => [echoes, windowReductions, accurate],
+    );
+  /** Acknowledgements of four segments with these flags, and the sender's first and third frame with `own`. */
+  const transferred = (synFlags: string, answerFlags: string, replies: readonly string[], own: string): Script => {
+    const script = new Script().client({ flags: synFlags, seq: -1 }).server({ flags: answerFlags, seq: -1 });
+    script.client({ flags: `A${own}` });
+    replies.forEach((flags, n) => {
+      script.client({ seq: 1000 * n, length: 1000, flags: n === 2 ? `A${own}` : 'A' });
+      script.server({ ack: 1000 * (n + 1), flags });
+    });
+    return script;
+  };
+
+  test('classic: frames with ECE and with CWR are counted, those of the SYNs are not', () => {
+    expect(ecn(transferred('SEC', 'SAE', ['A', 'AE', 'AE', 'A'], 'C'))).toEqual([
+      [0, 2, false],
+      [2, 0, false],
+    ]);
+  });
+
+  test('accurate: the three flags are a counter that starts at 5 and goes around', () => {
+    // 5, 6, 0, 1: one mark, then two (7 and 0), then one. The sender's own stays where it is; its first frame is a code.
+    expect(ecn(transferred('SECN', 'SAC', ['ANE', 'ANC', 'A', 'AE'], ''))[1]).toEqual([4, 0, true]);
+    const old = transferred('SECN', 'SAC', ['ANE', 'ANC'], '').server({ ack: 1000, flags: 'ANE' });
+    expect(ecn(old)[1]).toEqual([1, 0, true]);
+  });
+
+  test('an offer of accurate feedback that a classic peer answers is classic', () => {
+    expect(ecn(transferred('SECN', 'SAE', ['A', 'AE'], ''))[1]).toEqual([1, 0, false]);
+  });
+});
+
 describe('limits', () => {
   const limited = (options: Parameters<typeof transfer>[0]) =>
     bulk(analyzeFrames(framesOf(transfer({ oneWayNs: 10 * MS, ...options }).sender))).direction;
