@@ -689,7 +689,8 @@ export class MigrationState implements MigrationSink {
     if (this.#phase?.kind === 'setup') {
       this.#enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
       const last = rounds.at(-1)!;
-      if (complete && rounds.length > 1) this.#enter('stop-and-copy', last.startNs, end.offset - last.bytes);
+      const lastPhase = this.inPostcopy ? 'postcopy' : 'stop-and-copy';
+      if (complete && rounds.length > 1) this.#enter(lastPhase, last.startNs, end.offset - last.bytes);
     }
     return rounds;
   }
@@ -934,7 +935,8 @@ function untilSwitch(rounds: readonly Round[], switchNs: number): Round[] {
   const share = cut.endNs > switchNs ? (cut.endNs - switchNs) / (cut.endNs - cut.startNs) : 0;
   const bytes = Math.round(cut.bytes * share) + rounds.slice(before.length).reduce((sum, round) => sum + round.bytes, 0);
   const pages = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
-  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: cut.bytes - Math.round(cut.bytes * share), pages };
+  const kept = cut.bytes - Math.round(cut.bytes * share);
+  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: kept, pages };
   const goodput = endNs > switchNs ? (bytes / (endNs - switchNs)) * 1e9 : 0;
   before.push({
     index: before.length + 1,

@@ -14,7 +14,7 @@ export const returnPath: StreamDecoder = {
     // Beside a stream joined midway, only when the bytes are whole messages and nothing else.
     return context.reverse === 'searching' && !context.fromStart ? wholeMessages(buffer, start, end) : 'no';
   },
-  open: (sink, note, { fromStart }) => new ReturnPathReader(sink, note, fromStart),
+  open: (sink, note) => new ReturnPathReader(sink, note),
 };
 
 function wholeMessages(buffer: Uint8Array, start: number, end: number): Probe {
@@ -40,17 +40,17 @@ class ReturnPathReader implements StreamReader {
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
   /** Part of the messages is missing. */
-  #searched: boolean;
+  #searched = false;
   /** Block of the latest request that named one. */
   #block = '';
 
-  constructor(sink: MigrationSink, note: NoteDamage, fromStart: boolean) {
+  constructor(sink: MigrationSink, note: NoteDamage) {
     this.#sink = sink;
     this.#note = note;
-    this.#searched = !fromStart;
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
+    if (stream.offset > 0) this.#searched = true;
     for (;;) {
       if (!(yield* want(stream, 4))) return stream.ended ? 'end' : 'desync';
       const place = { offset: stream.offset, tNs: stream.tNs, frame: stream.frame };
