@@ -19,6 +19,8 @@ const END_SHARE = 0.1;
 const OWN_ANSWER_NS = 15e3;
 /** Larger payloads than any link carries: offloaded frames. */
 const OFFLOADED_BYTES = 9216;
+/** Time that a shaper on the sender's own host may hold frames: a few offloaded frames at some Mbit/s. */
+const SHAPED_NS = 15e6;
 /** Data frames among whose answers one was surely prompt. */
 const ANSWERED_FRAMES = 100;
 /** Data frames that time a loop by their acknowledgements. */
@@ -46,12 +48,23 @@ const least = (a: number, b: number): number => (Number.isNaN(a) ? b : a < b ? a
 export function vantageOf(connection: Connection): Vantage {
   const { toSenderNs, toReceiverNs } = halfLoops(connection, 0);
   const total = isTimed(connection) ? toSenderNs + toReceiverNs : Number.NaN;
-  if (total > nearNs(connection)) {
+  if (total > nearNs(connection) && !mayBeShaped(connection, Math.min(toSenderNs, toReceiverNs), total)) {
     if (toSenderNs < END_SHARE * total) return 'source';
     return toReceiverNs < END_SHARE * total ? 'destination' : 'mid-path';
   }
   const marked = vantageByMarks(connection);
   return marked === 'unknown' && Number.isNaN(total) ? fromAnswers(connection) : marked;
+}
+
+/**
+ * Whether the longer half may be a shaper between the sender and the capture point on the same host, with the receiver next
+ * to it: offloaded frames, answered at once, and no handshake that passed before the shaper had a queue.
+ */
+function mayBeShaped(connection: Connection, shorterNs: number, totalNs: number): boolean {
+  if (hasHandshake(connection) || totalNs > SHAPED_NS || shorterNs > OWN_ANSWER_NS) return false;
+  return connection.directions.some(
+    ({ payloadMax, ipIds }) => payloadMax > Math.min(OFFLOADED_BYTES, ipIds.segmentBytes || OFFLOADED_BYTES),
+  );
 }
 
 /** First frames of a connection whose marks are looked at, and marks that make sure. */

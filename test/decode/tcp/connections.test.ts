@@ -446,6 +446,18 @@ describe('two hosts next to each other', () => {
   });
 });
 
+test('met midway, offloaded frames that echo late and are answered at once: a path, or a shaper of the sender’s own host', () => {
+  const met = (length: number, echoMs: number): string => {
+    const script = new Script();
+    for (let n = 0; n < 200; n++) {
+      script.client({ seq: n * length, length, tsValue: n, tsEcho: 5000 + n - echoMs, afterMs: 1 });
+      script.server({ ack: (n + 1) * length, tsValue: 5000 + n, tsEcho: n, afterMs: 0.004 });
+    }
+    return analyzeFrames(script.frames()).results.connections[0]!.vantage;
+  };
+  expect([met(28_960, 8), met(1448, 8), met(28_960, 40)]).toEqual(['unknown', 'destination', 'destination']);
+});
+
 describe('what cannot be known', () => {
   test('one direction alone: no window, no round trip, no limits, and it says so', () => {
     const { sender } = transfer({ bytes: 300_000 });
