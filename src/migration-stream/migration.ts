@@ -933,10 +933,10 @@ function untilSwitch(rounds: readonly Round[], switchNs: number): Round[] {
   if (!cut) return [...rounds];
   const endNs = Math.max(switchNs, rounds.at(-1)!.endNs);
   const share = cut.endNs > switchNs ? (cut.endNs - switchNs) / (cut.endNs - cut.startNs) : 0;
-  const bytes = Math.round(cut.bytes * share) + rounds.slice(before.length).reduce((sum, round) => sum + round.bytes, 0);
+  const behind = Math.round(cut.bytes * share);
+  const bytes = rounds.slice(before.length).reduce((sum, round) => sum + round.bytes, behind);
   const pages = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
-  const kept = cut.bytes - Math.round(cut.bytes * share);
-  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: kept, pages };
+  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: cut.bytes - behind, pages };
   const goodput = endNs > switchNs ? (bytes / (endNs - switchNs)) * 1e9 : 0;
   before.push({
     index: before.length + 1,
