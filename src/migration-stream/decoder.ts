@@ -116,6 +116,12 @@ export class StreamDriver implements StreamConsumer {
     if (!this.#begun) this.#begin(offset);
     let at = start;
     if (cursor.owed > 0) at += cursor.pay(end - at);
+    else if (this.#need === 1 && !Number.isNaN(this.#lostAt) && cursor.available === 0) {
+      if (this.#reader.isBarren?.(buffer, start, end, offset, cursor.tNs)) {
+        cursor.jump(offset + end - start);
+        return this.#proven || this.searching;
+      }
+    }
     // A record that straddles two chunks is completed in the cursor's own memory, byte by byte as far as it is needed.
     while (at < end && cursor.available > 0 && this.#reading) {
       const take = Math.min(end - at, this.#need - cursor.available);

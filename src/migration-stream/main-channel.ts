@@ -21,7 +21,7 @@ import type {
   StreamDecoder,
   StreamReader,
 } from './records.js';
-import { search } from './search.js';
+import { isBarren, search } from './search.js';
 import {
   CMD_ENABLE_COLO,
   CMD_PACKAGED,
@@ -170,6 +170,10 @@ class MainChannelReader implements StreamReader {
     if (found === 'footer') stream.skip(FOOTER_BYTES);
     this.#insideRam = found === 'ram' || found === 'ram-sure';
     return found !== 'no';
+  }
+
+  isBarren(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean {
+    return isBarren(buffer, start, end, offset, tNs, this.#sink);
   }
 
   #place(stream: ByteCursor): RecordPlace {

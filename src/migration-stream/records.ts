@@ -190,4 +190,9 @@ export interface StreamReader {
    * the hole. Absent: the rest of the stream is not decoded.
    */
   resync?(stream: ByteCursor): Reading<boolean>;
+  /**
+   * While `resync` waits for the next byte: whether it would only pass over `buffer[start, end)`, which lie at `offset`
+   * and are then taken as seen. Of a stream cut by the snap length that is true of most pieces, and waking it costs more.
+   */
+  isBarren?(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean;
 }

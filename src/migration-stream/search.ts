@@ -63,6 +63,23 @@ export function* search(
   }
 }
 
+/** Whether a search would find nothing in `buffer[start, end)`, at `offset`, not even a beginning; if so it is reported. */
+export function isBarren(
+  buffer: Uint8Array,
+  start: number,
+  end: number,
+  offset: number,
+  tNs: number,
+  sink: MigrationSink,
+): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = buffer[at]!;
+    if (byte === 0 || byte === QEMU_VM_SECTION_FOOTER) return false;
+  }
+  sink.glimpse(offset, tNs, isDescriptionText(buffer, start, end));
+  return true;
+}
+
 /** Moves to the next place at hand where something may begin; 'no' when there is none. */
 function scan(stream: ByteCursor, ram: RamReader, isSectionEnd: IsSectionEnd): Find {
   const { buffer, end, position, offset } = stream;

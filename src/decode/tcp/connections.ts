@@ -85,6 +85,8 @@ export class Connection {
 
 /** Rows cleared and then filled: so few that they stay in the processor's nearest cache. */
 const ROWS_AT_ONCE = 256;
+/** Places for slots of recent rows; a power of two. */
+const RECENT = 256;
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
 const KEY_WORDS = 10;
 const SIDE_0 = 2;
@@ -125,8 +127,8 @@ export class Connections {
   /** Batches seen, and the last of them in which a slot appeared. */
   #batches = 0;
   #touched = new Uint32Array(16);
-  /** The connection of the row before. */
-  #recent = EMPTY;
+  /** Slots of recent rows, by their ports: parallel streams take turns, and few look-ups need the table. */
+  readonly #recent = new Int32Array(RECENT).fill(EMPTY);
   /** Key words of the row at hand, in the order source, destination. */
   readonly #key = new Uint32Array(KEY_WORDS);
   /** Side of its connection that sent the row at hand. */
@@ -198,7 +200,6 @@ export class Connections {
       const connection = this.#slots[id]!;
       const side = this.#side;
       direction[row] = 2 * id + side;
-      this.#recent = id;
       if (this.#touched[id] !== this.#batches) this.#touch(id);
       connection.frames++;
       // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
@@ -239,7 +240,9 @@ export class Connections {
   /** The row's connection, made when there is none or a new one starts on known addresses. Sets `#side`. */
   #find(batch: PacketBatch, rows: SegmentRows, row: number): number {
     this.#readKey(batch, rows, row);
-    const recent = this.#recent;
+    const ports = this.#key[1]!;
+    const place = (ports ^ (ports >>> 16)) & (RECENT - 1); // the same both ways round
+    const recent = this.#recent[place]!;
     let id = recent !== EMPTY && this.#matches(recent) && this.#superseded[recent] === 0 ? recent : this.#lookUp();
     if (
       id === EMPTY ||
@@ -247,6 +250,7 @@ export class Connections {
     ) {
       id = this.#add(batch, rows, row, id);
     }
+    this.#recent[place] = id;
     return id;
   }
 

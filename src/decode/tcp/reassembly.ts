@@ -27,6 +27,8 @@ import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, typ
 /** How long an acknowledgement of unseen bytes is held to be early, and for how many rows of the connection. */
 const GRACE_NS = 1_000_000;
 const GRACE_ROWS = 8;
+/** Directions that room is made for at first. */
+const DIRECTIONS = 256;
 const RING_MIN_BYTES = 64 << 10;
 /** Rings of that size kept for the next hole. */
 const SPARE_RINGS = 8;
@@ -40,9 +42,9 @@ export class Reassembler {
   readonly #claim: ClaimStream;
   readonly #log: AnomalyLog;
   /** Per direction id: status bits. */
-  #status = new Uint8Array(256);
-  /** Directions whose bytes are followed: the wanted ones, and those not decided yet that already had data. */
-  readonly #streams = new Map<number, DirectionStream>();
+  #status = new Uint8Array(DIRECTIONS);
+  /** By direction id, where bytes are followed: the wanted ones, and those not decided yet that already had data. */
+  readonly #streams: (DirectionStream | undefined)[] = new Array(DIRECTIONS).fill(undefined);
   readonly #budget: RingBudget = { bytes: 0 };
   readonly #rings = new SpareRings();
   #latestNs = 0;
@@ -57,8 +59,7 @@ export class Reassembler {
   push(batch: PacketBatch, rows: SegmentRows): void {
     const { kind, direction, flags, payloadLen, offset, ackOffset, verdict } = rows;
     const { count, tNs, firstFrame } = batch;
-    let lastDirection = NO_DIRECTION;
-    let lastStream: DirectionStream | undefined;
+    const streams = this.#streams;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) continue;
       const d = direction[row]!;
@@ -77,29 +78,26 @@ export class Reassembler {
 
       if (!(own & UNWANTED)) {
         const length = payloadLen[row]!;
-        if (lastDirection !== d) {
-          lastDirection = d;
-          lastStream = this.#streams.get(d);
-        }
+        let stream = streams[d];
         if (length > 0 && rowVerdict !== VERDICT_KEEP_ALIVE) {
-          lastStream ??= this.#open(d, offset[row]!);
+          stream ??= this.#open(d, offset[row]!);
           const at = rows.payload[row]!;
-          lastStream.segment(batch.bytes, at, rows.payloadCap[row]!, length, offset[row]!, t, frame);
+          stream.segment(batch.bytes, at, rows.payloadCap[row]!, length, offset[row]!, t, frame);
         }
-        if (lastStream) {
-          if (flag & FLAG_FIN) lastStream.fin(offset[row]! + length, t, frame);
-          if (lastStream.ackWaits) lastStream.mindAck(t, frame);
+        if (stream) {
+          if (flag & FLAG_FIN) stream.fin(offset[row]! + length, t, frame);
+          if (stream.ackWaits) stream.mindAck(t, frame);
           if (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) this.#relieve(t, frame);
         }
       }
       if (!(reverse & UNWANTED)) {
         const acknowledged = ackOffset[row]!;
-        const peer = this.#streams.get(d ^ 1);
+        const peer = streams[d ^ 1];
         if (peer && acknowledged > peer.next) peer.acknowledged(acknowledged, t, frame);
       }
       if (flag & FLAG_RST) {
-        this.#streams.get(d)?.reset(t, frame);
-        this.#streams.get(d ^ 1)?.reset(t, frame);
+        streams[d]?.reset(t, frame);
+        streams[d ^ 1]?.reset(t, frame);
       }
     }
     if (count > 0) {
@@ -111,15 +109,14 @@ export class Reassembler {
   /** The connection's id is given to another one: what still waits is delivered, and nothing of it is remembered. */
   forget(connection: number): void {
     for (const direction of [2 * connection, 2 * connection + 1]) {
-      this.#streams.get(direction)?.finish(this.#latestNs, this.#latestFrame);
+      this.#streams[direction]?.finish(this.#latestNs, this.#latestFrame);
       if (direction < this.#status.length) this.#status[direction] = 0;
     }
   }
 
   /** Ends all streams: what still waits is delivered, with holes in between. */
   finish(): void {
-    for (const stream of [...this.#streams.values()]) stream.finish(this.#latestNs, this.#latestFrame);
-    this.#streams.clear();
+    for (const stream of this.#streams) stream?.finish(this.#latestNs, this.#latestFrame);
   }
 
   #open(direction: number, offset: number): DirectionStream {
@@ -132,10 +129,10 @@ export class Reassembler {
       rings: this.#rings,
       over: () => {
         this.#status[direction] = this.#status[direction]! | UNWANTED;
-        this.#streams.delete(direction);
+        this.#streams[direction] = undefined;
       },
     });
-    this.#streams.set(direction, stream);
+    this.#streams[direction] = stream;
     return stream;
   }
 
@@ -143,8 +140,8 @@ export class Reassembler {
   #relieve(tNs: number, frame: number): void {
     while (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) {
       let oldest: DirectionStream | undefined;
-      for (const stream of this.#streams.values()) {
-        if (stream.waiting && (!oldest || stream.waitingSinceNs < oldest.waitingSinceNs)) oldest = stream;
+      for (const stream of this.#streams) {
+        if (stream?.waiting && (!oldest || stream.waitingSinceNs < oldest.waitingSinceNs)) oldest = stream;
       }
       if (!oldest) return;
       oldest.giveUpOldest(tNs, frame);
@@ -155,6 +152,8 @@ export class Reassembler {
     const grown = new Uint8Array(Math.max(2 * this.#status.length, 2 * direction + 2));
     grown.set(this.#status);
     this.#status = grown;
+    // Without gaps the list stays a plain array.
+    while (this.#streams.length < grown.length) this.#streams.push(undefined);
   }
 }
 
