@@ -11,7 +11,7 @@ import type { MigrationResults } from '../../src/migration-stream/results.js';
 import { BLOCK_STRIDE, Rounds } from '../../src/migration-stream/rounds.js';
 import { MigrationStreams } from '../../src/migration-stream/session.js';
 import { MultifdSink } from '../../src/migration-stream/sinks.js';
-import { be16, be32, bytes, PAGE, range, smallMigration, stream } from '../support/migration-stream.js';
+import { be16, be32, be64, bytes, PAGE, range, smallMigration, str8, stream } from '../support/migration-stream.js';
 import { type Frame, feed, syn } from '../support/reassembly.js';
 
 /** Rounds of a guest of one large block, number 0, and a small one behind it. */
@@ -204,6 +204,69 @@ test('multifd channels that lost marks in a gap are out of step: rounds behind i
   };
   expect(confidences(3)).toEqual([0.5, 0.5, 0.95, 0.95]);
   expect(confidences(2)).toEqual([0.5, 0.5, 0.5, 0.5]);
+});
+
+describe('post-copy that the stream does not show', () => {
+  const start = stream()
+    .header()
+    .command(1)
+    .ping(1)
+    .command(3, [...be64(PAGE), ...be64(PAGE)])
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 40)));
+  const length = start.build().length;
+  const whole = start
+    .packaged((inner) => inner.command(4).full(9, 'cpu', range(0, 40)).ping(3).command(5))
+    .part((ram) => ram.pages('pc.ram', range(40, 60)))
+    .build();
+  const request = bytes(be16(3), be16(19), be64(50 * PAGE), be32(PAGE), str8('pc.ram'));
+  const opened: Frame[] = [syn(0), { direction: 0, offset: 0, payload: whole.slice(0, length) }];
+  const behind = (offset: number, message: Uint8Array): Frame => ({ direction: 1, offset, payload: message });
+
+  test('is told by the answer to the last ping in the package, which the capture lost', () => {
+    const { migrations, codes } = analyse([
+      ...opened,
+      behind(0, pong(3)),
+      { direction: 1, offset: 8, ack: whole.length },
+      { direction: 0, offset: whole.length - 5 * (PAGE + 8), payload: whole.slice(-5 * (PAGE + 8)) },
+    ]);
+    expect(migrations[0]!.postcopy).not.toBeNull();
+    expect(codes).not.toContain('stream/invariant');
+  });
+
+  test('begins once when an answer is captured before what it answers', () => {
+    const { migrations, codes } = analyse([
+      ...opened,
+      behind(0, request),
+      { direction: 0, offset: length, payload: whole.slice(length) },
+    ]);
+    expect(migrations[0]!.rounds.map(({ boundary }) => boundary)).toEqual(['first-pass', 'post-copy']);
+    expect(codes).not.toContain('stream/invariant');
+  });
+
+  test('contradicts a stream that could be read', () => {
+    const { codes } = analyse([...opened, behind(0, request)]);
+    expect(codes).toContain('stream/invariant');
+  });
+
+  test('is not cancelled when its connection ends: it pauses', () => {
+    const closed: Frame = { direction: 0, offset: whole.length, flags: FLAG_FIN | FLAG_ACK };
+    const { migrations } = analyse([syn(0), { direction: 0, offset: 0, payload: whole }, closed]);
+    expect(migrations.map(({ outcome }) => outcome)).toEqual(['incomplete']);
+  });
+});
+
+test('zeros behind a gap in the return path are not what COLO says first', () => {
+  const main = stream().header().command(1).ping(1).ramStart(MEMORY).build();
+  const { migrations } = analyse([
+    syn(0),
+    { direction: 0, offset: 0, payload: main },
+    syn(1),
+    { direction: 1, offset: 0, payload: pong(1) },
+    { direction: 0, offset: main.length, ack: 5000 },
+    { direction: 1, offset: 4000, payload: bytes(new Uint8Array(20), pong(2)) },
+  ]);
+  expect(migrations[0]!.returnPath).not.toHaveProperty('colo-checkpoint-ready');
 });
 
 describe('a multifd channel whose hello is not where it belongs', () => {
