@@ -63,7 +63,10 @@ export default defineRule({
       if (!held && !wasteful) return [];
       const heldNs = (heldShare ?? 1) * transfer.durationNs - loss.stalledNs;
       const repeatNs = (repeatedShare / (1 + repeatedShare)) * transfer.durationNs;
-      const costNs = Math.max(0, Math.min(held ? Math.max(loss.behindNs, repeatNs) : repeatNs, heldNs));
+      const costNs = Math.max(
+        0,
+        Math.min(held ? Math.max(loss.behindNs - loss.stalledNs, repeatNs) : repeatNs, heldNs),
+      );
       const perEpisode = segments / Math.max(1, episodes.length);
       const longest = [...episodes].sort((a, b) => b.durationNs - a.durationNs).slice(0, 5);
       const kinds = { fast: 0, timeout: 0, tailLossProbe: 0, other: 0 };
@@ -109,7 +112,9 @@ export default defineRule({
               ? ''
               : loss.queueFull
                 ? `They are lost ${digits(perEpisode)} at a time, when round trips peak: a queue on the path overflows.`
-                : 'They are lost one by one and round trips do not rise before: no queue overflows, the path itself loses packets.'),
+                : loss.inBlows
+                  ? `They are lost ${digits(perEpisode)} at a time and round trips do not rise before: no queue overflows, the path fails for moments, or a policer drops what comes too fast.`
+                  : 'They are lost one by one and round trips do not rise before: no queue overflows, the path itself loses packets.'),
           advice: loss.queueFull
             ? [
                 'Set max-bandwidth slightly below the bottleneck’s rate, or pace on the source: tc qdisc replace dev IFACE root fq.',

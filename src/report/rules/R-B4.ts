@@ -1,4 +1,5 @@
 import { percent, plural } from '../format.js';
+import { lossesOf } from './loss.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -34,7 +35,9 @@ export default defineRule({
       const needless = spurious >= limits.minSpurious && spurious >= limits.minSpuriousShare * again;
       if (!seen && !needless) return [];
       const events = transfer.events('reordered', 'late-original', 'retransmission-spurious');
+      // Overtaken packets make the sender slow down; what it only repeated costs no more than the repetition.
       const recovery = transfer.limitedBy()?.recovery ?? 0;
+      const { repeatedShare } = lossesOf(transfer);
       return [
         {
           confidence: seen ? 0.9 : 0.75,
@@ -59,7 +62,10 @@ export default defineRule({
                 'Make bonds and ECMP hash per flow (layer3+4) instead of per packet, on both hosts and the switches between.',
               ]
             : ['Look at the queue on the source first: tc -s qdisc show dev IFACE.'],
-          cost: { of: 'migration-time', ns: again > 0 ? recovery * transfer.durationNs * (spurious / again) : 0 },
+          cost: {
+            of: 'migration-time',
+            ns: (seen ? recovery : repeatedShare) * transfer.durationNs * (spurious / Math.max(1, again)),
+          },
           transfer,
         },
       ];

@@ -10,11 +10,16 @@ export default defineRule({
   explains: [],
   thresholds: {
     minFactor: { value: 5, unit: 'factor', meaning: 'p95 round trip over the lowest' },
+    harmfulNs: {
+      value: 100e6,
+      unit: 'ns',
+      meaning: 'added to the usual round trip; from here on heartbeats and consoles notice, and so does the switchover',
+    },
     minExtraNs: { value: 20e6, unit: 'ns', meaning: 'delay added for everybody on the path' },
   },
   about: {
     meaning:
-      'The migration keeps a queue full. It does not slow the migration, but everything else on that path waits as long: cluster heartbeats, storage, consoles.',
+      'The migration keeps a queue full. It does not slow the transfer, but everything else on that path waits as long: cluster heartbeats, storage, consoles, and at the switchover the last pages and their confirmation.',
     evidence: 'Round trips during the migration far above the lowest seen.',
     confusedWith:
       'A path change (the lowest round trip itself moves) or a busy destination host that acknowledges late.',
@@ -30,7 +35,7 @@ export default defineRule({
       const bins = transfer.bins(transfer.mainFlow).filter((bin) => (bin.rttMaxNs ?? 0) >= rtt.p95);
       return [
         {
-          severity: 'info',
+          severity: rtt.p50 - rtt.min >= limits.harmfulNs ? 'minor' : 'info',
           confidence: 0.8,
           interval:
             bins.length > 0

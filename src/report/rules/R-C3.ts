@@ -12,6 +12,7 @@ export default defineRule({
   thresholds: {
     minZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'time with the window closed' },
     minZeroWindowNs: { value: 20e6, unit: 'ns', meaning: 'shorter closures are noise' },
+    minNs: { value: 2e9, unit: 'ns', meaning: 'shorter transfers have no speed problem' },
     minShrunkShare: SHRUNK_SHARE,
     minFullShare: { value: 0.3, unit: 'share of time', meaning: 'time in which a shrunk window was full' },
   },
@@ -45,6 +46,7 @@ export default defineRule({
       const probes = transfer.sum(({ forward }) => forward.windowProbes);
       return [
         {
+          ...(transfer.durationNs < limits.minNs ? { severity: 'info' as const } : {}),
           confidence: closed ? 0.92 : 0.8,
           packets: [
             ...transfer.events('zero-window-start').map((event) => event.frame),

@@ -64,9 +64,7 @@ describe('loss', () => {
     severity: 'minor',
     metrics: { retransmittedSegments: 30, queueFull: 'no' },
   });
-  speaks(
-    'R-B1',
-    'losses in blows while round trips peak: a queue overflows',
+  const blow = (rttMs: (startNs: number) => number) =>
     withForward(lossy, {
       tables: {
         ...randomLoss,
@@ -77,9 +75,23 @@ describe('loss', () => {
           durationNs: 50 * MS,
           retransmittedBytes: 43_440,
         }),
+        timeline: timeline(50 * MS, 200, (index, startNs) => ({
+          bytes: index % 6 < 3 ? 100_000 : 160_000,
+          row: { rttMinNs: rttMs(startNs) * MS, rttMaxNs: 60 * MS },
+        })),
       },
-    }),
+    });
+  speaks(
+    'R-B1',
+    'losses in blows while round trips peak: a queue overflows',
+    blow((startNs) => (startNs <= 5 * S ? 20 + (4 * startNs) / S : 20)),
     { metrics: { queueFull: 'yes' } },
+  );
+  speaks(
+    'R-B1',
+    'losses in blows at any round trip: outages',
+    blow((startNs) => 20 + Math.abs(startNs - 5 * S) / S),
+    { metrics: { queueFull: 'no' } },
   );
   silent(
     'R-B1',
@@ -266,6 +278,9 @@ describe('bufferbloat', () => {
   speaks('R-B7', 'round trips rise from 1 ms to 60 ms', withForward({ rttNs: quantiles(1 * MS, 50 * MS, 60 * MS) }), {
     severity: 'info',
   });
+  speaks('R-B7', 'to 200 ms: others notice', withForward({ rttNs: quantiles(1 * MS, 200 * MS, 300 * MS) }), {
+    severity: 'minor',
+  });
   silent('R-B7', 'a long path without a queue', withForward({ rttNs: quantiles(60 * MS, 61 * MS, 65 * MS) }));
 });
 
@@ -341,6 +356,12 @@ describe('destination slow', () => {
       },
     }),
     { severity: 'major', confidence: 0.8 },
+  );
+  speaks(
+    'R-C3',
+    'the window closes often, but all is over within a second',
+    withForward({ zeroWindow: { episodes: 90, totalNs: 0.3 * S } }, { migration: { endNs: 1 * S, phases: [] } }),
+    { severity: 'info' },
   );
   silent('R-C3', 'a small window that is steady', withForward(windowBound));
 });
