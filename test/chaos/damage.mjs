@@ -1,4 +1,5 @@
 // Ways in which a capture comes to harm, each as a function from frames to frames. A frame is {ns, bytes, wire}.
+import { gzipSync } from 'node:zlib';
 
 /** Seeded choice; mulberry32. */
 function chooser(seed) {
@@ -21,14 +22,18 @@ export const dropped =
     return frames.filter((_, i) => i < 10 || next() >= share);
   };
 
-/** The capture lost `count` frames in a row, half way. */
+/** The capture lost `count` frames in a row, half way; of a short one half its frames. */
 export const droppedBlock = (count) => (frames) => {
-  const at = Math.floor((frames.length - count) / 2);
-  return [...frames.slice(0, at), ...frames.slice(at + count)];
+  const lost = Math.min(count, frames.length >> 1);
+  const at = Math.floor((frames.length - lost) / 2);
+  return [...frames.slice(0, at), ...frames.slice(at + lost)];
 };
 
 /** Every frame recorded twice, as a mirror port or `-i any` does it. */
 export const doubled = (frames) => frames.flatMap((frame) => [frame, frame]);
+
+/** One frame in `every` recorded twice. */
+export const doubledOne = (every) => (frames) => frames.flatMap((frame, i) => (i % every ? [frame] : [frame, frame]));
 
 /** Neighbours in the wrong order, time stamps and all, one pair in `every`. */
 export const swapped = (every) => (frames) => {
@@ -88,20 +93,84 @@ export function writePcap({ linkType, frames }, { big = false, nano = false } = 
   return Buffer.concat(pieces);
 }
 
-/** Every kind of harm of the table in docs/robustness.md. */
+/**
+ * The frames as pcapng: one interface, enhanced packet blocks with comments now and then.
+ *
+ * @param sectionFrames  frames after which a new section begins
+ */
+export function writePcapng({ linkType, frames }, { big = false, sectionFrames = Infinity } = {}) {
+  const u16 = (value) => (big ? [value >> 8, value & 255] : [value & 255, value >> 8]);
+  const u32 = (value) =>
+    big ? [...u16(value >>> 16), ...u16(value & 0xffff)] : [...u16(value & 0xffff), ...u16(value >>> 16)];
+  const block = (type, ...parts) => {
+    const body = Buffer.concat(parts.map((part) => Buffer.from(part)));
+    const length = u32(12 + body.length + (-body.length & 3));
+    return Buffer.concat([
+      Buffer.from([...u32(type), ...length]),
+      body,
+      Buffer.alloc(-body.length & 3),
+      Buffer.from(length),
+    ]);
+  };
+  const section = [
+    block(0x0a0d0d0a, [...u32(0x1a2b3c4d), ...u16(1), ...u16(0)], new Array(8).fill(255)),
+    block(1, [...u16(linkType), ...u16(0), ...u32(262_144), ...u16(9), ...u16(1), 9, 0, 0, 0, ...u32(0)]),
+  ];
+  const pieces = [];
+  for (const [i, { ns, bytes, wire }] of frames.entries()) {
+    if (i % sectionFrames === 0 || i === 0) pieces.push(...section);
+    const comment = i % 100 ? [] : [...u16(1), ...u16(4), ...Buffer.from('note'), ...u32(0)];
+    const time = [...u32(Number(ns >> 32n)), ...u32(Number(ns & 0xffff_ffffn))];
+    const head = [...u32(0), ...time, ...u32(bytes.length), ...u32(wire)];
+    pieces.push(block(6, head, bytes, Buffer.alloc(-bytes.length & 3), comment));
+  }
+  return Buffer.concat(pieces);
+}
+
+const asPcap = (harm) => (capture) => writePcap({ ...capture, frames: harm(capture.frames) });
+const LOST = ['bytes', 'pages', 'rounds', 'downtime', 'undecoded', 'retransmitted', 'outcome', 'time'];
+const CUT = ['pages', 'rounds', 'downtime', 'undecoded', 'outcome'];
+
+/**
+ * Every kind of harm of the table in docs/chaos.md: a capture becomes a file.
+ *
+ * may   figures that may change: what the harm takes away, and nothing else
+ * says  a code that must be noted
+ * quiet nothing needs to be said: data behind a reset, or before one, is no damage
+ */
 export const DAMAGES = {
-  none: (frames) => frames,
-  'frames lost, 1 %': dropped(0.01),
-  'frames lost, 5 %': dropped(0.05),
-  'frames lost, 500 in a row': droppedBlock(500),
-  'every frame doubled': doubled,
-  'neighbours swapped, every tenth': swapped(10),
-  'snapped to 54': snapped(54),
-  'snapped to 64': snapped(64),
-  'snapped to 96': snapped(96),
-  'snapped to 128': snapped(128),
-  'time stamps 2 ms back, every twentieth': jittered,
-  'clock steps back 5 s': clockStep(-5),
-  'clock steps on 1 h': clockStep(3600),
-  'bits flipped, every 50th frame': flipped(50),
+  none: { make: asPcap((frames) => frames), may: [] },
+  'frames lost, 1 in 1000': { make: asPcap(dropped(0.001)), may: LOST, says: /^tcp.acked-unseen$/ },
+  'frames lost, 1 %': { make: asPcap(dropped(0.01)), may: LOST, says: /^tcp.acked-unseen$/ },
+  'frames lost, 5 %': { make: asPcap(dropped(0.05)), may: LOST, says: /^tcp.acked-unseen$/ },
+  'frames lost, 500 in a row': { make: asPcap(droppedBlock(500)), may: LOST, says: /^tcp.acked-unseen$/ },
+  'every frame doubled': { make: asPcap(doubled), may: ['duplicates'], says: /^tcp.captured-twice$/ },
+  'one frame in ten doubled': { make: asPcap(doubledOne(10)), may: ['duplicates'] },
+  'neighbours swapped, one pair in ten': { make: asPcap(swapped(10)), may: ['downtime', 'undecoded'], quiet: true },
+  'snapped to 54': { make: asPcap(snapped(54)), may: CUT, says: /^capture.frames-cut$/ },
+  'snapped to 64': { make: asPcap(snapped(64)), may: CUT, says: /^capture.frames-cut$/ },
+  'snapped to 96': { make: asPcap(snapped(96)), may: CUT, says: /^capture.frames-cut$/ },
+  'snapped to 128': { make: asPcap(snapped(128)), may: CUT, says: /^capture.frames-cut$/ },
+  'one stamp in twenty 2 ms early': {
+    make: asPcap(jittered),
+    may: ['downtime', 'time'],
+    says: /^capture.time-backwards$/,
+  },
+  'clock steps back 5 s': { make: asPcap(clockStep(-5)), may: ['downtime', 'time'], says: /^capture.time-backwards$/ },
+  'clock steps on 1 h': { make: asPcap(clockStep(3600)), may: ['downtime', 'time'] },
+  'a bit flipped in every 50th frame': { make: asPcap(flipped(50)), may: ['pages', 'rounds', 'undecoded', 'downtime'] },
+  'pcap, big-endian': { make: (capture) => writePcap(capture, { big: true }), may: [] },
+  'pcap, ns': { make: (capture) => writePcap(capture, { nano: true }), may: [] },
+  'pcap, big-endian, ns': { make: (capture) => writePcap(capture, { big: true, nano: true }), may: [] },
+  pcapng: { make: (capture) => writePcapng(capture), may: [] },
+  'pcapng, big-endian': { make: (capture) => writePcapng(capture, { big: true }), may: [] },
+  'pcapng, a section every 100 frames': { make: (capture) => writePcapng(capture, { sectionFrames: 100 }), may: [] },
+  'gzip in two members': {
+    make: (capture) => {
+      const file = writePcap(capture);
+      const half = file.length >> 1;
+      return Buffer.concat([file.subarray(0, half), file.subarray(half)].map((part) => gzipSync(part, { level: 1 })));
+    },
+    may: [],
+  },
 };

@@ -1,0 +1,68 @@
+// A large file on storage that takes its time: the next piece is on its way while one is analysed, and progress tells how far
+// reading has come, no more and no less. Measured on throttled disks: docs/robustness.md.
+import type * as fs from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { AnomalyLog } from '../../src/anomaly.js';
+import { openFiles } from '../../src/capture/source.js';
+import { pcap, temporaryFiles } from '../support/captures.js';
+
+/** A read of 2 MiB takes so long; so does the analysis of as much. */
+const PIECE_BYTES = 2 << 20;
+const PIECE_MS = 25;
+
+const storage = { underway: 0, bytes: 0 };
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof fs>();
+  const slowly = async (fd: number, target: Uint8Array, at: number, length: number, position: number) => {
+    storage.underway++;
+    const bytesRead = real.readSync(fd, target, at, length, position);
+    await new Promise((resolve) => setTimeout(resolve, (PIECE_MS * bytesRead) / PIECE_BYTES));
+    storage.underway--;
+    storage.bytes += bytesRead;
+    return { bytesRead, buffer: target };
+  };
+  return { ...real, read: Object.assign(() => {}, { [promisify.custom]: slowly }) };
+});
+
+const temporary = temporaryFiles();
+const frame = { ns: 1_700_000_000_000_000_000n, bytes: new Uint8Array(60_000) };
+const file = pcap(Array.from({ length: 600 }, () => frame));
+
+// A single processor has no use for another thread: there the file is read in place.
+describe.skipIf(availableParallelism() < 2)('a file of 36 MB', () => {
+  beforeEach(() => {
+    storage.bytes = 0;
+  });
+
+  test('the next piece is read while one is analysed', async () => {
+    const source = await openFiles([temporary('large.pcap', file)], new AnomalyLog());
+    let [batches, idle] = [0, 0];
+    for await (const batch of source.batches()) {
+      batches++;
+      if (storage.underway === 0 && storage.bytes < file.length) idle++;
+      const bytes = batch.captured.subarray(0, batch.count).reduce((sum, length) => sum + length, 0);
+      const until = performance.now() + (PIECE_MS * bytes) / PIECE_BYTES;
+      while (performance.now() < until); // the analysis
+    }
+    expect(batches).toBeGreaterThan(8);
+    expect(idle).toBe(0);
+  });
+
+  test('progress counts what was read: all frames given out, little beyond them, everything at the end', async () => {
+    const source = await openFiles([temporary('large.pcap', file)], new AnomalyLog());
+    let given = 24;
+    let before = 0;
+    for await (const { count, captured } of source.batches()) {
+      given += captured.subarray(0, count).reduce((sum, length) => sum + length + 16, 0);
+      const { doneBytes, totalBytes } = source.progress();
+      expect(totalBytes).toBe(file.length);
+      expect(doneBytes).toBe(storage.bytes);
+      expect(doneBytes).toBeGreaterThanOrEqual(Math.max(before, given));
+      expect(doneBytes - given).toBeLessThan(8 * PIECE_BYTES);
+      before = doneBytes;
+    }
+    expect(source.progress()).toEqual({ doneBytes: file.length, totalBytes: file.length });
+  });
+});
