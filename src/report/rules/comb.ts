@@ -38,7 +38,7 @@ const WIDEST_BIN_NS = 20e6;
 
 /** The rhythm of all flows of `transfer` together; null with fewer than five bursts, or where it cannot be told. */
 export function combOf(transfer: Transfer, within: Interval): Comb | null {
-  return combOfTimeline(transfer, within) ?? combOfFlow(transfer);
+  return transfer.once(`comb within ${within}`, () => combOfTimeline(transfer, within) ?? combOfFlow(transfer));
 }
 
 /** The rhythm that packet-level analysis found on a single busy flow; for timelines too coarse to show it. */

@@ -69,6 +69,7 @@ export class Transfer {
   readonly endNs: number;
   readonly #tables: ReportData['tables'];
   readonly #bins = new Map<number, readonly Bin[]>();
+  readonly #answers = new Map<string, unknown>();
   #events: readonly TcpEvent[] | undefined;
   #episodes: readonly Episode[] | undefined;
 
@@ -78,6 +79,12 @@ export class Transfer {
     this.#tables = tables;
     this.startNs = migration?.startNs ?? Math.min(...flows.map((flow) => flow.connection.startNs));
     this.endNs = migration?.endNs ?? Math.max(...flows.map((flow) => flow.connection.endNs));
+  }
+
+  /** What `find` says, which is asked once for each `question`: many rules ask the same. */
+  once<T>(question: string, find: () => T): T {
+    if (!this.#answers.has(question)) this.#answers.set(question, find());
+    return this.#answers.get(question) as T;
   }
 
   get durationNs(): number {
@@ -146,6 +153,10 @@ export class Transfer {
    * Falls back to the connections' totals without a timeline; null when nothing is known. Shares sum to 1.
    */
   limitedBy(within?: Interval): Record<Limit, number> | null {
+    return this.once(`limited by, within ${within ?? 'all'}`, () => this.#limitedBy(within));
+  }
+
+  #limitedBy(within: Interval | undefined): Record<Limit, number> | null {
     const total = LIMITS.map(() => 0);
     let weights = 0;
     for (const flow of this.flows) {
