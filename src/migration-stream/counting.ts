@@ -29,6 +29,11 @@ export function countingRules(
       'pages',
       'multifd up to QEMU 7.2 may send the last page of a packet twice: up to 1 % more pages than `normal`.',
     );
+  if (features.has('rounds-inferred'))
+    add(
+      'pages',
+      'Estimated here, as if all bytes were those of full pages: zero pages are not counted, and where pages are compressed there were many more.',
+    );
   if (features.has('xbzrle'))
     add('pages', '`normal` leaves XBZRLE pages out, as here; xbzrle-cache.pages also counts pages that sent nothing.');
   if (features.has('compress'))
