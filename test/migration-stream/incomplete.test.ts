@@ -3,11 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import { FLAG_ACK, FLAG_FIN } from '../../src/decode/rows.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
+import { countingRules } from '../../src/migration-stream/counting.js';
 import { Generations, MAIN_LANE } from '../../src/migration-stream/generations.js';
 import { MigrationState } from '../../src/migration-stream/migration.js';
 import { PageHistory } from '../../src/migration-stream/pages.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
-import type { MigrationResults } from '../../src/migration-stream/results.js';
+import type { Migration, MigrationResults } from '../../src/migration-stream/results.js';
 import { BLOCK_STRIDE, Rounds } from '../../src/migration-stream/rounds.js';
 import { MigrationStreams } from '../../src/migration-stream/session.js';
 import { MultifdSink } from '../../src/migration-stream/sinks.js';
@@ -173,6 +174,13 @@ describe('frames that the capture lost', () => {
     expect(migration!.stream.lostPages!.atLeast).toBeLessThanOrEqual(missing);
     expect(migration!.stream.lostPages!.atMost).toBeGreaterThanOrEqual(missing);
   });
+});
+
+test('pages that are estimated from bytes say so', () => {
+  const figures = { rounds: [], pages: {} as Migration['pages'], downtime: null, postcopy: null, returnPath: {} };
+  const said = (features: readonly string[]) => countingRules({ ...figures, features }).map(({ figure }) => figure);
+  expect(said(['rounds-inferred'])).toEqual(['pages']);
+  expect(said([])).toEqual([]);
 });
 
 test('joined midway, distinct pages are unknown once a block is named: it may be the one that went before', () => {
