@@ -1,5 +1,6 @@
 // Bounds that no other test crosses (docs/robustness.md lists which test crosses which), most of them made small here so
 // that little input does it: what lies beyond is counted or noted, and all else goes on.
+import { Readable } from 'node:stream';
 import { describe, expect, test, vi } from 'vitest';
 import { Analysis, type Results } from '../../src/analyze.js';
 import { AnomalyLog } from '../../src/anomaly.js';
@@ -18,6 +19,8 @@ import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
 import { Rounds } from '../../src/migration-stream/rounds.js';
 import { SendBuffer } from '../../src/migration-stream/send-buffer.js';
 import { Sightings } from '../../src/migration-stream/sightings.js';
+import { reportOn } from '../support/analyze.js';
+import { pcap, someFrames } from '../support/captures.js';
 import { decoded } from '../support/decoded.js';
 import { batchOf, type CapturedFrame, ethernet, frame, ipv4, mpls, tcp, udp } from '../support/frames.js';
 import {
@@ -122,6 +125,21 @@ describe('frames', () => {
     const large = flows.find((flow) => flow.client.port === 1001)!;
     expect(large.directions[0].wireBytes).toBeGreaterThan(limits.UDP_TIMELINE_BYTES);
     expect(new Set(Array.from(timeline.columns['flow']!.values as Float64Array))).toEqual(new Set([large.id]));
+  });
+});
+
+describe('containers', () => {
+  test('FRAME_BYTES: a frame as large is read, a larger one is stepped over, and it is said', async () => {
+    const read = async (bytes: number): Promise<readonly [number, string[]]> => {
+      const [first, large, last] = someFrames(3).map((each, i) =>
+        i === 1 ? { ...each, bytes: new Uint8Array(bytes) } : each,
+      );
+      const file = Buffer.from(pcap([first!, large!, last!]));
+      const { capture, anomalies } = await reportOn('-', { stdin: Readable.from([file], { objectMode: false }) });
+      return [capture.frames, anomalies.map(({ code }) => code)];
+    };
+    expect(await read(limits.FRAME_BYTES)).toEqual([3, []]);
+    expect(await read(limits.FRAME_BYTES + 1)).toEqual([2, ['capture/bad-length']]);
   });
 });
 
