@@ -18,6 +18,7 @@ import {
   FLAG_RST,
   FLAG_SYN,
   NO_DIRECTION,
+  OPTION_TIMESTAMP,
   type SegmentRows,
   TRIGGER_NONE,
   TRIGGER_PROBE,
@@ -53,7 +54,8 @@ const FULL_SHARE_AFAR = 0.8;
 /** Nearer than this share of the round trip, or with a round trip below this, the capture point is at the sender. */
 const NEAR_SHARE = 0.1;
 const NEAR_NS = 2e6;
-/** Two ticks of a timestamp clock. */
+/** A tick of a timestamp clock, and two. */
+const TICK_NS = 1e6;
 const TICKS_NS = 2e6;
 /** Silence after which a sender begins anew: the least retransmission timeout. */
 const RESTART_NS = 200e6;
@@ -124,6 +126,15 @@ class Sender {
     const acked = this.sentMax - rows.flight[row]!;
     if (!(acked > this.acked || this.sentMax + rows.room[row]! > this.edge)) return gapNs;
     return Math.min(gapNs, Math.max(0, rows.reactionNs[row]! - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
+  }
+
+  /** Timestamp of the latest frame, NaN without. */
+  tsValue = Number.NaN;
+
+  /** How long the sender was silent before the row, by its own clock: away from it a queue may have held the row back. */
+  silentNs(rows: SegmentRows, row: number, gapNs: number): number {
+    if (this.near || !(rows.options[row]! & OPTION_TIMESTAMP) || Number.isNaN(this.tsValue)) return gapNs;
+    return Math.min(gapNs, (((rows.tsValue[row]! - this.tsValue) | 0) + 1) * TICK_NS);
   }
 
   /** Smoothed and least round trip of the whole loop, of the longer half and the least of the other; NaN, 0 before any. */
@@ -297,24 +308,26 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       else charge(id, sender, RECEIVER_WINDOW, openNs, tNs);
       return;
     }
-    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, gapNs);
+    const silentNs = sender.silentNs(rows, row, gapNs);
+    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, silentNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
       sender.windowedNs = tNs;
-      chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, gapNs));
+      chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, silentNs));
       return;
     }
     const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
-    const paced = gapNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
+    const paced =
+      silentNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
     // A burst that the window held back is spread over a round trip at most.
     if (sender.heldBy === RECEIVER_WINDOW && tNs - sender.windowedNs > sender.roundTripNs) sender.heldBy = CONGESTION;
-    const spread = !near && gapNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
+    const spread = !near && silentNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
     if (!spread && ((full && prompt && (before > 0 || !near)) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
       return;
     }
     // The path spreads what the sender sent at once: such gaps belong to what had held the burst back.
-    if (!near && gapNs <= promptNs) charge(id, sender, sender.heldBy, fromNs, tNs);
+    if (!near && silentNs <= promptNs) charge(id, sender, sender.heldBy, fromNs, tNs);
     else chargePause(id, sender, frame, fromNs, tNs, before);
   };
 
@@ -348,6 +361,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const gapNs = at - sender.lastNs;
     sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, rows.room[row]! + fresh >= sender.segmentBytes);
     sender.lastNs = at;
+    sender.tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Number.NaN;
     sender.bytes += bytes;
     sender.flight = flight;
     sender.room = rows.room[row]!;

@@ -129,6 +129,16 @@ describe('limits', () => {
     ).toBeGreaterThan(0.9);
   });
 
+  test('away from the sender, time that the path held frames back is not the sender’s: its own clock stood still', () => {
+    const { receiver } = transfer({ bytes: 2_000_000, oneWayNs: 10 * MS, bufferBytes: 100_000, readRate: 1e6 });
+    const heldBack = framesOf(receiver).map((item) => ({
+      ...item,
+      tNs: item.tNs! + 60 * MS * Math.floor(item.tNs! / (100 * MS)),
+    }));
+    const { limitedBy } = bulk(analyzeFrames(heldBack)).direction;
+    expect(limitedBy!['sender-application'] + limitedBy!.idle).toBeLessThan(0.1);
+  });
+
   test('an application that writes every 100 ms is a rate limit, every 137 ms it is not', () => {
     const sliced = (everyNs: number) => limited({ bytes: 4_000_000, slices: { bytes: 150_000, everyNs } });
     const [comb, other] = [sliced(100 * MS), sliced(137 * MS)];
