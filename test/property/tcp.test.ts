@@ -148,6 +148,11 @@ describe.each(CASES)('$path, seed $seed', ({ path, seed }) => {
     expect(one.payloadBytes).toBe(many.payloadBytes);
     expect(one.retransmittedSegments).toBe(many.retransmittedSegments);
     expect(one.retransmittedBytes).toBe(many.retransmittedBytes);
+    expect(one.inFlight!.max).toBe(many.inFlight!.max);
+    for (const [limit, share] of Object.entries(one.limitedBy!)) {
+      const other = many.limitedBy![limit as keyof typeof one.limitedBy];
+      expect([limit, Math.abs(other - share) < 0.05]).toEqual([limit, true]);
+    }
   });
 
   test('(g) frames cut after the fixed headers keep all that does not depend on options', () => {
