@@ -677,7 +677,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
 }
 
 /**
- * Completed needs the end mark or the destination's SHUT. Otherwise the way the main connection ended decides: the
+ * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further. Otherwise the way the main connection ended decides: the
  * source closed it in order (cancelled), it was reset or the destination gave up first (failed), or the capture ended.
  * A SHUT with an error flag that follows the source's own closing is only the answer to it.
  */
@@ -690,9 +690,12 @@ function outcomeOf(
   const main = streams.findLast((stream) => kindOf(entry, stream) === 'main');
   const closedBySource = main?.driver.ended === 'fin' && !(shutNs < main.driver.endNs);
   if (shut !== null && shut !== 0) return closedBySource ? 'cancelled' : 'failed';
-  if (complete || shut === 0) return 'completed';
+  const reply = entry.streams.findLast(({ decoder }) => decoder === returnPath)?.driver;
+  // A destination that has answered before says when it is done.
+  const isUnconfirmed = shut === null && reply?.ended === 'fin' && isWhole(reply);
+  if (shut === 0 || (complete && !isUnconfirmed)) return 'completed';
   // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
-  if (closedBySource && sightings.endsInText) return 'completed';
+  if (closedBySource && sightings.endsInText && !isUnconfirmed) return 'completed';
   const ending = main && endings.get(main.direction >>> 1);
   // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
   if (closedBySource && ending?.closedFirstBy !== 1)
@@ -705,3 +708,6 @@ function outcomeOf(
       return 'incomplete';
   }
 }
+
+/** Something was sent, and all of it is in the capture. */
+const isWhole = ({ account }: StreamDriver): boolean => account.length > 0 && account.missingBytes === 0;

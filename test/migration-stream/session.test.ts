@@ -85,6 +85,12 @@ describe('outcome', () => {
     expect(outcomeOf([...sent(0, begun), replied(0, 0, pong(1), shut(0))])).toEqual(['completed']);
   });
 
+  test('cancelled: the end mark was sent, but a destination that had answered before closed without SHUT', () => {
+    const frames = [...sent(0, whole), syn(1), replied(0, 0, pong(1)), closed(0, whole.length)];
+    expect(outcomeOf([...frames, { direction: 1, offset: 8, flags: FLAG_FIN | FLAG_ACK }])).toEqual(['cancelled']);
+    expect(outcomeOf(frames)).toEqual(['completed']); // it may still come
+  });
+
   test('cancelled: the source closed in order before the end', () => {
     expect(outcomeOf([...sent(0, begun), closed(0, begun.length)])).toEqual(['cancelled']);
   });
