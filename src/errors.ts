@@ -39,11 +39,23 @@ export function assert(holds: boolean, message: string, facts: Record<string, un
 
 const hex = (value: number, digits: number): string => `0x${(value >>> 0).toString(16).padStart(digits, '0')}`;
 
-export const notACapture = (path: string, magic: number): InputError =>
-  new InputError(
-    `${path} does not start like a capture file (first bytes ${hex(magic, 8)}).`,
-    'Expected pcap or pcapng, plain or inside gzip or zstd.',
+/** Other files by how they start, with what makes a capture of them. */
+const FAMILIAR: readonly (readonly [start: string, advice: (path: string) => string])[] = [
+  ['fd377a58', (path) => `It is packed with xz: xz -dc ${path} | migscope analyze -`],
+  ['425a68', (path) => `It is packed with bzip2: bzip2 -dc ${path} | migscope analyze -`],
+  ['04224d18', (path) => `It is packed with lz4: lz4 -dc ${path} | migscope analyze -`],
+  ['504b0304', (path) => `It is a zip archive: unzip -p ${path} | migscope analyze -`],
+  ['7b', (path) => `It looks like a saved result: migscope report ${path}`],
+];
+
+export const notACapture = (path: string, magic: number): InputError => {
+  const start = hex(magic, 8);
+  const familiar = FAMILIAR.find(([known]) => start.startsWith(`0x${known}`));
+  return new InputError(
+    `${path} does not start like a capture file (first bytes ${start}).`,
+    `Expected pcap or pcapng, plain or inside gzip or zstd.${familiar ? ` ${familiar[1](path)}` : ''}`,
   );
+};
 
 export const emptyInput = (path: string): InputError =>
   new InputError(
@@ -52,7 +64,7 @@ export const emptyInput = (path: string): InputError =>
   );
 
 export const noSuchFile = (path: string): InputError =>
-  new InputError(`${path} does not exist.`, 'Check the name; use - to read a capture from standard input.');
+  new InputError(`${path} does not exist.`, 'Check the name; use - for standard input.');
 
 export const cannotRead = (path: string, reason: string): InputError =>
   new InputError(`${path} cannot be read: ${reason}.`, 'Check that it is a regular file and that you may read it.');
@@ -65,6 +77,21 @@ export const noFrames = (names: readonly string[]): InputError =>
 
 export const outputExists = (path: string): UsageError =>
   new UsageError(`${path} exists already.`, 'Add --force to replace it, or choose another name.');
+
+export const outputIsInput = (path: string): UsageError =>
+  new UsageError(`${path} is what is to be read; it is not replaced.`, 'Choose another name for the result.');
+
+export const outputIsFolder = (path: string): UsageError =>
+  new UsageError(`${path} is a folder.`, 'Name a file for JSON or the page; a folder is for --csv and --arrow.');
+
+export const outputIsNoFolder = (path: string): UsageError =>
+  new UsageError(`${path} is a file.`, 'Name a folder for the tables; it is made when it does not exist.');
+
+export const outputsShareFolder = (path: string): UsageError =>
+  new UsageError(
+    `CSV and Arrow tables cannot share the folder ${path}: each set has a schema.json.`,
+    'Give --csv and --arrow folders of their own.',
+  );
 
 export const outputFolderMissing = (path: string): UsageError =>
   new UsageError(
@@ -85,7 +112,10 @@ export const twoOutputsToStdout = (): UsageError =>
   );
 
 export const notAReport = (path: string, reason: string): InputError =>
-  new InputError(`${path} is not a saved result: ${reason}.`, 'Expected a file written by migscope analyze --json.');
+  new InputError(
+    `${path} is not a saved result: ${reason}.`,
+    'Expected a file written by migscope analyze --json; captures go to migscope analyze.',
+  );
 
 export const unknownRule = (id: string): UsageError =>
   new UsageError(`There is no rule ${id}.`, 'migscope rules lists them all.');

@@ -6,13 +6,14 @@ import { AnomalyLog } from '../anomaly.js';
 import type { CaptureSource } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
 import { pair } from '../decode/tcp/pairing.js';
-import { bothEndsOrFiles, noFrames, twoOutputsToStdout } from '../errors.js';
+import { bothEndsOrFiles, noFrames } from '../errors.js';
 import { addBothEnds } from '../report/both-ends.js';
 import type { ReportData } from '../report/report.js';
 import { deliver, toReport } from './deliver.js';
+import { addHelp } from './help.js';
 import type { CliIo } from './io.js';
 import { type AnalysisOptions, addAnalysisOptions, addOutputOptions, type OutputOptions } from './options.js';
-import { checkTargets } from './output.js';
+import { checkOutputs } from './output.js';
 import { ProgressBar } from './progress.js';
 
 type Options = OutputOptions & AnalysisOptions & { readonly source?: string; readonly destination?: string };
@@ -37,14 +38,13 @@ export function registerAnalyze(program: Command, io: CliIo): void {
     .argument('[file...]', 'capture files, or - for standard input')
     .option('--source <file>', 'capture taken on the source host, with --destination: exact losses, one-way delays')
     .option('--destination <file>', 'capture taken on the destination host at the same time');
-  addAnalysisOptions(addOutputOptions(command)).addHelpText('after', EXAMPLES);
+  addHelp(addAnalysisOptions(addOutputOptions(command)), EXAMPLES);
   command.action((files: string[], options: Options) => analyze(files, options, io));
 }
 
 async function analyze(files: readonly string[], options: Options, io: CliIo): Promise<void> {
-  if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();
-  checkTargets([options.json, options.html], options.force ?? false);
   const { source, destination } = options;
+  checkOutputs(options, [...files, source ?? '', destination ?? '']);
   if (files.length > 0 ? source !== undefined || destination !== undefined : !source || !destination) {
     throw bothEndsOrFiles();
   }

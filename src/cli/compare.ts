@@ -2,13 +2,14 @@
 
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Command } from 'commander';
-import { twoOutputsToStdout, twoRunsNeeded } from '../errors.js';
+import { twoRunsNeeded } from '../errors.js';
 import { compareReports, renderCompareHtml, renderCompareText } from '../report/compare.js';
 import type { ReportData } from '../report/report.js';
 import { analyzeFiles } from './analyze.js';
 import { toReport } from './deliver.js';
+import { addHelp } from './help.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
-import { checkTargets, print, writeResult } from './output.js';
+import { checkOutputs, print, writeResult } from './output.js';
 import { readReport } from './report.js';
 
 interface Options {
@@ -28,7 +29,7 @@ Examples:
   migscope compare 1-channel.pcap.gz 4-channels.pcap.gz 8-channels.pcap.gz --json -`;
 
 export function registerCompare(program: Command, io: CliIo): void {
-  program
+  const command = program
     .command('compare')
     .summary('compare two or more runs')
     .description('Sets two or more migrations side by side: what changed, by how much, and whether it matters.')
@@ -37,15 +38,13 @@ export function registerCompare(program: Command, io: CliIo): void {
     .option('--html <file>', 'write one self-contained page; - for standard output')
     .option('-f, --force', 'replace existing output files')
     .option('-q, --quiet', 'no summary and no progress')
-    .option('--redact', 'replace addresses and names in every output')
-    .addHelpText('after', EXAMPLES)
-    .action((runs: string[], options: Options) => compare(runs, options, io));
+    .option('--redact', 'replace addresses and names in every output');
+  addHelp(command, EXAMPLES).action((runs: string[], options: Options) => compare(runs, options, io));
 }
 
 async function compare(runs: readonly string[], options: Options, io: CliIo): Promise<void> {
   if (runs.length < 2) throw twoRunsNeeded(runs.length);
-  if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();
-  checkTargets([options.json, options.html], options.force ?? false);
+  checkOutputs(options, runs);
   const reports: { name: string; report: ReportData }[] = [];
   for (const name of runs) reports.push({ name, report: await readRun(name, options, io) });
   const comparison = compareReports(reports);

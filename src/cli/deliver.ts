@@ -1,5 +1,4 @@
 // From results to what the user asked for: report, findings, models, and every kind of output.
-import { join } from 'node:path';
 import type { Results } from '../analyze.js';
 import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
@@ -9,7 +8,7 @@ import { type DiagnoseOptions, diagnose, ruledOut } from '../report/rules/engine
 import { renderText } from '../report/text.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
 import type { AnalysisOptions, OutputOptions } from './options.js';
-import { checkTargets, makeFolder, print, writeResult, writeWhole } from './output.js';
+import { print, writeFolder, writeResult } from './output.js';
 import { VERSION } from './version.js';
 
 /** The whole result with models and findings, redacted when asked. `complete` may add to it before it is judged. */
@@ -55,12 +54,6 @@ async function writeTables(report: ReportData, options: OutputOptions): Promise<
     [options.arrow, arrowFiles],
   ] as const) {
     if (folder === undefined) continue;
-    makeFolder(folder);
-    const tables = (await files(report)).map(({ name, content }) => ({ path: join(folder, name), content }));
-    checkTargets(
-      tables.map(({ path }) => path),
-      options.force ?? false,
-    );
-    for (const { path, content } of tables) writeWhole(path, content);
+    writeFolder(folder, await files(report), options.force ?? false);
   }
 }

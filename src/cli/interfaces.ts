@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { ENGINES } from '../capture/live/engines.js';
 import { type InterfaceFacts, listInterfaces } from '../capture/live/interfaces.js';
 import { bitRate, count } from '../report/format.js';
+import { addHelp } from './help.js';
 import type { CliIo } from './io.js';
 import { print } from './output.js';
 
@@ -13,12 +14,11 @@ Examples:
   ip netns exec blue migscope interfaces     those of a network namespace`;
 
 export function registerInterfaces(program: Command, io: CliIo): void {
-  program
+  const command = program
     .command('interfaces')
     .summary('list the interfaces that live can capture on')
-    .description('Lists the network interfaces of this host with their state, and the programs found for capturing.')
-    .addHelpText('after', EXAMPLES)
-    .action(() => print(io.stdout, `${interfaceTable(listInterfaces())}\n${engineLines()}`));
+    .description('Lists the network interfaces of this host with their state, and the programs found for capturing.');
+  addHelp(command, EXAMPLES).action(() => print(io.stdout, `${interfaceTable(listInterfaces())}\n${engineLines()}`));
 }
 
 /** One line an interface, columns aligned. */

@@ -5,9 +5,10 @@ import { AnomalyLog } from '../anomaly.js';
 import { interfaceExists, isUp } from '../capture/live/interfaces.js';
 import { Recording, type Rotation, recordingPath } from '../capture/live/recording.js';
 import { ENGINE_NAMES, type EngineName, type LiveSource, openLive } from '../capture/live.js';
-import { nothingCaptured, twoOutputsToStdout } from '../errors.js';
+import { nothingCaptured } from '../errors.js';
 import { duration } from '../report/format.js';
 import { deliver, toReport } from './deliver.js';
+import { addHelp } from './help.js';
 import type { CliIo } from './io.js';
 import { migrationFilter } from './live-filter.js';
 import { type CaptureState, LiveMeter } from './live-view.js';
@@ -18,7 +19,7 @@ import {
   type OutputOptions,
   parseCount,
 } from './options.js';
-import { checkTargets } from './output.js';
+import { checkOutputs } from './output.js';
 import { Screen } from './screen.js';
 
 interface Options extends OutputOptions, AnalysisOptions {
@@ -79,18 +80,21 @@ export function registerLive(program: Command, io: CliIo): void {
     )
     .option('--duration <time>', 'end after this time, e.g. 90s, 10m', parseTime)
     .option('--until-done', 'end with the migration: 3 s after its end mark, or after 15 s of silence')
-    .option('--interval <time>', 'time between two updates', parseTime, 1000)
-    .option('--downtime-limit <time>', 'what the source was told; for the forecast only', parseTime, 300)
+    .addOption(new Option('--interval <time>', 'time between two updates').argParser(parseTime).default(1000, '1s'))
+    .addOption(
+      new Option('--downtime-limit <time>', 'what the source was told; for the forecast only')
+        .argParser(parseTime)
+        .default(300, '300ms'),
+    )
     .addOption(new Option('--engine <name>', 'what captures').choices(['auto', ...ENGINE_NAMES]).default('auto'));
-  addAnalysisOptions(addOutputOptions(command)).addHelpText('after', EXAMPLES);
+  addHelp(addAnalysisOptions(addOutputOptions(command)), EXAMPLES);
   command.action((options: Options) => live(options, io));
 }
 
 async function live(options: Options, io: CliIo): Promise<void> {
-  if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();
   const rotation = options.rotate ?? NO_ROTATION;
   const firstFile = options.write === undefined ? undefined : recordingPath(options.write, rotation, 1);
-  checkTargets([options.json, options.html, firstFile], options.force ?? false);
+  checkOutputs(options, [], firstFile === undefined ? [] : [firstFile]);
   const log = new AnomalyLog();
   const { interface: device, filter = null, snaplen: snapLength = null } = options;
   const source = await openLive({ interface: device, filter, snapLength }, options.engine, log);

@@ -43,9 +43,14 @@ export const addOutputOptions = (command: Command): Command =>
     .option('--redact', 'replace addresses and names in every output');
 
 export const addAnalysisOptions = (command: Command): Command =>
-  command
+  addJudgementOptions(command)
     .option('--port <number>', 'take the connections to this server port as the migration', parsePort)
     .option('--connection <id>', 'take this connection (see the JSON result) as the migration', parseCount)
+    .option('--strict', 'exit with 3 when the capture or the stream is damaged');
+
+/** How results are judged; a saved one can be judged again. */
+export const addJudgementOptions = (command: Command): Command =>
+  command
     .option(
       '--what-if <list>',
       'also predict for bandwidth=RATE,downtime=TIME (e.g. bandwidth=10Gbit,downtime=300ms)',
@@ -55,8 +60,7 @@ export const addAnalysisOptions = (command: Command): Command =>
       '--threshold <rule.name=value>',
       'judge with another threshold (see explain), e.g. R-A2.intendedRate=125e6; may be repeated',
       parseThreshold,
-    )
-    .option('--strict', 'exit with 3 when the capture or the stream is damaged');
+    );
 
 export function parsePort(text: string): number {
   const port = Number(text);

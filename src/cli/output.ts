@@ -13,17 +13,55 @@ import {
   writeSync,
 } from 'node:fs';
 import { constants } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { outputExists, outputFailed, outputFolderMissing } from '../errors.js';
+import {
+  outputExists,
+  outputFailed,
+  outputFolderMissing,
+  outputIsFolder,
+  outputIsInput,
+  outputIsNoFolder,
+  outputsShareFolder,
+  twoOutputsToStdout,
+} from '../errors.js';
 import type { CliIo } from './io.js';
 
-/** Refuses early, before minutes of work, what could not be written later. '-' is standard output. */
-export function checkTargets(paths: readonly (string | undefined)[], force: boolean): void {
-  for (const path of paths) {
+/** In every set of tables. */
+const SCHEMA_FILE = 'schema.json';
+
+interface Targets {
+  readonly json?: string;
+  readonly html?: string;
+  readonly csv?: string;
+  readonly arrow?: string;
+  readonly force?: boolean;
+}
+
+/**
+ * Refuses early, before minutes of work, what could not be written later. '-' is standard output.
+ *
+ * @param inputs  files that are read: --force does not replace them
+ * @param others  further files that will be written
+ */
+export function checkOutputs(targets: Targets, inputs: readonly string[], others: readonly string[] = []): void {
+  const { json, html, csv, arrow, force = false } = targets;
+  if (json === '-' && html === '-') throw twoOutputsToStdout();
+  const read = new Set(inputs.filter((path) => existsSync(path)).map((path) => realpathSync(path)));
+  for (const path of [json, html, ...others]) {
     if (path === undefined || path === '-') continue;
     if (!existsSync(dirname(path))) throw outputFolderMissing(path);
-    if (!force && existsSync(path) && !isDevice(path)) throw outputExists(path);
+    if (!existsSync(path) || isDevice(path)) continue;
+    if (statSync(path).isDirectory()) throw outputIsFolder(path);
+    if (read.has(realpathSync(path))) throw outputIsInput(path);
+    if (!force) throw outputExists(path);
+  }
+  if (csv !== undefined && arrow !== undefined && resolve(csv) === resolve(arrow)) throw outputsShareFolder(csv);
+  for (const folder of [csv, arrow]) {
+    if (folder === undefined || !existsSync(folder)) continue;
+    if (!statSync(folder).isDirectory()) throw outputIsNoFolder(folder);
+    const schema = join(folder, SCHEMA_FILE);
+    if (!force && existsSync(schema)) throw outputExists(schema);
   }
 }
 
@@ -88,12 +126,32 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
   }
 }
 
-/** Makes a folder for a set of tables; an existing one is fine. Throws InputError when it cannot be made. */
-export function makeFolder(path: string): void {
+/**
+ * Writes a set of files into a folder, which is made when it does not exist. All or none: what was written goes again
+ * when one fails. Throws InputError with the system's reason, UsageError where a file exists and is not to be replaced.
+ */
+export function writeFolder(
+  folder: string,
+  files: readonly { readonly name: string; readonly content: string | Uint8Array }[],
+  force: boolean,
+): void {
+  const taken = files.map(({ name }) => join(folder, name)).find((path) => !force && existsSync(path));
+  if (taken !== undefined) throw outputExists(taken);
   try {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(folder, { recursive: true });
   } catch (error) {
-    throw outputFailed(path, error instanceof Error ? error.message : String(error));
+    throw outputFailed(folder, error instanceof Error ? error.message : String(error));
+  }
+  const written: string[] = [];
+  try {
+    for (const { name, content } of files) {
+      const path = join(folder, name);
+      writeWhole(path, content);
+      written.push(path);
+    }
+  } catch (error) {
+    for (const path of written) rmSync(path, { force: true });
+    throw error;
   }
 }
 

@@ -6,6 +6,8 @@ import { InputError, UsageError } from '../errors.js';
 import { registerAnalyze } from './analyze.js';
 import { registerCompare } from './compare.js';
 import { registerCompletion } from './completion.js';
+import { EXIT_CODES } from './exit-codes.js';
+import { addHelp } from './help.js';
 import { registerInterfaces } from './interfaces.js';
 import type { CliIo, Register } from './io.js';
 import { wantsColor } from './io.js';
@@ -35,9 +37,9 @@ Examples:
   ssh host tcpdump -i eth0 -w - port 49152 | migscope analyze -
   migscope live -i eth0 --until-done --html report.html  watch a migration while it runs
   migscope compare cubic.pcap bbr.pcap --html compare.html
+`;
 
-Exit codes:
-  0 done   1 input or output cannot be used   2 wrong call   3 anomalies found under --strict   70 defect in migscope`;
+const EXIT_TEXT = `\nExit codes:\n  ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join('   ')}`;
 
 /** Builds the program; `io` is all it may touch. */
 export function buildProgram(io: CliIo): Command {
@@ -50,7 +52,6 @@ export function buildProgram(io: CliIo): Command {
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .showHelpAfterError('See migscope --help, or the --help of the command.')
-    .addHelpText('after', EXAMPLES)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
@@ -60,6 +61,7 @@ export function buildProgram(io: CliIo): Command {
       getOutHasColors: () => wantsColor(io.stdout, io.env),
       getErrHasColors: () => wantsColor(io.stderr, io.env),
     });
+  addHelp(program, EXAMPLES).addHelpText('after', EXIT_TEXT);
   for (const register of COMMANDS) register(program, io);
   for (const command of program.commands) {
     command.exitOverride().copyInheritedSettings(program).helpOption('-h, --help', 'print this help');
@@ -76,7 +78,7 @@ export function buildProgram(io: CliIo): Command {
 export async function run(args: readonly string[], io: CliIo): Promise<number> {
   const program = buildProgram(io);
   if (args.length === 0) {
-    io.stderr.write(program.helpInformation() + EXAMPLES.concat('\n'));
+    io.stderr.write(`${program.helpInformation()}${EXAMPLES}\n${EXIT_TEXT}\n`);
     return 2;
   }
   try {

@@ -1,13 +1,14 @@
 // `migscope report`: rebuilds every output from a saved JSON result, without the capture.
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { notAReport, twoOutputsToStdout } from '../errors.js';
+import { cannotRead, noSuchFile, notAReport } from '../errors.js';
 import type { ReportData } from '../report/report.js';
 import { checkSaved } from '../report/saved.js';
 import { deliver, judge } from './deliver.js';
+import { addHelp } from './help.js';
 import type { CliIo } from './io.js';
-import { type AnalysisOptions, addOutputOptions, type OutputOptions, parseThreshold, parseWhatIf } from './options.js';
-import { checkTargets } from './output.js';
+import { type AnalysisOptions, addJudgementOptions, addOutputOptions, type OutputOptions } from './options.js';
+import { checkOutputs } from './output.js';
 
 const EXAMPLES = `
 Examples:
@@ -21,17 +22,9 @@ export function registerReport(program: Command, io: CliIo): void {
     .summary('rebuild outputs from a saved JSON result')
     .description('Rebuilds the summary, the page or the tables from a saved JSON result; the capture is not needed.')
     .argument('<file>', 'result written by analyze --json; - for standard input');
-  addOutputOptions(command)
-    .option('--what-if <list>', 'also predict for bandwidth=RATE,downtime=TIME', parseWhatIf)
-    .option(
-      '--threshold <rule.name=value>',
-      'judge with another threshold (see explain); may be repeated',
-      parseThreshold,
-    )
-    .addHelpText('after', EXAMPLES);
+  addHelp(addJudgementOptions(addOutputOptions(command)), EXAMPLES);
   command.action(async (file: string, options: OutputOptions & AnalysisOptions) => {
-    if (options.json === '-' && options.html === '-') throw twoOutputsToStdout();
-    checkTargets([options.json, options.html], options.force ?? false);
+    checkOutputs(options, []); // a result may be renewed in place: it is read whole before anything is written
     await deliver(judge(await readReport(file, io), options), options, io);
   });
 }
@@ -54,7 +47,9 @@ function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw notAReport(path, error instanceof Error ? error.message : String(error));
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw noSuchFile(path);
+    throw cannotRead(path, code === 'EISDIR' ? 'it is a directory' : message);
   }
 }
 

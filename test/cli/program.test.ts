@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -73,6 +73,16 @@ describe('inputs that cannot be used', () => {
       file('text.pcap', 'this is not a capture, but long enough to be one'),
       'does not start like a capture',
     ],
+    [
+      'a capture inside xz',
+      file('packed.xz', Buffer.concat([Buffer.from('fd377a585a00', 'hex'), Buffer.alloc(40)])),
+      'xz -dc',
+    ],
+    [
+      'a saved result',
+      file('result.json', `{"schema":"migscope.report","padding":"${'x'.repeat(40)}"}`),
+      'migscope report',
+    ],
     ['a capture without frames', file('header.pcap', PCAP_HEADER), 'no frames'],
     ['a folder', folder, 'cannot be read'],
   ])('%s: exit code 1 and a sentence', async (_name, path, sentence) => {
@@ -80,6 +90,11 @@ describe('inputs that cannot be used', () => {
     expect(code).toBe(1);
     expect(stdout).toBe('');
     expect(stderr).toContain(sentence);
+  });
+
+  test('report on what is not there or is a folder', async () => {
+    expect((await cli(['report', join(folder, 'absent.json')])).stderr).toContain('absent.json does not exist');
+    expect((await cli(['report', folder])).stderr).toContain('it is a directory');
   });
 
   test('a saved result that is none', async () => {
@@ -96,6 +111,44 @@ describe('outputs', () => {
     expect(code).toBe(2);
     expect(stderr).toContain('--force');
     expect(readFileSync(kept, 'utf8')).toBe('precious');
+  });
+
+  test.each([
+    ['JSON', '--json'],
+    ['the page', '--html'],
+  ])('%s never replaces the capture it is made from, not even with --force', async (_name, option) => {
+    const capture = file('only-copy.pcap.gz', readFileSync('samples/precopy.pcap.gz'));
+    const { code, stderr } = await cli(['analyze', capture, option, join(folder, '.', 'only-copy.pcap.gz'), '--force']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('is what is to be read');
+    expect(readFileSync(capture)).toEqual(readFileSync('samples/precopy.pcap.gz'));
+  });
+
+  test.each([
+    ['a folder for a file', () => ['--json', folder, '--force'], 'is a folder'],
+    ['a file for a folder', () => ['--csv', file('plain.txt', '')], 'is a file'],
+    [
+      'one folder for both kinds of tables',
+      () => ['--csv', join(folder, 'both'), '--arrow', `${folder}/./both`],
+      'share',
+    ],
+  ])('%s is refused before the work is done', async (_name, options, sentence) => {
+    const { code, stderr } = await cli(['analyze', 'samples/precopy.pcap.gz', ...options()]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(sentence);
+  });
+
+  test('tables: a second set needs --force, and one that cannot be written leaves nothing', async () => {
+    const tables = join(folder, 'tables');
+    expect((await cli(['analyze', 'samples/precopy.pcap.gz', '-q', '--csv', tables])).code).toBe(0);
+    const again = await cli(['analyze', 'samples/precopy.pcap.gz', '-q', '--csv', tables]);
+    expect([again.code, again.stderr]).toEqual([2, expect.stringContaining('schema.json exists already')]);
+    // A folder stands where one of the tables goes.
+    const blocked = join(folder, 'blocked');
+    mkdirSync(join(blocked, 'timeline.csv'), { recursive: true });
+    const { code } = await cli(['analyze', 'samples/precopy.pcap.gz', '-q', '--csv', blocked, '--force']);
+    expect(code).toBe(1);
+    expect(readdirSync(blocked)).toEqual(['timeline.csv']);
   });
 
   test('a folder that does not exist is said before the work is done', async () => {
@@ -158,6 +211,22 @@ describe('shell files', () => {
     expect(spawnSync('bash', ['-c', script]).stdout.toString()).toBe('analyze\n');
   });
 
+  test.each([
+    ['the choices of an option', 'live --engine ""', 'auto tcpdump dumpcap cap'],
+    ['nothing where any text may stand', 'live --interface ""', ''],
+    ['options by their beginning', 'report --th', '--threshold'],
+    ['rules', 'explain R-E1', 'R-E1 R-E10'],
+    ['shells', 'completion z', 'zsh'],
+    ['folders for tables, and no files', 'analyze --csv sampl', 'samples'],
+    ['files', 'analyze package.js', 'package.json'],
+  ])('bash completes %s', async (_name, words, expected) => {
+    const { stdout } = await cli(['completion', 'bash']);
+    const line = `COMP_WORDS=(migscope ${words}) COMP_CWORD=$(( \${#COMP_WORDS[@]} - 1 ))`;
+    const script = `${stdout}\n${line}\n_migscope; echo "\${COMPREPLY[*]}"`;
+    const completed = spawnSync('bash', ['-c', script]).stdout.toString().trim().split(/\s+/).sort();
+    expect(completed).toEqual(expected.split(' ').sort());
+  });
+
   test('the zsh completion names every command', async () => {
     const { stdout } = await cli(['completion', 'zsh']);
     expect(stdout.startsWith('#compdef migscope\n')).toBe(true);
@@ -167,6 +236,9 @@ describe('shell files', () => {
   test('the manual page has a section for every command', async () => {
     const { stdout } = await cli(['man']);
     for (const name of COMMANDS) expect(stdout).toContain(`.SS ${name} `);
-    expect(stdout.split('\n').filter((line) => /^\.(?!TH|SH|SS|TP|B)/.test(line))).toEqual([]);
+    expect(stdout).toContain('time between two updates; 1s if not given');
+    expect(stdout).toContain('migscope compare cubic.pcap bbr.pcap');
+    expect(stdout).toContain('sudo setcap');
+    expect(stdout.split('\n').filter((line) => /^\.(?!TH|SH|SS|TP|PP|B|nf|fi)/.test(line))).toEqual([]);
   });
 });
