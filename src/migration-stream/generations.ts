@@ -62,6 +62,12 @@ export class Generations {
     return others.every((marks) => marks === first) && (main === first || main + 1 === first);
   }
 
+  /** All channels have come equally far: none has yet to send what others are done with. */
+  get isLevel(): boolean {
+    const { generation } = this.#lanes[MAIN_LANE]!;
+    return this.#lanes.every((lane) => lane.generation === generation);
+  }
+
   /** A further channel; returns its lane. One joined midway is taken to be as far as the main channel. */
   join(late = false): number {
     if (late) {

@@ -51,6 +51,8 @@ const FRAMING_BYTES = 512;
 const WORD_BYTES = 8;
 /** Channels that are silent for longer were not held up by the path: the source sleeps out its 100 ms. */
 const PACING_NS = 25e6;
+/** The path may silence them once. */
+const PACED_PARTS = 2;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
 
@@ -125,9 +127,6 @@ export class MigrationState implements MigrationSink {
   #pageStart = 0;
   #pageEnd = 0;
   readonly #sendBuffer = new SendBuffer();
-  /** The buffers of all multifd channels taken as one, by the bytes of all. */
-  readonly #multifdBuffers = new SendBuffer();
-  #multifdBytes = 0;
   /** UUID by channel number. */
   readonly #multifdChannels = new Map<number, string>();
   /** What can be seen where records cannot be read one after the other. */
@@ -160,6 +159,10 @@ export class MigrationState implements MigrationSink {
   /** When the newest RAM PART was over, and when a multifd channel went on with pages behind it; NaN before. */
   #partEndNs = Number.NaN;
   #resumedNs = Number.NaN;
+  /** Nothing of that section was outstanding then. */
+  #resumedLevel = false;
+  /** How many of the newest in a row were followed by silence. */
+  #pacedParts = 0;
   #stopMarkNs = Number.NaN;
   #stopMark = '';
   #stopOffset = 0;
@@ -285,12 +288,13 @@ export class MigrationState implements MigrationSink {
 
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    if (Number.isNaN(this.#resumedNs)) this.#resumedNs = tNs;
+    if (Number.isNaN(this.#resumedNs)) {
+      this.#resumedNs = tNs;
+      this.#resumedLevel = this.#generations!.isLevel;
+    }
     // The header of the first section leaves with its end.
     if (this.#phase?.kind === 'setup') this.#enter('precopy', tNs, this.#latestOffset);
     if (this.#phase) this.#phase.otherBytes += bytes;
-    this.#multifdBytes += bytes;
-    this.#multifdBuffers.left(this.#multifdBytes, tNs);
     this.countPage(tNs, block, address, kind, bytes);
     this.#generations!.page(lane, tNs, block, address, kind, bytes);
   }
@@ -740,16 +744,19 @@ export class MigrationState implements MigrationSink {
       until = 'end of the stream';
     }
     if (endNs < this.#stopMarkNs) return null;
-    let earliestNs = Math.min(writtenNs, this.#stopEarliestNs);
+    // Beside multifd channels the main one's small segments wait for each other (RFC 896) and in the queues of the path, but
+    // not for as long as a section takes.
+    let earliestNs = Math.min(writtenNs, this.#generations ? this.#beforeLastPartNs : this.#stopEarliestNs);
     if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
-    // Where the pages of multifd channels cannot be seen, sections of the main one, hardly ever held up, tell.
-    if (this.#multifdBlindBytes > 0 && this.#beforeLastPartNs < earliestNs) earliestNs = this.#beforeLastPartNs;
     let mark = this.#stopMark;
     if (startNs < this.#stopMarkNs)
       mark = this.#generations ? 'end of the last memory section' : `${mark}, less the time in the send buffer,`;
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
     const waitedMs = Math.round((startNs - writtenNs) / 1e6);
     const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
+    // What could not be read hides sections, by which the send buffer is measured.
+    const isUncertain = this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations;
+    const unread = isUncertain ? '; uncertain, as part of the stream before it could not be read' : '';
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
     return {
       earliestStartNs: earliestNs,
@@ -758,7 +765,7 @@ export class MigrationState implements MigrationSink {
       earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
       latestEndNs: null,
       estimateNs: endNs - startNs,
-      method: `${mark} to ${until}${paused}`,
+      method: `${mark} to ${until}${paused}${unread}`,
     };
   }
 
@@ -766,13 +773,16 @@ export class MigrationState implements MigrationSink {
    * When the guest stopped, as the main channel beside those of multifd tells. Nothing holds it up, so the end of a
    * section is on the wire as soon as all its pages were written, and behind the last one the source stops the guest at
    * once; END waits until the pages of the final pass were written, too. A source that keeps to a rate limit sleeps
-   * first: channels that were silent went on when the guest had stopped.
+   * behind every section, and a busy one may find out late that little is left: channels that were silent although
+   * nothing of the section was outstanding, or as often before, went on when the guest had stopped. Where the path may
+   * have silenced them as well, the middle is the best guess.
    */
   #multifdStopNs(): number {
     if (!(this.#partEndNs <= this.#stopMarkNs)) return this.#stopMarkNs;
-    const silenceNs = this.#resumedNs - this.#partEndNs;
-    const isPaced = silenceNs > PACING_NS && silenceNs < ITERATION_NS;
-    return isPaced ? Math.min(this.#resumedNs, this.#stopMarkNs) : this.#partEndNs;
+    if (!this.#sleptBehindPart) return this.#partEndNs;
+    const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
+    const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
+    return isIdle ? resumedNs : (this.#partEndNs + resumedNs) / 2;
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
@@ -782,8 +792,15 @@ export class MigrationState implements MigrationSink {
   }
 
   #partEnds(tNs: number): void {
+    if (!Number.isNaN(this.#resumedNs)) this.#pacedParts = this.#sleptBehindPart ? this.#pacedParts + 1 : 0;
     this.#partEndNs = tNs;
     this.#resumedNs = Number.NaN;
+  }
+
+  /** The multifd channels were silent behind the newest RAM PART for as long as a source sleeps that keeps to a limit. */
+  get #sleptBehindPart(): boolean {
+    const silenceNs = this.#resumedNs - this.#partEndNs;
+    return silenceNs > PACING_NS && silenceNs < ITERATION_NS;
   }
 
   /** The guest has stopped by now: the first such mark counts. */
@@ -792,10 +809,7 @@ export class MigrationState implements MigrationSink {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     this.#stopOffset = place.offset;
-    // With multifd the pages, and so the full buffers, are on other connections.
-    this.#stopEarliestNs = this.#generations
-      ? this.#multifdBuffers.earliestNs(this.#multifdBytes, place.tNs)
-      : this.#sendBuffer.earliestNs(place.offset, place.tNs);
+    this.#stopEarliestNs = this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;
     this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);

@@ -76,11 +76,15 @@ export class SendBuffer {
 
   /** The byte at `offset` was on the wire at `tNs`; called in stream order, at least once a page. */
   left(offset: number, tNs: number): void {
-    this.#latestNs = tNs;
     const step = Math.floor(offset / STEP_BYTES);
-    // Behind a long hole only what is kept is filled.
-    if (step - this.#steps > STEPS) this.#steps = step - STEPS;
-    while (this.#steps <= step) this.#leftNs[this.#steps++ % STEPS] = tNs;
+    if (step >= this.#steps) {
+      // What a hole hides is taken to have left evenly. Behind a long one only what is kept is filled.
+      const stepNs = (tNs - this.#latestNs) / (step - this.#steps + 1);
+      const from = Math.max(this.#steps, step - STEPS);
+      for (let i = from; i <= step; i++) this.#leftNs[i % STEPS] = tNs - (step - i) * stepNs;
+      this.#steps = step + 1;
+    }
+    this.#latestNs = tNs;
   }
 
   /** A RAM section with pages began; `pages` were sent before it. */

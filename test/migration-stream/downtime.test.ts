@@ -36,6 +36,12 @@ class Multifd {
     return this;
   }
 
+  /** A SYNC on the lane: the section before is all sent. */
+  sync(): this {
+    this.#state.multifdSync(this.#lane);
+    return this;
+  }
+
   switchover(ms: number): this {
     const place = { offset: this.#offset, tNs: ms * MS, frame: 3 };
     const command: Command = { ...place, command: 11, name: 'switchover-start', packaged: false, value: null };
@@ -80,9 +86,24 @@ describe('the guest of a multifd migration stopped', () => {
     expect(channels.end(305, 310).estimateNs).toBe(220 * MS);
   });
 
-  test('right before the final pass, where a rate limit let all channels sleep behind the section', () => {
-    const channels = new Multifd().pages(2, 60).section('part', 60, 60).pages(150, 155).section('end', 156, 156);
-    expect(channels.end(158, 160).estimateNs).toBe(10 * MS);
+  test('right before the final pass, where a rate limit lets all channels sleep behind each section', () => {
+    const channels = new Multifd();
+    for (const ms of [0, 100, 200]) channels.pages(ms + 50, ms + 60).section('part', ms + 60, ms + 60);
+    channels.pages(350, 355).section('end', 356, 356);
+    expect(channels.end(358, 360).estimateNs).toBe(10 * MS);
+  });
+
+  test('right before the final pass, where the channels had nothing left to send', () => {
+    const channels = new Multifd().sync().pages(2, 60).sync().section('part', 60, 60);
+    channels.pages(110, 115).section('end', 116, 116);
+    expect(channels.end(118, 120).estimateNs).toBe(10 * MS);
+  });
+
+  test('in the middle of a silence that may be the path’s, which silenced the other channels this once', () => {
+    const channels = new Multifd();
+    for (const ms of [0, 60, 120]) channels.pages(ms + 10, ms + 60).section('part', ms + 60, ms + 60);
+    channels.pages(250, 300).section('end', 290, 290);
+    expect(channels.end(305, 310).estimateNs).toBe(95 * MS);
   });
 
   test('before a long pause at the switch-over', () => {

@@ -125,10 +125,17 @@ describe('when a byte was written', () => {
     expect(buffer.writtenNs(offset, tNs + 400 * MS)).toBeLessThan(tNs);
   });
 
+  test('bytes that a hole hides are taken to have left evenly', () => {
+    const buffer = new SendBuffer();
+    buffer.left(0, 0);
+    buffer.left(6 * 2 ** 20, 60 * MS);
+    expect(buffer.earliestNs(6 * 2 ** 20, 60 * MS)).toBeCloseTo(20 * MS, -6);
+  });
+
   test('a jump over an absurdly long hole takes no time', () => {
     const { buffer, tNs } = sender([60, 60]);
     buffer.left(2 ** 50, tNs);
-    expect(buffer.earliestNs(2 ** 50, tNs)).toBe(tNs);
+    expect(tNs - buffer.earliestNs(2 ** 50, tNs)).toBeLessThan(1);
   });
 
   test('when it was seen, where sections end for other reasons than time', () => {
