@@ -1,12 +1,17 @@
 #!/bin/sh
-# QEMU for record.mjs; the source's gets less than it would need, or one connection to the destination loses packets. Needs root.
+# QEMU for record.mjs; the source's gets less than it would need, or the destination drops packets. Needs root.
 #
 #   QUOTA_US of every PERIOD_US   CPU time of the whole process, by CFS bandwidth control (cgroup v1)
 #   SEND_DELAY_US                 each send takes up to so much longer (slow-send.c, gcc); with SLOW_SOCKET=n only on the n-th socket
 #   STOP_S, STOP_EVERY_S          stopped altogether for so long, so often, as by something that takes QEMU's locks
 #   LOSSY_CONNECTION, LOSS        the n-th connection that the destination gets loses this share of its frames (iptables)
+#   POLICE                        the destination drops what exceeds so many packets a second, 60 at once (iptables)
 set -eu
 case "$*" in *-incoming*)
+  if [ -n "${POLICE:-}" ]; then
+    iptables -A INPUT -p tcp --dport 49152 -m limit --limit "$POLICE/s" --limit-burst 60 -j ACCEPT
+    iptables -A INPUT -p tcp --dport 49152 -j DROP
+  fi
   if [ -n "${LOSSY_CONNECTION:-}" ]; then
     iptables -t mangle -A PREROUTING -p tcp --syn --dport 49152 -m statistic --mode nth --every 1000 \
       --packet $((LOSSY_CONNECTION - 1)) -j CONNMARK --set-mark 1

@@ -1,6 +1,7 @@
 import { describe } from 'vitest';
 import {
   connection,
+  episodes,
   limits,
   MIB,
   MS,
@@ -71,6 +72,55 @@ describe('shaper in the path', () => {
       { tables: { timeline: timeline(100 * MS, 99, () => ({ bytes: 3e6, limit: 'SenderApplication' })) } },
     ),
     { metrics: { where: 'source' } },
+  );
+  const losses = episodes(
+    ...Array.from({ length: 12 }, (_, at) => ({
+      kind: 'recovery' as const,
+      firstFrame: 100 * at + 5,
+      startNs: (0.45 + 0.7 * at) * S,
+      durationNs: 22 * MS,
+      retransmittedBytes: 3e5,
+    })),
+  );
+  const policed = (bytes: (index: number) => number) =>
+    withForward(
+      { rttNs: quantiles(10 * MS, 10 * MS, 11 * MS), retransmittedSegments: 2500, retransmittedBytes: 3.6e6 },
+      {
+        tables: {
+          tcpEpisodes: losses,
+          timeline: timeline(100 * MS, 99, (index) => ({
+            bytes: bytes(index),
+            row: { rttMinNs: (10 + (index % 5) / 100) * MS },
+          })),
+        },
+      },
+    );
+  speaks(
+    'R-A4',
+    'losses again and again, no queue, and yet a flat rate: a policer',
+    policed((index) => 3e6 + (index % 3) * 1e5),
+    {
+      severity: 'minor',
+      metrics: { kind: 'policer' },
+    },
+  );
+  silent(
+    'R-A4',
+    'losses, no queue, and the rate swings',
+    policed((index) => 2e6 + (index % 5) * 1e6),
+  );
+  speaks(
+    'R-A4',
+    'even on each of two levels: a shaper that was set anew',
+    withForward(
+      {},
+      {
+        tables: {
+          timeline: timeline(100 * MS, 99, (index) => ({ bytes: index < 40 ? 3e6 : 6e5, limit: 'SenderApplication' })),
+        },
+      },
+    ),
+    { severity: 'info', metrics: { where: 'source' } },
   );
   silent('R-A4', 'a queue, but the rate swings', withForward(queue, { tables: { timeline: steady(3e6, 0.4) } }));
   silent('R-A4', 'a full gigabit line', withForward(queue, { tables: { timeline: steady((0.94e9 / 8) * 0.1, 0.01) } }));

@@ -59,6 +59,11 @@ const TABLE: readonly (readonly [rule: string, speaks: Case, silent: Case])[] = 
   ['R-A7', own('two-guests', 'two guests leave together'), sample('multifd', 'one guest over five connections')],
   ['R-A8', own('multifd-line', 'four channels fill one line'), own('full-line', 'one connection fills it')],
   [
+    'R-A4',
+    own('policer', '2500 packets a second pass, the rest is dropped'),
+    sample('wan-loss', 'random loss: the rate swings'),
+  ],
+  [
     'R-A8',
     own('two-links', 'three of four channels on one of two links'),
     own('sixteen-channels', 'all channels on one link'),

@@ -49,6 +49,20 @@ describe('downtime', () => {
     advice: [],
   });
   silent('R-F1', 'devices take most of it', withMigration(switchover(100, 800, 50)));
+  /** The guest stopped 600 ms before the mark of it left. */
+  const early = switchover(20, 30, 50);
+  const waited = { ...early, downtime: { ...early.downtime, estimateNs: 0.7 * S } };
+  speaks(
+    'R-F1',
+    '600 of 700 ms went to pages that waited in the send buffer',
+    withMigration(waited, { timeline: timeline(10 * MS, 902, () => ({ bytes: 100_000 })) }),
+    { severity: 'major', metrics: { bufferedNs: 0.6 * S, ramNs: 0.62 * S } },
+  );
+  silent(
+    'R-F1',
+    'nothing was on the wire for 600 of 700 ms: a pause',
+    withMigration(waited, { timeline: timeline(10 * MS, 902, (bin) => ({ bytes: bin < 840 ? 100_000 : 0 })) }),
+  );
 
   speaks('R-F2', 'a passed-through device takes 800 ms', withMigration(switchover(100, 800, 50)), {
     severity: 'major',
