@@ -392,6 +392,8 @@ const quietDirection = (frames: number): Connection['directions'][0] => ({
   ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
   windowScaleInferred: false,
   windowShrinks: 0,
+  windowUpdates: 0,
+  windowUse: null,
   pipe: null,
   lateOriginals: 0,
   inferredRetransmissions: 0,

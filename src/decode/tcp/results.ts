@@ -74,6 +74,10 @@ export interface TcpDirection {
   /** The window's scale was inferred, not read from the SYNs. */
   windowScaleInferred: boolean;
   windowShrinks: number;
+  /** Acknowledgements without news but more window. */
+  windowUpdates: number;
+  /** Share of the window in use after each frame, as the sender knew it; null where the window's scale is not known. */
+  windowUse: Quantiles | null;
   /** Bytes in flight less what was reported received or lost: a lower bound of the congestion window. */
   pipe: Quantiles | null;
   /** Originals that came after their own retransmission; not part of outOfOrderSegments. */

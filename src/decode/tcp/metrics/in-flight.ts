@@ -9,18 +9,22 @@ import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from 
 class Flight {
   flight = new LogHistogram();
   pipe = new LogHistogram();
+  /** Share of the peer's window. */
+  use = new LogHistogram();
 }
 
 export function inFlight(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Flight());
   return {
     push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flight, pipe } = rows;
+      const { direction, flight, pipe, room } = rows;
       for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
         state.flight.add(flight[row]!);
         state.pipe.add(pipe[row]!);
+        const share = flight[row]! / (flight[row]! + room[row]!);
+        state.use.add(share > 1 ? 1 : share);
       }
     },
     forget: (connection) => states.forget(connection),
@@ -30,6 +34,7 @@ export function inFlight(_: MetricContext): TcpMetric {
         if (!state) continue;
         into[side].inFlight = state.flight.quantiles();
         into[side].pipe = state.pipe.quantiles();
+        into[side].windowUse = state.use.quantiles();
       }
     },
   };

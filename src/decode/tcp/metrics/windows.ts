@@ -8,6 +8,7 @@ import {
   FLAG_RST,
   FLAG_SYN,
   NO_DIRECTION,
+  OPTION_SACK,
   type SegmentRows,
   VERDICT_CAPTURE_DUPLICATE,
   VERDICT_NETWORK_DUPLICATE,
@@ -33,6 +34,7 @@ class Window {
   /** Largest payload of a single segment. */
   segmentBytes = 1;
   shrinks = 0;
+  updates = 0;
   episodes = 0;
   closedSinceNs = Number.NaN;
   closedFrame = 0;
@@ -49,7 +51,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
   };
   return {
     push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen } = rows;
+      const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen, options } = rows;
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (segments[row]! > 0) {
@@ -65,6 +67,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         if (!state) continue;
         const acked = ackOffset[row]!;
         if (acked < state.acked) continue;
+        const repeats = acked === state.acked && payloadLen[row] === 0 && (options[row]! & OPTION_SACK) === 0;
         if (acked >= state.acked) state.acked = acked;
         const raw = window[row]!;
         const t = times.tNs[row]!;
@@ -79,6 +82,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         }
         const scaled = windowBytes[row]!;
         const edge = acked + scaled;
+        if (repeats && edge > state.edge) state.updates++;
         // One unit of the scale is rounding (RFC 7323 §2.4).
         const unit = raw > 0 ? scaled / raw : state.unit;
         if (unit === state.unit && edge < state.edge - unit) {
@@ -114,6 +118,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         into[side].window = Number.isNaN(windowUnit) ? null : state.raw.quantiles(windowUnit);
         into[side].windowScaleInferred = windowScaleInferred;
         into[side].windowShrinks = state.shrinks;
+        into[side].windowUpdates = state.updates;
         into[side].zeroWindow = { episodes: state.episodes, totalNs: state.closedNs };
       }
     },

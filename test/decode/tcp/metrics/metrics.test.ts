@@ -72,6 +72,17 @@ describe('windows', () => {
     expect(direction.zeroWindow).toEqual({ episodes: 1, totalNs: 201 * MS });
   });
 
+  test('how much of the window was in use, and how often it opened by itself', () => {
+    const { direction } = bulk(analyzeFrames(closed.frames()));
+    // The window of a SYN-ACK is not scaled; later ones come in units of 128 bytes.
+    const unit = 128;
+    expect(direction.windowUse).toMatchObject({ min: 1000 / 65_535, max: 1000 / (400 * unit), samples: 2 });
+    expect(direction.windowUpdates).toBe(1);
+    const full = new Script().open().client().server();
+    full.client({ length: 256 * unit }).client({ seq: 256 * unit, length: 256 * unit });
+    expect(bulk(analyzeFrames(full.frames())).direction.windowUse).toMatchObject({ min: 0.5, max: 1 });
+  });
+
   test('the time is the receiver’s, not the idle sender’s', () => {
     const { direction } = bulk(analyzeFrames(closed.frames()));
     expect(direction.limitedBy!['receiver-window']).toBeGreaterThan(0.7);
