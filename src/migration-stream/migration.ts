@@ -757,9 +757,6 @@ export class MigrationState implements MigrationSink {
     // What could not be read hides sections, by which the send buffer is measured.
     const isUncertain = this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations;
     const unread = isUncertain ? '; uncertain, as part of the stream before it could not be read' : '';
-    // What could not be read hides sections, by which the send buffer is measured.
-    const isUncertain = this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations;
-    const unread = isUncertain ? '; uncertain, as part of the stream before it could not be read' : '';
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
     return {
       earliestStartNs: earliestNs,
