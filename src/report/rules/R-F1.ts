@@ -14,13 +14,16 @@ export default defineRule({
   explains: [],
   thresholds: {
     minShare: { value: 0.6, unit: 'share of downtime', meaning: 'spent on the last memory pages' },
+    minBuffered: { value: 0.25, unit: 'share of that time', meaning: 'for pages from the send buffers to be named' },
   },
   about: {
-    meaning: 'While the guest stood still, most of the time went into sending its last dirty pages.',
+    meaning:
+      'While the guest stood still, most of the time went into sending its last dirty pages, and those that still waited in the source’s send buffers.',
     evidence: 'Memory records take at least 60 % of the time from the guest’s stop to the destination’s confirmation.',
     confusedWith: 'Device state (R-F2) or a slow destination (R-F3): their parts are listed beside it.',
     advice: [
       'Lower the downtime limit (more rounds, smaller remainder) or raise the bandwidth at switchover; post-copy moves no memory while the guest stands still.',
+      'What waits in the send buffers when the guest stops counts as sent for QEMU, but has to leave first: let buffers (net.ipv4.tcp_wmem on the source) hold no more than a few times bandwidth × round trip.',
     ],
   },
   run: ({ migrations, downtimeLimitNs }, limits) =>
@@ -29,8 +32,13 @@ export default defineRule({
       if (!split || split.ramNs < limits.minShare * split.totalNs) return [];
       // With multifd the pages travel on other connections; then only the time is known.
       const counted = split.ramBytes >= MIN_BYTES;
-      const rate = counted && split.ramNs > 0 ? (split.ramBytes / split.ramNs) * 1e9 : null;
+      const passNs = split.ramNs - split.bufferedNs;
+      const rate = counted && passNs > 0 ? (split.ramBytes / passNs) * 1e9 : null;
       const long = split.totalNs > downtimeLimitNs;
+      const buffered =
+        split.bufferedNs >= limits.minBuffered * split.ramNs
+          ? ` ${duration(split.bufferedNs)} of it are pages that had been written before the guest stopped and still waited in the send buffers.`
+          : '';
       return [
         {
           severity: downtimeSeverity(split, downtimeLimitNs),
@@ -39,14 +47,20 @@ export default defineRule({
           metrics: {
             downtimeNs: split.totalNs,
             ramNs: split.ramNs,
+            bufferedNs: split.bufferedNs,
             ramBytes: split.ramBytes,
             deviceNs: split.deviceNs,
             handoverNs: split.handoverNs,
             rate,
           },
-          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${long ? '' : ' That is within the limit.'}`,
+          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${buffered}${long ? '' : ' That is within the limit.'}`,
           advice: long
-            ? ['Lower downtime-limit so that QEMU runs another round first, raise the bandwidth, or use post-copy.']
+            ? [
+                'Lower downtime-limit so that QEMU runs another round first, raise the bandwidth, or use post-copy.',
+                ...(buffered === ''
+                  ? []
+                  : ['Let the source’s send buffers (net.ipv4.tcp_wmem) hold less than the path takes in that time.']),
+              ]
             : [],
           cost: { of: 'downtime', ns: split.ramNs },
           transfer,

@@ -7,8 +7,10 @@ export interface DowntimeSplit {
   readonly startNs: number;
   readonly endNs: number;
   readonly totalNs: number;
-  /** Memory, and whatever of it was still under way after the end of the stream. */
+  /** Memory: what had been written before the stop, the last pass, and what was under way after the end of the stream. */
   readonly ramNs: number;
+  /** Of that: written before the guest stopped, but still in the source's send buffers. */
+  readonly bufferedNs: number;
   readonly ramBytes: number;
   readonly deviceNs: number;
   readonly deviceBytes: number;
@@ -31,11 +33,15 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
   // Data still under way after the end mark (other channels, retransmissions) keeps the destination waiting for memory.
   const lastDataNs = handover ? lastDataBefore(transfer, downtime.endNs) : 0;
   const drainingNs = handover ? Math.min(handoverNs, Math.max(0, lastDataNs - handover.startNs)) : 0;
+  const startNs = downtime.endNs - downtime.estimateNs;
+  const finalPass = migration.phases.find((phase) => phase.kind === 'stop-and-copy');
+  const bufferedNs = finalPass ? dataNs(transfer, startNs, finalPass.startNs) : 0;
   return {
-    startNs: downtime.endNs - downtime.estimateNs,
+    startNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
-    ramNs: Math.min(downtime.estimateNs, sum('stop-and-copy', 'ns') + drainingNs),
+    ramNs: Math.min(downtime.estimateNs, bufferedNs + sum('stop-and-copy', 'ns') + drainingNs),
+    bufferedNs,
     ramBytes: sum('stop-and-copy', 'bytes'),
     deviceNs: sum('device-state', 'ns'),
     deviceBytes: sum('device-state', 'bytes'),
@@ -55,6 +61,22 @@ const lastDataBefore = (transfer: Transfer, ns: number): number =>
         ),
     0,
   );
+
+/** How much of `[fromNs, toNs)` is in bins with payload on any flow; 0 without a timeline. */
+function dataNs(transfer: Transfer, fromNs: number, toNs: number): number {
+  const spans = transfer.flows
+    .flatMap((flow) => transfer.bins(flow))
+    .filter((bin) => bin.payloadBytes > 0 && bin.startNs < toNs && bin.startNs + bin.durationNs > fromNs)
+    .sort((a, b) => a.startNs - b.startNs);
+  let coveredNs = 0;
+  let untilNs = fromNs;
+  for (const { startNs, durationNs } of spans) {
+    const endNs = Math.min(toNs, startNs + durationNs);
+    coveredNs += Math.max(0, endNs - Math.max(untilNs, startNs));
+    untilNs = Math.max(untilNs, endNs);
+  }
+  return coveredNs;
+}
 
 /** A cause of downtime matters as much as the whole downtime does, not as its own share. */
 export const downtimeSeverity = ({ totalNs }: DowntimeSplit, limitNs: number): Severity =>
