@@ -1,7 +1,7 @@
-// Bounds of what a direction remembers of its sequence space, crossed by a whole capture; the other bounds are what they are.
+// Bounds crossed by a whole capture while all other bounds are what they are.
 import { expect, test } from 'vitest';
 import { Analysis, type Results } from '../../src/analyze.js';
-import { SACKED_RANGES, SEQUENCE_HOLES } from '../../src/limits.js';
+import { CLOSE_UPS, SACKED_RANGES, SEQUENCE_HOLES } from '../../src/limits.js';
 import { batchOf, ethernet, frame, ipv4, sack, tcp } from '../support/frames.js';
 import { range } from '../support/migration-stream.js';
 
@@ -38,4 +38,18 @@ test('SACKED_RANGES: ever new reports merge, and it is said', () => {
     ]);
   expect(codes(reported(SACKED_RANGES))).not.toContain('tcp/approximate');
   expect(codes(reported(SACKED_RANGES + 10))).toContain('tcp/approximate');
+});
+
+test('CLOSE_UPS: of more beginnings than that single segments are not kept', () => {
+  const stretches = (connections: number): number => {
+    const begun = range(0, connections).map((i) =>
+      frame(ethernet(), ipv4(), tcp({ srcPort: 1000 + i, seq: 1, ack: 1 }, new Uint8Array(10))),
+    );
+    // Frames enough that every close-up is over.
+    const after = range(0, 2000).map((i) => data(i * 10));
+    const { columns } = analysed([...begun, ...after]).tcp.segments;
+    return new Set(Array.from(columns['stretch']!.values as Float64Array)).size;
+  };
+  expect(stretches(CLOSE_UPS - 1)).toBe(CLOSE_UPS);
+  expect(stretches(CLOSE_UPS + 20)).toBe(CLOSE_UPS);
 });
