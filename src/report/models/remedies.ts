@@ -5,7 +5,7 @@
 // XBZRLE: how small a changed page would have to become; its real size is not in a capture that holds no old copies.
 
 import { DEFAULT_THROTTLE } from './auto-converge.js';
-import { dirtySamples, type Model, type ModelInput, NS } from './model.js';
+import { type Model, type ModelInput, NS, settledSamples } from './model.js';
 import { fitWorkingSet, lowestDowntime, requiredBandwidth, type WorkingSet } from './saturating.js';
 
 export interface RemediesResult {
@@ -44,7 +44,7 @@ export const remedies: Model<RemediesResult> = {
   validity: 'The workload stays as it was recorded; a throttled guest dirties proportionally less.',
   source: 'saturating model; QEMU postcopy and auto-converge behaviour',
   run(input: ModelInput) {
-    const samples = dirtySamples(input);
+    const samples = settledSamples(input);
     const fit = fitWorkingSet(samples, input.memoryBytes);
     if (!fit || input.bandwidth === null) return null;
     const represented = input.bandwidth / input.wireRatio;

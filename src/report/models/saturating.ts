@@ -6,7 +6,7 @@
 //
 // Pre-copy converges exactly when B ≥ B_req(d). Hot pages are counted once a round, however often they are written: that
 // is why a constant dirtying rate (geometric.ts) misleads for most guests.
-import { dirtySamples, type Model, NS } from './model.js';
+import { type Model, NS, settledSamples } from './model.js';
 
 export interface WorkingSet {
   /** W, bytes. */
@@ -171,7 +171,7 @@ export const saturating: Model<SaturatingResult> = {
   validity: 'A stable workload during the migration and at least two rounds of different length.',
   source: 'derived; motivated by Nathan et al. 2015 (models without the working set miss by 46 % and more)',
   run(input) {
-    const samples = dirtySamples(input);
+    const samples = settledSamples(input);
     const fit = fitWorkingSet(samples, input.memoryBytes);
     if (!fit || input.bandwidth === null) return null;
     // Pages compete for the link at the rate at which they are represented, not at the wire rate.

@@ -1,5 +1,5 @@
 // Another world for the same guest: the recorded first pass and dirtying under a different bandwidth or downtime limit.
-import { dirtySamples, type Model, type ModelInput, NS, relativeError } from './model.js';
+import { type Model, type ModelInput, NS, relativeError, settledSamples } from './model.js';
 import { type Replay, replayPrecopy } from './replay.js';
 import { dirtiedIn, fitWorkingSet } from './saturating.js';
 
@@ -29,7 +29,7 @@ export interface WhatIfResult {
 export function dirtyingOf(
   input: ModelInput,
 ): { readonly dirtied: (seconds: number) => number; readonly fitted: boolean } | null {
-  const samples = dirtySamples(input);
+  const samples = settledSamples(input);
   if (samples.length === 0) return null;
   const fit = fitWorkingSet(samples, input.memoryBytes);
   if (fit) return { dirtied: (seconds) => dirtiedIn(fit, seconds) * input.wireRatio, fitted: true };

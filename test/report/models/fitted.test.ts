@@ -82,6 +82,34 @@ describe('fit of the working set', () => {
   });
 });
 
+describe('the rest of a round that QEMU leaves to the next', () => {
+  // Pages and ends of rounds as recorded; the guest wrote to 1000 of 2048 pages a second, at random.
+  const recorded = (...rows: readonly (readonly [endS: number, pages: number])[]) =>
+    migration({
+      ramBlocks: [{ name: 'pc.ram', lengthBytes: 64 * MIB }],
+      rounds: rows.map(([endS, pages], at) => round(at + 1, at === 0 ? 0.02 : rows[at - 1]![0], endS, pages)),
+      endNs: rows.at(-1)![0] * S,
+    });
+  const slow = recorded([2.602, 7535], [3.057, 1326], [3.19, 386], [3.278, 264]);
+  const fast = recorded([1.311, 7537], [1.421, 642], [1.483, 362]);
+
+  test('is no dirtying: the fit gives back the guest', () => {
+    const models = modelMigration(report({ migrations: [slow] }), slow);
+    const { workingSetBytes, peakDirtyRate } = models['saturating'] as SaturatingResult;
+    expect(Math.abs(workingSetBytes / (2048 * 4096) - 1)).toBeLessThan(0.15);
+    expect(Math.abs(peakDirtyRate / (1000 * 4096) - 1)).toBeLessThan(0.15);
+  });
+
+  test('at half the bandwidth the guest is predicted to take what it took', () => {
+    const predicted = (from: typeof slow, bandwidth: number) => {
+      const models = modelMigration(report({ migrations: [from] }), from, { bandwidth, downtime: 0.1 * S });
+      return models['whatIf'] as WhatIfResult;
+    };
+    expect(Math.abs(predicted(slow, 47.8e6 / 8).migrationNs! / (7.735 * S) - 1)).toBeLessThan(0.05);
+    expect(Math.abs(predicted(fast, 95.6e6 / 8).migrationNs! / (3.374 * S) - 1)).toBeLessThan(0.1);
+  });
+});
+
 describe('models of a guest that writes faster than the link', () => {
   const result = modelMigration(report(), busy(8), { bandwidth: 2e9, downtime: 0.3 * S });
 
