@@ -46,6 +46,8 @@ import {
 
 /** Ids are a counter over registered devices: small. */
 const SECTION_ID_LIMIT = 65_536;
+/** Versions are small, but for that of i6300esb, a watchdog (hw/watchdog/wdt_i6300esb.c): 10000. */
+const VERSION_LIMIT = 10_000;
 /** Longest section header: type, id, name, instance, version. */
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
 const FOOTER_BYTES = 5;
@@ -472,7 +474,7 @@ class MainChannelReader implements StreamReader {
           if (byte < 0x20 || byte > 0x7e) return 'no';
         }
         if (shown < nameLength || end - at < 14 + nameLength) return 'more';
-        return uint32(buffer, at + 10 + nameLength) < 4096 ? 'yes' : 'no'; // version
+        return uint32(buffer, at + 10 + nameLength) <= VERSION_LIMIT ? 'yes' : 'no';
       }
       case QEMU_VM_SECTION_PART:
       case QEMU_VM_SECTION_END:
