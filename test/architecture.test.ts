@@ -101,6 +101,7 @@ describe('outside packages', () => {
     commander: /^cli\//,
     cap: /^capture\/live/,
     arquero: /^report\/tables\.ts$/,
+    '@uwdata/flechette': /^report\/tables\.ts$/,
     vega: /^report\/html\.ts$/,
     'vega-lite': /^report\/html\.ts$/,
   };

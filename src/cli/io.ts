@@ -1,6 +1,7 @@
 // What a command may touch of the outside: its streams, the clock for progress, signals. Tests pass fakes.
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
+import { plain } from '../report/format.js';
 
 export interface CliIo {
   readonly stdin: Readable;
@@ -13,6 +14,16 @@ export interface CliIo {
 
 /** Adds one command to the program. */
 export type Register = (program: Command, io: CliIo) => void;
+
+/** Says what went wrong and what to try. File names and what other programs said may hold control characters: they are shown. */
+export function printError(
+  { stderr }: CliIo,
+  { message, hint }: { readonly message: string; readonly hint: string },
+): void {
+  stderr.write(`migscope: ${plain(message, ERROR_CHARACTERS)}\n  ${plain(hint, ERROR_CHARACTERS)}\n`);
+}
+
+const ERROR_CHARACTERS = 8192;
 
 /** Columns of the terminal behind `stream`; 80 where it is none. */
 export const columnsOf = (stream: CliIo['stdout']): number => Math.max(40, Math.min(stream.columns ?? 80, 160));

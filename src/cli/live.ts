@@ -9,7 +9,7 @@ import { nothingCaptured } from '../errors.js';
 import { duration } from '../report/format.js';
 import { deliver, toReport } from './deliver.js';
 import { addHelp } from './help.js';
-import type { CliIo } from './io.js';
+import { type CliIo, printError } from './io.js';
 import { migrationFilter } from './live-filter.js';
 import { type CaptureState, LiveMeter } from './live-view.js';
 import {
@@ -109,7 +109,7 @@ async function live(options: Options, io: CliIo): Promise<void> {
     const results = analysis.finish(source.info);
     for (const failure of [source.failure, recording?.failure]) {
       if (!failure) continue;
-      io.stderr.write(`migscope: ${failure.message}\n  ${failure.hint}\n`);
+      printError(io, failure);
       io.exitCode = 1;
     }
     if (results.frames === 0) throw nothingCaptured(device);

@@ -3,6 +3,7 @@
 //   0 done · 1 the input or output cannot be used · 2 wrong call · 3 anomalies under --strict · 70 a defect of ours
 import { Command, CommanderError } from 'commander';
 import { InputError, UsageError } from '../errors.js';
+import { plain } from '../report/format.js';
 import { registerAnalyze } from './analyze.js';
 import { registerCompare } from './compare.js';
 import { registerCompletion } from './completion.js';
@@ -10,7 +11,7 @@ import { EXIT_CODES } from './exit-codes.js';
 import { addHelp } from './help.js';
 import { registerInterfaces } from './interfaces.js';
 import type { CliIo, Register } from './io.js';
-import { wantsColor } from './io.js';
+import { printError, wantsColor } from './io.js';
 import { registerLive } from './live.js';
 import { registerMan } from './man.js';
 import { registerReport } from './report.js';
@@ -56,6 +57,14 @@ export function buildProgram(io: CliIo): Command {
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
+      // What was typed is repeated in the message.
+      outputError: (text, write) =>
+        write(
+          text
+            .split('\n')
+            .map((line) => plain(line, 1000))
+            .join('\n'),
+        ),
       getOutHelpWidth: () => io.stdout.columns ?? 80,
       getErrHelpWidth: () => io.stderr.columns ?? 80,
       getOutHasColors: () => wantsColor(io.stdout, io.env),
@@ -92,7 +101,7 @@ export async function run(args: readonly string[], io: CliIo): Promise<number> {
 function report(error: unknown, io: CliIo): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UsageError || error instanceof InputError) {
-    io.stderr.write(`migscope: ${error.message}\n  ${error.hint}\n`);
+    printError(io, error);
     return error instanceof UsageError ? 2 : 1;
   }
   io.stderr.write(

@@ -2,6 +2,7 @@
 //
 // Every column keeps its unit; the files come with a schema that says it. Text cells pass plain(), and none can start
 // like a spreadsheet formula.
+import { float64, utf8 } from '@uwdata/flechette';
 import { escape as byRow, type ColumnTable, desc, table as makeTable, op } from 'arquero';
 import type { UdpFlow } from '../decode/udp/results.js';
 import { plain } from './format.js';
@@ -250,6 +251,9 @@ export function hotRegions(report: ReportData, migration: number, limit: number)
     .objects() as HotRegion[];
 }
 
+/** Names of tables and columns; a saved result could bring others, which would be file names and spreadsheet cells. */
+const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
+
 /** Every table a user can take out, by file name. */
 export function finishedTables(report: ReportData): Record<string, UnitTable> {
   const tables: Record<string, UnitTable> = {
@@ -352,7 +356,7 @@ export function finishedTables(report: ReportData): Record<string, UnitTable> {
     ),
   };
   for (const [name, json] of Object.entries(report.tables)) {
-    if (/^[A-Za-z][A-Za-z0-9]*$/.test(name)) tables[name] = unitTable(json);
+    if (NAME.test(name)) tables[name] = unitTable(json);
   }
   return tables;
 }
@@ -415,13 +419,30 @@ function connectionTable(report: ReportData): UnitTable {
 
 /** One CSV file a table, and schema.json with the units. */
 export async function csvFiles(report: ReportData): Promise<TableFile[]> {
-  return files(report, 'csv', ({ table }) => `${table.toCSV()}\n`);
+  return files(report, 'csv', ({ table }) => `${table.toCSV().trimEnd()}\n`);
 }
 
 /** One Arrow IPC file a table, and schema.json with the units. */
 export async function arrowFiles(report: ReportData): Promise<TableFile[]> {
-  return files(report, 'arrow', ({ table }) => table.toArrowIPC({ format: 'file' }));
+  return files(report, 'arrow', (one) => {
+    const types = Object.fromEntries(
+      one.table.columnNames().map((name) => [name, typeOf(one, name) === 'utf8' ? utf8() : float64()]),
+    );
+    return one.table.toArrowIPC({ format: 'file', types });
+  });
 }
+
+/** Units of columns that hold words. */
+const WORDS: ReadonlySet<string> = new Set(['name', 'address', 'text', 'rule id']);
+
+/**
+ * The type of a column, the same in every file whatever it holds: left to inference, a column would be of 8 bits in one
+ * capture, of 64 in the next, and of no type where it is empty, and results could not be put together.
+ */
+const typeOf = ({ table, units }: UnitTable, name: string): 'utf8' | 'float64' =>
+  WORDS.has(units[name]!) || Array.from(table.array(name) as ArrayLike<Cell>).some((cell) => typeof cell === 'string')
+    ? 'utf8'
+    : 'float64';
 
 function files(report: ReportData, extension: string, content: (table: UnitTable) => string | Uint8Array): TableFile[] {
   const tables = Object.entries(finishedTables(report)).map(([name, table]) => [name, inert(table)] as const);
@@ -430,12 +451,16 @@ function files(report: ReportData, extension: string, content: (table: UnitTable
     schemaVersion: 1,
     generator: report.generator,
     captureStart: report.capture.start,
-    tables: tables.map(([name, { table, units, omitted }]) => ({
+    tables: tables.map(([name, one]) => ({
       name,
       file: `${name}.${extension}`,
-      rows: table.numRows(),
-      omitted,
-      columns: table.columnNames().map((column) => ({ name: column, unit: units[column]! })),
+      rows: one.table.numRows(),
+      omitted: one.omitted,
+      columns: one.table.columnNames().map((column) => ({
+        name: column,
+        unit: plain(one.units[column]!),
+        type: typeOf(one, column),
+      })),
     })),
   };
   return [
@@ -448,7 +473,7 @@ function files(report: ReportData, extension: string, content: (table: UnitTable
 const FORMULA = /^[=+\-@]/;
 
 function inert({ table, units, omitted }: UnitTable): UnitTable {
-  const names = table.columnNames();
+  const names = table.columnNames().filter((name) => NAME.test(name));
   const columns = names.map((name): [string, Cell[]] => [
     name,
     Array.from(table.array(name) as ArrayLike<Cell>, (cell) => {

@@ -92,6 +92,15 @@ describe('inputs that cannot be used', () => {
     expect(stderr).toContain(sentence);
   });
 
+  test.each([
+    ['a file', ['analyze', 'no\x1b[31m\nsuch.pcap'], 'no\\u{1b}[31m\\u{a}such.pcap does not exist'],
+    ['a command', ['ana\x1b[31m'], "unknown command 'ana\\u{1b}[31m'"],
+  ])('control characters in the name of %s are shown and not obeyed', async (_name, args, sentence) => {
+    const { stderr } = await cli(args);
+    expect(stderr).toContain(sentence);
+    expect(stderr).not.toContain('\x1b');
+  });
+
   test('report on what is not there or is a folder', async () => {
     expect((await cli(['report', join(folder, 'absent.json')])).stderr).toContain('absent.json does not exist');
     expect((await cli(['report', folder])).stderr).toContain('it is a directory');

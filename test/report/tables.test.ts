@@ -1,8 +1,10 @@
+import { Type, tableFromIPC } from '@uwdata/flechette';
 import { fromArrow } from 'arquero';
 import { describe, expect, test } from 'vitest';
+import type { ReportData } from '../../src/report/report.js';
 import { arrowFiles, csvFiles, hotRegions, timelineOf } from '../../src/report/tables.js';
 import { carriersOf } from '../../src/report/verdict.js';
-import { reportData } from '../support/report-data.js';
+import { reportData, reportWithoutMigration } from '../support/report-data.js';
 
 const total = (values: readonly (number | null)[]): number =>
   values.reduce<number>((sum, value) => sum + (value ?? 0), 0);
@@ -96,6 +98,37 @@ describe('files for other programs', () => {
     expect(Array.from(timeline.array('uniqueBytes') as ArrayLike<number>)).toEqual(
       report.tables['timeline']!.columns['uniqueBytes']!.values,
     );
+  });
+
+  test('a column has one type in every Arrow file: numbers are float64, words utf8, empty columns too', async () => {
+    const typesIn = async (report: ReportData): Promise<Map<string, number>> =>
+      new Map(
+        (await arrowFiles(report))
+          .filter(({ name }) => name.endsWith('.arrow'))
+          .flatMap(({ name, content }) =>
+            tableFromIPC(content as Uint8Array).schema.fields.map((field): [string, number] => [
+              `${name} ${field.name}`,
+              field.type.typeId,
+            ]),
+          ),
+      );
+    const full = await typesIn(reportData('long'));
+    const none = await typesIn(reportWithoutMigration());
+    for (const [column, type] of none) expect([column, full.get(column) ?? type]).toEqual([column, type]);
+    expect(none.get('rounds.arrow boundary')).toBe(Type.Utf8);
+    expect(none.get('rounds.arrow startNs')).toBe(Type.Float);
+    expect(full.get('connections.arrow migration')).toBe(Type.Float);
+  });
+
+  test('columns and units of a result made by hand become neither formulas nor control characters', async () => {
+    const report = reportData('healthy');
+    report.tables['own'] = {
+      rows: 1,
+      columns: { '=cmd': { unit: 'ns', values: [1] }, fine: { unit: 'a\u202eb', values: [2] } },
+    };
+    const files = await csvFiles(report);
+    expect(files.find(({ name }) => name === 'own.csv')!.content).toBe('fine\n2\n');
+    expect(files.find(({ name }) => name === 'schema.json')!.content).not.toContain('\u202e');
   });
 
   test('a name that looks like a formula is only text to a spreadsheet', async () => {
