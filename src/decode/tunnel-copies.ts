@@ -31,8 +31,9 @@ interface FlowPaths {
 }
 
 export class TunnelCopies {
-  /** By addresses and ports, whichever way; the one not added to longest is forgotten first. */
-  readonly #flows = new Map<number, FlowPaths>();
+  /** By addresses and ports, whichever way; and those that go when these are as many again. */
+  #flows = new Map<number, FlowPaths>();
+  #older = new Map<number, FlowPaths>();
 
   /** Rewrites `tunnel` of rows that decodeFrames() wrote for `batch`, before connections are told apart. */
   push(batch: PacketBatch, rows: SegmentRows): void {
@@ -48,12 +49,7 @@ export class TunnelCopies {
   #row(batch: PacketBatch, rows: SegmentRows, row: number): void {
     const key = flowKey(batch, rows, row, rows.ports[row]!);
     const tunnel = rows.tunnel[row]!;
-    let flow = this.#flows.get(key);
-    if (flow === undefined) {
-      if (this.#flows.size >= CONNECTIONS) this.#flows.delete(this.#flows.keys().next().value!);
-      flow = { tunnels: [tunnel], rows: 0, recent: new Float64Array(RECENT * FIELDS) };
-      this.#flows.set(key, flow);
-    }
+    const flow = this.#flows.get(key) ?? this.#add(key, tunnel);
     if (flow.tunnels.includes(tunnel)) {
       rows.tunnel[row] = flow.tunnels[0]!;
     } else if (flow.recent !== null && flow.tunnels.length < PATHS && isCopy(batch, rows, row, flow.recent)) {
@@ -66,6 +62,17 @@ export class TunnelCopies {
       return;
     }
     remember(batch, rows, row, flow.recent, (flow.rows++ % RECENT) * FIELDS);
+  }
+
+  #add(key: number, tunnel: number): FlowPaths {
+    if (this.#flows.size >= CONNECTIONS / 2) {
+      // A map whose first entry is deleted again and again becomes slow.
+      this.#older = this.#flows;
+      this.#flows = new Map();
+    }
+    const flow = this.#older.get(key) ?? { tunnels: [tunnel], rows: 0, recent: new Float64Array(RECENT * FIELDS) };
+    this.#flows.set(key, flow);
+    return flow;
   }
 }
 
