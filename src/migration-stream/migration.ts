@@ -908,7 +908,8 @@ export class MigrationState implements MigrationSink {
     if (this.#memoryBytes === null || this.#undecodedBytes > 0) return;
     for (const [value, left] of this.#pings) if (left < 0) this.#contradiction(`PONG ${value} without PING`);
     if (this.#runUnseen) this.#contradiction('post-copy on the return path, but not on the stream');
-    if (this.shut === 0 && !this.complete) this.#contradiction('the destination has all of it, but no end mark was found');
+    if (this.shut === 0 && !this.complete)
+      this.#contradiction('the destination has all of it, but no end mark was found');
   }
 
   /** As #invariant, for what lies in no one place. */
