@@ -55,6 +55,15 @@ describe('a retransmission that never arrives, over IPv6', () => {
     expect(retransmitted([informed, { afterMs: 0.2, segment: 1, sentMs: 45, knowsMs: 24 }])).toBe(1);
   });
 
+  test('new data that slips out between two repetitions, half a round trip before this one: it was not repeated twice', () => {
+    expect(retransmitted([informed, { afterMs: 20, segment: 1, sentMs: 65, knowsMs: 24 }])).toBe(1);
+  });
+
+  test('an original of the same tick as the frame that overtook it, however late, was not repeated at all', () => {
+    expect(retransmitted([{ afterMs: 45, segment: 1, sentMs: -14, knowsMs: -40 }])).toBe(0);
+    expect(retransmitted([{ afterMs: 45, segment: 1, sentMs: 45, knowsMs: 24 }])).toBe(1);
+  });
+
   test('what follows at once says no more; once the sender knew of that loss as well, it is the next', () => {
     const next = { afterMs: 1, segment: 7, sentMs: 46, knowsMs: 24 };
     const later = { afterMs: 15, segment: 8, sentMs: 60, knowsMs: 24 };
