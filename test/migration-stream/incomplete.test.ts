@@ -176,6 +176,36 @@ describe('frames that the capture lost', () => {
   });
 });
 
+test('a section of version 10000, as the i6300esb watchdog has, ends the one before it', () => {
+  const whole = stream()
+    .header()
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 4)))
+    .end()
+    .full(7, 'virtio-scsi', range(0, 40))
+    .full(8, '0000:00:0a.0/i6300esb_wdt', range(0, 30), 0, 10_000)
+    .full(9, 'globalstate', range(0, 20))
+    .eof()
+    .build();
+  const { migrations, codes } = analyse([syn(0), { direction: 0, offset: 0, payload: whole }]);
+  expect(migrations[0]!.devices.map(({ name }) => name)).toEqual([
+    'virtio-scsi',
+    '0000:00:0a.0/i6300esb_wdt',
+    'globalstate',
+  ]);
+  expect(migrations[0]!.outcome).toBe('completed');
+  expect(codes).toEqual([]);
+});
+
+test('a SHUT beside a stream without end mark is a contradiction', () => {
+  const { codes } = analyse([
+    syn(0),
+    { direction: 0, offset: 0, payload: stream().header().ramStart(MEMORY).build() },
+    { direction: 1, offset: 0, payload: bytes(be16(1), be16(4), be32(0)) },
+  ]);
+  expect(codes).toContain('stream/invariant');
+});
+
 test('pages that are estimated from bytes say so', () => {
   const figures = { rounds: [], pages: {} as Migration['pages'], downtime: null, postcopy: null, returnPath: {} };
   const said = (features: readonly string[]) => countingRules({ ...figures, features }).map(({ figure }) => figure);
