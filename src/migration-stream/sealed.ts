@@ -438,6 +438,9 @@ export class SealedMigration extends MigrationState {
       earliestStartNs: stop.earliestNs,
       latestStartNs: stop.latestNs,
       endNs,
+      // The destination cannot start the guest before device state begins to come; that it all came does not show.
+      earliestEndNs: Math.min(endNs, stop.latestNs),
+      latestEndNs: null,
       estimateNs: endNs - stop.tNs,
       method: `${stop.mark} to ${until}, inferred from TLS record lengths`,
     };

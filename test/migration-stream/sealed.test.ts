@@ -172,6 +172,8 @@ describe('multifd', () => {
     expect(pages).toMatchObject({ normal: 190, zero: null });
     expect(features).toEqual(expect.arrayContaining(['multifd', 'channel-roles-inferred', 'tls']));
     expect(downtime?.method).toContain('last section to last message of the destination');
+    expect(downtime).toMatchObject({ earliestEndNs: downtime!.latestStartNs, latestEndNs: null });
+    expect(downtime!.earliestEndNs).toBeLessThan(downtime!.endNs);
   });
 
   test('pages in records of 16 KiB, the header in the last one', () => {
