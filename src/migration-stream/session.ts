@@ -45,6 +45,7 @@ import {
   PAGE_REQUEST_UNITS,
   type ProxyHop,
   type Quantiles,
+  type Round,
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
@@ -97,6 +98,10 @@ interface Stream {
   entry: Entry | null;
   /** What a multifd channel said of itself; null for other streams. */
   readonly multifd: MultifdSink | null;
+  /** It comes from the destination. */
+  readonly isReply: boolean;
+  /** Its beginning is not in the capture. */
+  readonly isJoined: boolean;
 }
 
 /** One migration and its streams. */
@@ -269,10 +274,11 @@ export class MigrationStreams implements RdmaConsumer {
   /** A stream joined midway: a multifd channel, a disk, or a main channel; beside an open one, a preempt channel instead. */
   #joined(context: StreamContext, identity: ConnectionIdentity, key: string, tNs: number): StreamConsumer {
     const disk = this.#openDisk(nbdClient, context, identity, tNs, true);
+    const sealed = this.#open(tls, context, identity, key, undefined, tNs, true);
     const channel = this.#open(multifd, context, identity, key, undefined, tNs, true);
     const underway = this.#entries.find((entry) => entry.key === key && isUnderway(entry));
     const other = underway ? preempt : mainChannel;
-    return new EitherStream(this.#open(other, context, identity, key, underway, tNs, true), channel, disk);
+    return new EitherStream(this.#open(other, context, identity, key, underway, tNs, true), channel, disk, sealed);
   }
 
   // RDMA: pages are written past the stream, see RdmaConsumer.
@@ -379,11 +385,13 @@ export class MigrationStreams implements RdmaConsumer {
     joined: boolean,
   ): StreamDriver {
     const { direction } = context;
-    const opposite = this.#streams.get(direction ^ 1)?.entry;
+    const reverse = this.#streams.get(direction ^ 1);
+    const opposite = reverse?.entry;
+    const isReply = decoder === returnPath || (decoder === tls && reverse?.decoder === tls);
     let entry = decoder === returnPath ? (opposite ?? owner) : owner;
-    if (decoder === tls) entry = opposite ?? this.#sealed(key);
+    if (decoder === tls) entry = isReply ? opposite! : joined ? undefined : this.#sealed(key);
     else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
-    if (joined) entry ??= this.#searched(key);
+    if (joined && decoder !== tls) entry ??= this.#searched(key);
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
@@ -392,7 +400,9 @@ export class MigrationStreams implements RdmaConsumer {
       entry = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
     }
     const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
-    const sink = channel ?? sinkOf(decoder, entry.state, direction);
+    const sealed =
+      decoder === tls ? new SealedSink(() => stream.entry!.state as SealedMigration, direction, isReply) : null;
+    const sink = channel ?? sealed ?? sinkOf(decoder, entry.state);
     const driver = new StreamDriver(
       decoder,
       sink,
@@ -400,7 +410,7 @@ export class MigrationStreams implements RdmaConsumer {
       this.#log,
       joined ? () => this.#enter(stream, key, true) : null,
     );
-    const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel };
+    const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel, isReply, isJoined: joined };
     this.#streams.set(direction, stream);
     // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
     if (!joined) this.#enter(stream, key, false);
@@ -411,6 +421,7 @@ export class MigrationStreams implements RdmaConsumer {
   #enter(stream: Stream, key: string, joined: boolean): void {
     // While a channel was searched, the migration that it belongs to may have been found.
     if (stream.multifd) stream.entry = this.#beginning(key, multifd) ?? stream.entry;
+    if (stream.decoder === tls && joined) stream.entry = this.#sealed(key) ?? stream.entry;
     const entry = stream.entry!;
     entry.streams.push(stream);
     stream.driver.notBefore(entry.startNs);
@@ -431,7 +442,16 @@ export class MigrationStreams implements RdmaConsumer {
     const { direction } = context;
     const sink = new DiskSink(direction >>> 1, Math.min(tNs, identity.startNs));
     const enter = (): void => {
-      this.#streams.set(direction, { direction, decoder, driver, identity, entry: null, multifd: null });
+      this.#streams.set(direction, {
+        direction,
+        decoder,
+        driver,
+        identity,
+        entry: null,
+        multifd: null,
+        isReply: false,
+        isJoined: joined,
+      });
       if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
     };
     const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
@@ -441,7 +461,9 @@ export class MigrationStreams implements RdmaConsumer {
 
   /** What other streams between the same ends, still searched, would belong to. */
   #searched(key: string): Entry | undefined {
-    for (const { entry, driver } of this.#streams.values()) if (entry?.key === key && driver.searching) return entry;
+    for (const { entry, decoder, driver } of this.#streams.values()) {
+      if (entry?.key === key && decoder !== tls && driver.searching) return entry;
+    }
     return undefined;
   }
 
@@ -543,8 +565,7 @@ function ownerOf(
 }
 
 /** What feeds `state` from a stream that `decoder` reads. */
-function sinkOf(decoder: StreamDecoder, state: MigrationState, direction: number): MigrationSink {
-  if (state instanceof SealedMigration) return new SealedSink(state, direction);
+function sinkOf(decoder: StreamDecoder, state: MigrationState): MigrationSink {
   if (decoder === returnPath) return new ReplySink(state);
   return decoder === preempt ? new SideChannelSink(state) : state;
 }
@@ -572,11 +593,7 @@ const connectionsOf = (entry: Entry): number[] => [
 /** The opener's direction: sources open the connections of a migration. */
 const isForward = (direction: number): boolean => direction % 2 === 0;
 
-const forward = (entry: Entry): Stream[] =>
-  entry.streams.filter(
-    ({ decoder, driver, direction }) =>
-      driver.proven && decoder !== returnPath && !(decoder === tls && (direction & 1) === 1),
-  );
+const forward = (entry: Entry): Stream[] => entry.streams.filter(({ driver, isReply }) => driver.proven && !isReply);
 
 const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
@@ -640,7 +657,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
   const total = lengthOf(streams) + entry.besideBytes;
   const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
-  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, ...rest } = figures;
+  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
   return {
     id,
     source: client.address,
@@ -671,10 +688,15 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
     },
     disks: [],
     ...(entry.proxies.length > 0 ? { proxies: entry.proxies } : {}),
-    countingRules: countingRules({ features, ...rest }),
+    rounds: sealed && streams[0]?.isJoined ? rounds.map(joinedRound) : rounds,
+    countingRules: countingRules({ features, rounds, ...rest }),
     ...rest,
   };
 }
+
+/** Inside TLS a first pass that was joined looks like a whole one. */
+const joinedRound = (round: Round, i: number): Round =>
+  i === 0 ? { ...round, boundary: 'joined-midway', confidence: Math.min(round.confidence, 0.5) } : round;
 
 /**
  * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further. Otherwise the way the main connection ended decides: the

@@ -87,20 +87,30 @@ export class ReplySink extends SilentSink {
   }
 }
 
-/** One direction of a TLS connection. The client is the source. */
-export class SealedSink extends SideChannelSink {
-  readonly #migration: SealedMigration;
+/** One direction of a TLS connection. */
+export class SealedSink extends SilentSink {
+  readonly #owner: () => SealedMigration;
   readonly #direction: number;
+  readonly #isReply: boolean;
 
-  constructor(state: SealedMigration, direction: number) {
-    super(state);
-    this.#migration = state;
+  /**
+   * @param owner    asked with each record: a channel joined midway learns late whose it is
+   * @param isReply  true for the destination's direction
+   */
+  constructor(owner: () => SealedMigration, direction: number, isReply: boolean) {
+    super();
+    this.#owner = owner;
     this.#direction = direction;
+    this.#isReply = isReply;
   }
 
   override sealed(_offset: number, tNs: number, length: number): void {
-    if (this.#direction & 1) this.#migration.reverseRecord(this.#direction - 1, tNs, length);
-    else this.#migration.record(this.#direction, tNs, length);
+    if (this.#isReply) this.#owner().reverseRecord(this.#direction ^ 1, tNs, length);
+    else this.#owner().record(this.#direction, tNs, length);
+  }
+
+  override feature(name: string): void {
+    this.#owner().feature(name);
   }
 }
 

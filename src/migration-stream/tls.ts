@@ -6,6 +6,7 @@
 // Source: RFC 8446 §4.1.2, §5.1; QEMU io/channel-tls.c, qio_channel_tls_writev().
 import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
 import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
+import { PAGE_BYTES, WHOLE_RECORD_BYTES, WORD_BYTES } from './sealed-records.js';
 
 const CONTENT_ALERT = 21;
 const CONTENT_HANDSHAKE = 22;
@@ -28,7 +29,8 @@ export const tls: StreamDecoder = {
   id: 'tls',
   channel: 'tls',
   probe(buffer, start, end, { fromStart, reverse }) {
-    if (!fromStart) return 'no';
+    // The answers to a stream joined midway; the stream itself is searched.
+    if (!fromStart) return reverse === 'tls' && buffer[start] === CONTENT_APPLICATION_DATA ? 'yes' : 'no';
     if (buffer[start] !== CONTENT_HANDSHAKE) return 'no';
     if (end - start < 6) return 'more';
     if (buffer[start + 1] !== 3 || uint16(buffer, start + 3) > RECORD_BYTES) return 'no';
@@ -39,7 +41,7 @@ export const tls: StreamDecoder = {
     if (hello < uint16(buffer, start + 3) && hello < 2048) return 'more';
     return isAnonymous(buffer, start + RECORD_HEADER_BYTES, end) ? 'yes' : 'no';
   },
-  open: (sink) => new TlsReader(sink),
+  open: (sink, _note, { fromStart, reverse }) => new TlsReader(sink, fromStart || reverse === 'tls'),
 };
 
 /** A ClientHello that names neither a server nor an application protocol. */
@@ -62,9 +64,12 @@ function isAnonymous(buffer: Uint8Array, start: number, end: number): boolean {
 
 class TlsReader implements StreamReader {
   readonly #sink: MigrationSink;
+  #isKnown: boolean;
 
-  constructor(sink: MigrationSink) {
+  /** @param isKnown  false for a stream joined midway, which may be any TLS until its records look like QEMU's */
+  constructor(sink: MigrationSink, isKnown: boolean) {
     this.#sink = sink;
+    this.#isKnown = isKnown;
   }
 
   *decode(stream: ByteCursor): Reading<ReadEnd> {
@@ -92,15 +97,18 @@ class TlsReader implements StreamReader {
     }
   }
 
-  /** Three records in a row whose headers chain are believed. */
+  /** Three records in a row whose headers chain are believed; of a stream joined midway, as many as show QEMU's habits. */
   *resync(stream: ByteCursor): Reading<boolean> {
     while (!stream.ended) {
       if (!(yield* want(stream, RECORD_HEADER_BYTES))) {
         if (stream.ended) return false;
         continue;
       }
-      const verdict = yield* chains(stream);
-      if (verdict) return true;
+      if (yield* chains(stream)) {
+        this.#isKnown ||= yield* showsHabits(stream);
+        if (this.#isKnown) return true;
+        continue;
+      }
       stream.skip(1);
     }
     return false;
@@ -122,4 +130,39 @@ function* chains(stream: ByteCursor): Reading<boolean> {
     ahead += RECORD_HEADER_BYTES + length;
   }
   return true;
+}
+
+/** What protection adds to a record; see sealed.ts. */
+const PROTECTION_BYTES = [17, 24, 16, 9] as const;
+const HABITS = 4;
+/** 32 words and pages fill eight records and a part of the ninth; a few zero pages may lie between them. */
+const VECTOR_WHOLE_RECORDS = 8;
+const VECTOR_REST_BYTES = 32 * (PAGE_BYTES + WORD_BYTES) - VECTOR_WHOLE_RECORDS * WHOLE_RECORD_BYTES;
+const VECTOR_WORDS_BYTES = 64;
+
+/**
+ * Reads records as long as they chain until QEMU's habits were seen: a page with the record of its word before it (up to 11.0),
+ * or a whole vector of 32 words and pages (from 11.1 on). Multifd channels are not believed: what they are shows at their
+ * beginning only.
+ */
+function* showsHabits(stream: ByteCursor): Reading<boolean> {
+  let seen = 0;
+  let before = 0;
+  let whole = 0;
+  while (yield* want(stream, RECORD_HEADER_BYTES)) {
+    if (stream.peek(0) !== CONTENT_APPLICATION_DATA || stream.peek(1) !== 3) return false;
+    stream.skip(3);
+    const length = stream.u16();
+    if (length > RECORD_BYTES) return false;
+    stream.skip(length);
+    const isHabit = PROTECTION_BYTES.some((added) => {
+      const isPage = length === PAGE_BYTES + added && before === WORD_BYTES + added;
+      const rest = length - added - VECTOR_REST_BYTES;
+      return isPage || (whole === VECTOR_WHOLE_RECORDS && rest >= 0 && rest < VECTOR_WORDS_BYTES);
+    });
+    if (isHabit && ++seen === HABITS) return true;
+    whole = length > WHOLE_RECORD_BYTES ? whole + 1 : 0;
+    before = length;
+  }
+  return false;
 }

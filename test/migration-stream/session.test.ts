@@ -348,6 +348,41 @@ describe('disks mirrored beside', () => {
 });
 
 describe('captures that begin late', () => {
+  describe('inside TLS', () => {
+    const sealed = (...lengths: number[]): Uint8Array =>
+      bytes(...lengths.map((length) => bytes([23, 3, 3], be16(length + 17), new Uint8Array(length + 17).fill(0x5a))));
+    const pages = (count: number): number[] => range(0, count).flatMap(() => [8, PAGE]);
+
+    test('a stream is known by the word before each page', () => {
+      const stream = sealed(...pages(60)).slice(3000);
+      const { migrations } = analyse([{ direction: 0, offset: 0, payload: stream }]);
+      expect(migrations).toMatchObject([
+        { encryption: 'tls', source: '10.0.0.1', rounds: [{ boundary: 'joined-midway', confidence: 0.5 }] },
+      ]);
+      expect(migrations[0]!.pages.normal).toBeGreaterThan(50);
+    });
+
+    test('from 11.1 on it is known by vectors of 32 words and pages', () => {
+      const vectors = range(0, 12).flatMap(() => [...range(0, 8).map(() => 16_384), 256 + 9]);
+      const { migrations } = analyse([{ direction: 0, offset: 0, payload: sealed(...vectors).slice(3000) }]);
+      expect(migrations).toMatchObject([{ encryption: 'tls', rounds: [{ boundary: 'joined-midway' }] }]);
+    });
+
+    test('it does not matter which side was seen first, and answers count', () => {
+      const stream = sealed(...pages(60));
+      const { migrations } = analyse([
+        { direction: 1, offset: 0, payload: stream },
+        { direction: 0, offset: 0, payload: sealed(8) },
+      ]);
+      expect(migrations).toMatchObject([{ encryption: 'tls', source: '10.0.0.2', bytes: { returnPath: 8 } }]);
+    });
+
+    test("another application's records of a page's length are no migration", () => {
+      const stream = sealed(...range(0, 100).map(() => PAGE), ...range(0, 100).map((i) => (i % 2 ? PAGE : 1344)));
+      expect(analyse([{ direction: 0, offset: 0, payload: stream.slice(3000) }]).migrations).toEqual([]);
+    });
+  });
+
   test('a stream joined midway becomes a migration once its records prove it', () => {
     const from = 9000;
     const { migrations, codes } = analyse([{ direction: 0, offset: 0, payload: whole.slice(from) }]);
