@@ -26,8 +26,6 @@ interface Disturbance {
   /** The direction whose data is disturbed. */
   readonly direction: number;
   readonly frame: number;
-  /** Last frame of the close-up before: what it shows is not shown twice. */
-  readonly shownTo: number;
 }
 
 interface CloseUp extends Disturbance {
@@ -45,7 +43,7 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
   let waiting: Disturbance[] = [];
   let kept: CloseUp[] = [];
   let stretches = 0;
-  /** By direction, the last frame that a close-up reaches to. */
+  /** By direction, the last frame of its last close-up: what that shows is not shown twice. */
   const shownTo = new Map<number, number>();
 
   const keep = (closeUp: CloseUp): void => {
@@ -56,8 +54,16 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
     const out = rivals.findLast(({ disturbedNs }) => disturbedNs === least);
     kept = kept.filter((one) => one !== out);
   };
+  const close = (disturbance: Disturbance, end: number): void => {
+    waiting = waiting.filter((one) => one !== disturbance);
+    const closeUp = recent.around(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
+    shownTo.set(closeUp.direction, closeUp.frames.at(-1) ?? disturbance.frame);
+    keep(closeUp);
+  };
   const settle = (upToFrame: number): void => {
-    while (waiting.length > 0 && waiting[0]!.frame + FRAMES_AFTER <= upToFrame) keep(recent.around(waiting.shift()!));
+    while (waiting.length > 0 && waiting[0]!.frame + FRAMES_AFTER <= upToFrame) {
+      close(waiting[0]!, waiting[0]!.frame + FRAMES_AFTER);
+    }
   };
 
   return {
@@ -73,11 +79,12 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
         if (!hasData && !closed) continue;
         const data = hasData ? id : id ^ 1;
         const frame = times.firstFrame + row;
-        const shown = shownTo.get(data) ?? 0;
         settle(frame);
-        if (waiting.length === WAITING || frame <= shown) continue;
-        waiting.push({ direction: data, frame, shownTo: shown });
-        shownTo.set(data, frame + FRAMES_AFTER);
+        const open = waiting.find((one) => one.direction === data);
+        // Beyond as many frames as a close-up shows rows, the one before may not reach to here.
+        if (open && frame <= open.frame + ROWS_AFTER) continue;
+        if (open) close(open, frame - 1);
+        if (waiting.length < WAITING) waiting.push({ direction: data, frame });
       }
       settle(times.firstFrame + to - 1);
     },
@@ -133,10 +140,10 @@ class RecentFrames {
     this.#verdict.set(rows.verdict.subarray(from, to), at);
   }
 
-  /** The segments around a disturbance and the acknowledgements for them. */
-  around({ direction, frame, shownTo }: Disturbance): CloseUp {
+  /** The segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`. */
+  around({ direction, frame }: Disturbance, shownTo: number, end: number): CloseUp {
     const oldest = Math.max(frame - FRAMES_BEFORE - 1, shownTo);
-    const newest = Math.min(this.#last, frame + FRAMES_AFTER);
+    const newest = Math.min(this.#last, end);
     const frames: number[] = [];
     for (let at = frame - 1; at > oldest && frames.length < ROWS_BEFORE; at--) {
       if (this.#kind(at, direction) >= 0) frames.unshift(at);
@@ -152,7 +159,7 @@ class RecentFrames {
     const bytes = pick(this.#payloadLen, this.#windowBytes);
     const offsets = pick(this.#offset, this.#ackOffset);
     const disturbedNs = disturbance({ tNs, kinds, offsets, bytes });
-    return { direction, frame, shownTo, disturbedNs, frames, tNs, kinds, offsets, bytes };
+    return { direction, frame, disturbedNs, frames, tNs, kinds, offsets, bytes };
   }
 
   /** What a frame is to the data of `direction`; −1 where nothing. */

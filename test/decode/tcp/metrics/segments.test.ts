@@ -47,6 +47,13 @@ describe('single segments around a disturbance', () => {
     expect(around.some((row) => row.kind === 'acknowledgement' && row.offset > offset)).toBe(true);
   });
 
+  test('a loss soon after the first data has a stretch, too', () => {
+    const early = transfer({ bytes: 4_000_000, oneWayNs: 10 * MS, lose: (n) => n === 500 });
+    const kinds = rowsOf(framesOf(early.sender)).map(({ kind }) => kind);
+    expect(early.truth.retransmitted).toBe(1);
+    expect(kinds.filter((kind) => kind === 'retransmission').length).toBe(1);
+  });
+
   test('the first data of a stream has a stretch of its own', () => {
     expect(rows.some((row) => row.kind === 'new' && row.offset === 0)).toBe(true);
   });
