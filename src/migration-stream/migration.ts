@@ -757,6 +757,11 @@ export class MigrationState implements MigrationSink {
     // What could not be read hides sections, by which the send buffer is measured.
     const isUncertain = this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations;
     const unread = isUncertain ? '; uncertain, as part of the stream before it could not be read' : '';
+    const silentMs = Math.round(this.#silenceNs / 1e6);
+    const silent =
+      !this.inPostcopy && this.#silenceNs >= ITERATION_NS
+        ? `; nothing was sent for ${silentMs} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`
+        : '';
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
     return {
       earliestStartNs: earliestNs,
@@ -765,7 +770,7 @@ export class MigrationState implements MigrationSink {
       earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
       latestEndNs: null,
       estimateNs: endNs - startNs,
-      method: `${mark} to ${until}${paused}${unread}`,
+      method: `${mark} to ${until}${paused}${silent}${unread}`,
     };
   }
 
@@ -783,6 +788,12 @@ export class MigrationState implements MigrationSink {
     const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
     const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
     return isIdle ? resumedNs : (this.#partEndNs + resumedNs) / 2;
+  }
+
+  /** Between the last memory sent while the guest ran and what shows that it had stopped; NaN where that is not known. */
+  get #silenceNs(): number {
+    if (!this.#generations) return this.#stopMarkNs - this.#lastPrecopyNs;
+    return (this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs) - this.#partEndNs;
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
