@@ -38,6 +38,8 @@ const STALL_NS = 200e6;
  */
 const MIN_RANK = 0.75;
 const MIN_BLOW_RANK = 0.7;
+/** Fewer segments between capture point and acknowledgement hold no queue. */
+const MIN_PATH_SEGMENTS = 2;
 
 export function lossesOf(transfer: Transfer): LossPicture {
   const main = transfer.mainFlow;
@@ -89,7 +91,11 @@ function pictureOf(transfer: Transfer, episodes: readonly Episode[]): Pick<LossP
   const { blow, single } = kinds;
   const inBlows = blow.bytes > single.bytes;
   const { ranks } = inBlows ? blow : single;
-  if (ranks.length === 0) return { queueFull: inBlows ? true : null, inBlows };
+  // With hardly a segment on the path behind the capture point, what TCP has sent waits before it: that queue is not seen.
+  const onPathBytes = flow.forward.goodput * ((flow.forward.rttNs?.p50 ?? 0) / 1e9);
+  if (ranks.length === 0 || onPathBytes < MIN_PATH_SEGMENTS * DEFAULT_MSS) {
+    return { queueFull: inBlows ? true : null, inBlows };
+  }
   return { queueFull: mean(ranks) >= (inBlows ? MIN_BLOW_RANK : MIN_RANK), inBlows };
 }
 

@@ -82,9 +82,9 @@ describe('shaper in the path', () => {
       retransmittedBytes: 3e5,
     })),
   );
-  const policed = (bytes: (index: number) => number) =>
+  const policed = (bytes: (index: number) => number, rttNs = quantiles(10 * MS, 10 * MS, 11 * MS)) =>
     withForward(
-      { rttNs: quantiles(10 * MS, 10 * MS, 11 * MS), retransmittedSegments: 2500, retransmittedBytes: 3.6e6 },
+      { rttNs, goodput: 30e6, retransmittedSegments: 2500, retransmittedBytes: 3.6e6 },
       {
         tables: {
           tcpEpisodes: losses,
