@@ -46,8 +46,8 @@ import {
 
 /** Ids are a counter over registered devices: small. */
 const SECTION_ID_LIMIT = 65_536;
-/** Versions are small, but for that of i6300esb, a watchdog (hw/watchdog/wdt_i6300esb.c): 10000. */
-const VERSION_LIMIT = 10_000;
+/** Versions are small, but i6300esb, a watchdog, has 10000, and eeprom, part of some network cards, a date (eeprom93xx.c). */
+const VERSION_LIMIT = 20_061_113;
 /** Longest section header: type, id, name, instance, version. */
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
 const FOOTER_BYTES = 5;
