@@ -6,7 +6,7 @@
 // Source: RFC 9110 §9.3.6 (CONNECT); RFC 1928 and 1929 (SOCKS 5); "SOCKS: A protocol for TCP proxy across firewalls" and
 // its 4A extension; HAProxy doc/proxy-protocol.txt §2.
 import { addressText } from '../decode/address.js';
-import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
+import { type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../decode/stream.js';
 import { NAME_CHARACTERS } from '../limits.js';
 import type { ProxyKind } from './results.js';
 
@@ -38,8 +38,9 @@ const SOCKS5_IPV4 = 1;
 const SOCKS5_NAME = 3;
 const SOCKS5_IPV6 = 4;
 
-/** The request that `buffer[start, end)`, what a connection's opener said first, begins with. */
-export function proxyRequest(buffer: Uint8Array, start: number, end: number): Looked<ProxyRequest> {
+/** The request that `buffer[start, beyond)`, what a connection's opener said first, begins with. */
+export function proxyRequest(buffer: Uint8Array, start: number, beyond: number): Looked<ProxyRequest> {
+  const end = Math.min(beyond, start + PROBE_BYTES);
   switch (buffer[start]) {
     case 0x04:
       return socks4Request(buffer, start, end);
@@ -56,8 +57,9 @@ export function proxyRequest(buffer: Uint8Array, start: number, end: number): Lo
   }
 }
 
-/** How many bytes the proxy's consent takes at `buffer[start, end)`; null when it is not one. */
-export function proxyAnswerBytes(kind: ProxyKind, buffer: Uint8Array, start: number, end: number): Looked<number> {
+/** How many bytes the proxy's consent takes at `buffer[start, beyond)`; null when it is not one. */
+export function proxyAnswerBytes(kind: ProxyKind, buffer: Uint8Array, start: number, beyond: number): Looked<number> {
+  const end = Math.min(beyond, start + PROBE_BYTES);
   switch (kind) {
     case 'proxy-protocol':
       return 0;

@@ -72,6 +72,29 @@ describe('what a client asks for', () => {
     expect(proxyRequest(other, 0, other.length)).toBeNull();
   });
 
+  test('whatever its length, only so much of a header is looked at', () => {
+    const endless = bytes(ascii('HTTP/1.1 200 '), new Uint8Array(300_000).fill(0x41), ascii('\r\n\r\n'));
+    expect(proxyAnswerBytes('http-connect', endless, 0, endless.length)).toBeUndefined();
+    const request = bytes(ascii('CONNECT '), endless);
+    expect(proxyRequest(request, 0, request.length)).toBeUndefined();
+  });
+
+  test('any bytes may come', () => {
+    const firsts = [0x04, 0x05, 0x43, 0x50, 0x0d];
+    let state = 12_345; // seed
+    for (let round = 0; round < 20_000; round++) {
+      const some = Uint8Array.from({ length: 1 + (round % 60) }, () => {
+        state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+        return state & 0x400 ? (state >>> 16) & 0xff : (state >>> 16) & 7;
+      });
+      some[0] = firsts[round % firsts.length]!;
+      expect(() => proxyRequest(some, 0, some.length), `seed 12345, round ${round}`).not.toThrow();
+      for (const kind of ['http-connect', 'socks4', 'socks5'] as const) {
+        expect(() => proxyAnswerBytes(kind, some, 0, some.length), `seed 12345, round ${round}`).not.toThrow();
+      }
+    }
+  });
+
   test('control characters of a name do not come through', () => {
     const request = bytes([4, 1], be16(1), [0, 0, 0, 1], [0], ascii('a\x1b[2J\x85'), [0]);
     expect(proxyRequest(request, 0, request.length)?.to).toBe('a\ufffd[2J\ufffd:1');
