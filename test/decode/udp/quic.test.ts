@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { QuicBudget, QuicHandshake } from '../../../src/decode/udp/quic-initial.js';
-import { QUIC_CRYPTO_BYTES, QUIC_CRYPTO_TOTAL_BYTES, QUIC_INITIALS } from '../../../src/limits.js';
+import { QUIC_CRYPTO_BYTES, QUIC_CRYPTO_TOTAL_BYTES, QUIC_INITIALS, QUIC_INITIALS_TOTAL } from '../../../src/limits.js';
 import { type CapturedFrame, ethernet, frame, hex, ipv4, udp } from '../../support/frames.js';
 import { random } from '../../support/random.js';
 import { analysedFrames } from '../../support/udp-analysis.js';
@@ -239,6 +239,7 @@ describe('the handshake is opened', () => {
 
     test('QUIC_INITIALS_TOTAL: nor in all connections together', () => {
       const budget = new QuicBudget();
+      expect(budget.packets).toBe(QUIC_INITIALS_TOTAL);
       budget.packets = 1;
       const hello = quic.initial(quic.crypto(0, quic.clientHello()));
       const opens = () => {
