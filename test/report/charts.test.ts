@@ -156,6 +156,14 @@ describe('charts', () => {
     expect(stretches).toEqual({ stretch: [0], from: [0.1], to: [0.141], connection: [0], resent: [1] });
   });
 
+  test('a silent sender and a closed window are no loss recovery', () => {
+    const report = reportData('lossy');
+    const kinds = report.tables['tcpEpisodes']!.columns['kind']!.values as (number | null)[];
+    kinds.splice(0, 5, 0, 1, 2, 3, 4);
+    const { lane } = migrationScene(report, report.migrations[0]!).data['episodes']!;
+    expect(lane!.slice(0, 5)).toEqual(['recovery', 'recovery', 'recovery', 'window', 'silent']);
+  });
+
   test('ticks of a square-root axis are round and do not crowd', () => {
     const MIB = 2 ** 20;
     expect(rootTicks(48.5 * MIB, MIB).map((tick) => tick / MIB)).toEqual([0, 1, 5, 10, 20, 40]);

@@ -10,6 +10,7 @@ const LANES: readonly (readonly [string, Colour])[] = [
   ['lost', 'rtt'],
   ['reorder', 'dirty'],
   ['window', 'window'],
+  ['silent', 'senderApplication'],
   ['capture', 'muted'],
 ];
 const LANE_HEIGHT = 18;
@@ -30,7 +31,7 @@ export const losses: Chart = {
   absent: 'No loss, timeout, reordering or closed window was seen.',
   legend: [],
   spec({ data, window }) {
-    const used = new Set([...(data['events']?.['lane'] ?? []), ...(data['episodes'] ? ['recovery'] : [])]);
+    const used = new Set([...(data['events']?.['lane'] ?? []), ...(data['episodes']?.['lane'] ?? [])]);
     const lanes = LANES.filter(([name]) => used.has(name));
     if (lanes.length === 0) return null;
     const labels = lanes.map(([name]) => name);
@@ -52,7 +53,6 @@ export const losses: Chart = {
             ? [
                 {
                   data: { name: 'episodes' },
-                  transform: [{ calculate: '"recovery"', as: 'lane' }],
                   mark: { type: 'bar', clip: true, minBandSize: 2 },
                   encoding: { x: timeAxis('t'), x2: { field: 't2' }, y: lane(labels), color, tooltip: tip() },
                 },

@@ -310,6 +310,12 @@ const EPISODE_WORDS: Readonly<Record<(typeof TCP_EPISODE_KINDS)[number], string>
   silence: 'sender silent',
 };
 
+/** Rows in which other episodes than loss recovery are drawn. */
+const EPISODE_LANES: Readonly<Partial<Record<(typeof TCP_EPISODE_KINDS)[number], string>>> = {
+  'zero-window': 'window',
+  silence: 'silent',
+};
+
 function episodesData(report: ReportData, carriers: readonly Carrier[], limit: number): Dataset | null {
   const table = report.tables['tcpEpisodes'];
   const rows = rowsOf(table, carriers, limit);
@@ -321,7 +327,7 @@ function episodesData(report: ReportData, carriers: readonly Carrier[], limit: n
   return {
     t: starts.map(s),
     t2: starts.map((start, i) => s(start + spans[i]!)),
-    kind: kinds,
+    lane: kinds.map((kind) => EPISODE_LANES[kind] ?? 'recovery'),
     tip: kinds.map((kind, i) => `${EPISODE_WORDS[kind]} for ${duration(spans[i]!)} from ${moment(starts[i]!)}`),
   };
 }

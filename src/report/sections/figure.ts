@@ -2,7 +2,7 @@
 import type { Chart, ChartSpec } from '../charts/chart.js';
 import { LIMIT_COLOURS } from '../charts/limits-band.js';
 import type { Scene } from '../charts/scene.js';
-import { percent } from '../format.js';
+import { percent, unbroken } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { PageScene } from '../page.js';
 import { type Figure, LIMIT_WORDS, type Traffic } from '../verdict.js';
@@ -52,7 +52,7 @@ function legendItem(item: Chart['legend'][number]): Html {
 export const figuresList = (figures: readonly Figure[]): Html =>
   html`<dl class="figures">${figures.map(
     ({ label, value, note }) =>
-      html`<div><dt>${label}</dt><dd class="value${/^[a-z]/.test(value) ? ' words' : ''}">${value}</dd><dd class="note">${note}</dd></div>`,
+      html`<div><dt>${label}</dt><dd class="value${/^[a-z]/.test(value) ? ' words' : ''}">${value}</dd><dd class="note">${unbroken(note)}</dd></div>`,
   )}</dl>`;
 
 /** Shares of sending time as one bar with its legend. */
