@@ -176,7 +176,7 @@ describe('frames that the capture lost', () => {
   });
 });
 
-test('a section of version 10000, as the i6300esb watchdog has, ends the one before it', () => {
+test('sections of large versions, as a watchdog and an EEPROM have, end the ones before them', () => {
   const whole = stream()
     .header()
     .ramStart(MEMORY)
@@ -184,13 +184,15 @@ test('a section of version 10000, as the i6300esb watchdog has, ends the one bef
     .end()
     .full(7, 'virtio-scsi', range(0, 40))
     .full(8, '0000:00:0a.0/i6300esb_wdt', range(0, 30), 0, 10_000)
-    .full(9, 'globalstate', range(0, 20))
+    .full(9, '0000:00:07.0/eeprom', range(0, 30), 0, 20_061_113)
+    .full(10, 'globalstate', range(0, 20))
     .eof()
     .build();
   const { migrations, codes } = analyse([syn(0), { direction: 0, offset: 0, payload: whole }]);
   expect(migrations[0]!.devices.map(({ name }) => name)).toEqual([
     'virtio-scsi',
     '0000:00:0a.0/i6300esb_wdt',
+    '0000:00:07.0/eeprom',
     'globalstate',
   ]);
   expect(migrations[0]!.outcome).toBe('completed');
