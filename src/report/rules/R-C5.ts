@@ -20,6 +20,12 @@ export default defineRule({
       meaning: 'below it bursts are equal: a rate limit (R-A1)',
     },
     minSilentShare: { value: 0.2, unit: 'share of pre-copy', meaning: 'time without sending' },
+    maxRttNs: {
+      value: 10e6,
+      unit: 'ns',
+      meaning:
+        'least round trip; on longer paths TCP spreads bursts and grows back after each pause, so that equal ones differ',
+    },
     maxRepeatedShare: {
       value: 0.001,
       unit: 'share of bytes',
@@ -43,6 +49,7 @@ export default defineRule({
       if (!comb?.burstByBurst || comb.bursts < limits.minBursts || comb.regularity < limits.minRegularity) return [];
       if (Math.abs(comb.periodNs / limits.periodNs - 1) > limits.periodTolerance) return [];
       if (comb.sizeVariation < limits.minSizeVariation || comb.silentShare < limits.minSilentShare) return [];
+      if ((transfer.minRttNs ?? 0) > limits.maxRttNs) return [];
       if (lossesOf(transfer).repeatedShare > limits.maxRepeatedShare) return [];
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
       return [

@@ -140,6 +140,17 @@ describe('CPU quota', () => {
   );
   silent(
     'R-C5',
+    'a path of 20 ms, on which TCP shapes the bursts',
+    withForward(
+      { rttNs: quantiles(20 * MS, 21 * MS, 30 * MS) },
+      {
+        connection: { handshakeRttNs: 20 * MS },
+        tables: { timeline: bursts((burst) => (4 + ((burst * 7) % 10)) * MIB) },
+      },
+    ),
+  );
+  silent(
+    'R-C5',
     'bursts of equal size are a rate limit',
     withForward({}, { tables: { timeline: bursts(() => 8 * MIB) } }),
   );
