@@ -738,10 +738,12 @@ export class MigrationState implements MigrationSink {
       endNs = this.shutNs;
       until = 'SHUT on the return path';
     } else {
-      // The main channel beside those of multifd is not held up at either end.
-      if (this.#generations) startNs = writtenNs;
+      // The main channel beside those of multifd is not held up at either end; with a return path QEMU waits for SHUT,
+      // which the capture does not hold.
+      const isAnswered = this.#features.has('return-path');
+      if (this.#generations || isAnswered) startNs = writtenNs;
       endNs = Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs;
-      until = 'end of the stream';
+      until = isAnswered ? 'end of the stream, for SHUT is not in the capture' : 'end of the stream';
     }
     if (endNs < this.#stopMarkNs) return null;
     // Beside multifd channels the main one's small segments wait for each other (RFC 896) and in the queues of the path, but
@@ -762,6 +764,10 @@ export class MigrationState implements MigrationSink {
       !this.inPostcopy && this.#silenceNs >= ITERATION_NS
         ? `; nothing was sent for ${silentMs} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`
         : '';
+    // A guest that was paused before looks on the wire as one that is idle.
+    const isStill = !this.inPostcopy && this.#undecodedBytes + this.#multifdBlindBytes === 0 && this.#copies().resent === 0;
+    if (isStill) earliestNs = this.#startNs;
+    const still = isStill ? '; no page was sent twice: the guest was idle, or stopped before the migration began' : '';
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
     return {
       earliestStartNs: earliestNs,
@@ -770,7 +776,7 @@ export class MigrationState implements MigrationSink {
       earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
       latestEndNs: null,
       estimateNs: endNs - startNs,
-      method: `${mark} to ${until}${paused}${silent}${unread}`,
+      method: `${mark} to ${until}${paused}${silent}${unread}${still}`,
     };
   }
 

@@ -658,6 +658,9 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
   const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
   const { client, server } = entry.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
+  const outcome = outcomeOf(entry, streams, endings);
+  if (rest.downtime && (outcome === 'failed' || outcome === 'cancelled'))
+    rest.downtime.method += ', where the migration broke off: the guest did not run at the destination';
   return {
     id,
     source: client.address,
@@ -665,7 +668,7 @@ function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, Connect
     port: server.port,
     connections: connectionsOf(entry),
     udpStreams: entry.streams.map(({ direction }) => direction).filter((direction) => direction >= UDP_STREAM_BASE),
-    outcome: outcomeOf(entry, streams, endings),
+    outcome,
     encryption: sealed ? 'tls' : 'none',
     stream: {
       machineType,
