@@ -39,6 +39,7 @@ import {
   trafficOf,
   verdictOf,
 } from './verdict.js';
+import { whatIfText } from './what-if-text.js';
 
 export interface TextOptions {
   readonly color: boolean;
@@ -205,6 +206,12 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   page.blank();
   writeSpeed(page, report, migration);
   writeRounds(page, migration);
+  const answer = whatIfText(migration);
+  if (answer) {
+    page.heading('What if');
+    page.line(answer, '  ');
+    page.blank();
+  }
   const traffic = migrationTraffic(report, migration);
   // What was ruled out is asked of all transfers together, so it is only said where there is one.
   const excluded = report.migrations.length === 1 ? excludedIn(report) : [];

@@ -5,6 +5,32 @@ import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-d
 
 const render = (report: ReportData, width = 80): string => renderText(report, { color: false, width });
 
+describe('what if', () => {
+  const asked = (converges: boolean): string => {
+    const report = reportData('lossy');
+    report.migrations[0]!.models = {
+      whatIf: {
+        ...{ bandwidth: 6.25e6, downtimeLimitNs: 1e9, converges, rounds: converges ? 1 : 30 },
+        ...{ migrationNs: converges ? 5.57e9 : null, downtimeNs: converges ? 277e6 : null },
+      },
+    };
+    return renderText(report, { color: false, width: 200 }).replace(/\s+/g, ' ');
+  };
+
+  test('the world that was asked for is answered in the summary', () => {
+    expect(asked(true)).toContain(
+      'At 50.0 Mbit/s and a downtime limit of 1.00 s it would have taken 5.57 s in 1 round, with the guest paused for 277 ms.',
+    );
+    expect(asked(false)).toContain(
+      'At 50.0 Mbit/s and a downtime limit of 1.00 s it would not have finished by itself, either.',
+    );
+  });
+
+  test('who asked nothing is answered nothing', () => {
+    expect(renderText(reportData('lossy'), { color: false, width: 200 })).not.toContain('What if');
+  });
+});
+
 describe('terminal summary', () => {
   test('answers in order: what happened, how fast, what stood in the way, what is wrong with the capture', () => {
     const text = render(reportData('lossy'));

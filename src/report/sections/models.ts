@@ -5,6 +5,7 @@ import { MODELS } from '../models/index.js';
 import type { RemediesResult } from '../models/remedies.js';
 import type { Migration } from '../report.js';
 import { signedPercent } from '../verdict.js';
+import { whatIfText } from '../what-if-text.js';
 import { quantity, words } from './quantity.js';
 
 type Result = Readonly<Record<string, unknown>>;
@@ -13,9 +14,11 @@ type Result = Readonly<Record<string, unknown>>;
 export function modelsSection(migration: Migration): Html {
   const results = Object.entries(migration.models).filter((entry): entry is [string, Result] => isRecord(entry[1]));
   if (results.length === 0) return html``;
+  const answer = whatIfText(migration);
   return html`<section><h2>Predictions</h2>
 <p class="lead">From the observed rounds, beside what was measured. A model that lacks its input is left out; each says where it holds.</p>
 ${remediesList(migration)}
+${answer ? html`<div class="ways"><h3>What if</h3><p>${answer}</p></div>` : ''}
 ${predictionTable(migration, results)}
 <details class="more"><summary>Figures of all ${results.length} models</summary><div class="pair">${results.map(modelDetail)}</div></details></section>`;
 }
