@@ -765,7 +765,8 @@ export class MigrationState implements MigrationSink {
         ? `; nothing was sent for ${silentMs} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`
         : '';
     // A guest that was paused before looks on the wire as one that is idle.
-    const isStill = !this.inPostcopy && this.#undecodedBytes + this.#multifdBlindBytes === 0 && this.#copies().resent === 0;
+    const isStill =
+      !this.inPostcopy && this.#undecodedBytes + this.#multifdBlindBytes === 0 && this.#copies().resent === 0;
     if (isStill) earliestNs = this.#startNs;
     const still = isStill ? '; no page was sent twice: the guest was idle, or stopped before the migration began' : '';
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
