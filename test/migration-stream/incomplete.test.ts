@@ -208,6 +208,36 @@ test('a SHUT beside a stream without end mark is a contradiction', () => {
   expect(codes).toContain('stream/invariant');
 });
 
+describe('downtime', () => {
+  const shut = bytes(be16(1), be16(4), be32(0));
+  const still = stream()
+    .header()
+    .command(1)
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 40)))
+    .end()
+    .eof()
+    .build();
+  const downtimeOf = (...behind: Frame[]) =>
+    analyse([syn(0), { direction: 0, offset: 0, payload: still }, ...behind]).migrations[0]!.downtime!;
+
+  test('with a return path open, says that SHUT is not in the capture', () => {
+    expect(downtimeOf().method).toContain('SHUT is not in the capture');
+    expect(downtimeOf({ direction: 1, offset: 0, payload: shut }).method).toContain('to SHUT on the return path');
+  });
+
+  test('may have begun before the migration where no page was sent twice', () => {
+    const { method, earliestStartNs } = downtimeOf({ direction: 1, offset: 0, payload: shut });
+    expect(method).toContain('no page was sent twice');
+    expect(earliestStartNs).toBe(0);
+  });
+
+  test('does not end at the destination where the migration failed', () => {
+    const failed = bytes(be16(1), be16(4), be32(1));
+    expect(downtimeOf({ direction: 1, offset: 0, payload: failed }).method).toContain('broke off');
+  });
+});
+
 test('pages that are estimated from bytes say so', () => {
   const figures = { rounds: [], pages: {} as Migration['pages'], downtime: null, postcopy: null, returnPath: {} };
   const said = (features: readonly string[]) => countingRules({ ...figures, features }).map(({ figure }) => figure);
