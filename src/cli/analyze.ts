@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import type { Command } from 'commander';
 import { Analysis, type Results } from '../analyze.js';
 import { AnomalyLog } from '../anomaly.js';
-import type { CaptureSource } from '../capture/packet-batch.js';
+import type { CaptureSource, PacketBatch } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
 import { pair } from '../decode/tcp/pairing.js';
 import { bothEndsOrFiles, noFrames } from '../errors.js';
@@ -75,11 +75,15 @@ export async function analyzeFiles(
   return (await readCapture(files, options, io)).results;
 }
 
-/** Below this a second thread is not awake before the capture has been read. */
-const LARGE_BYTES = 64 << 20;
+/** Frames from which a thread of their own pays for TCP metrics: with fewer, starting it costs what it saves. */
+const MANY_FRAMES = 1_000_000;
 
-const isLarge = (source: CaptureSource): boolean =>
-  (source.progress().totalBytes ?? 0) >= LARGE_BYTES && availableParallelism() > 1;
+/** Whether so many are to come, if all are as large as those of the first batch. */
+function hasManyFrames(source: CaptureSource, { count, captured }: PacketBatch): boolean {
+  let bytes = 0;
+  for (let row = 0; row < count; row++) bytes += captured[row]!;
+  return ((source.progress().totalBytes ?? 0) / bytes) * count >= MANY_FRAMES && availableParallelism() > 1;
+}
 
 async function readCapture(
   files: readonly string[],
@@ -90,10 +94,11 @@ async function readCapture(
   const source = await (files.length === 1 && files[0] === '-'
     ? openStream('-', io.stdin, log)
     : openFiles(files, log));
-  const analysis = new Analysis(log, { ...options, aside: isLarge(source) });
+  let analysis: Analysis | undefined;
   const progress = new ProgressBar(io, options.quiet ?? false);
   try {
     for await (const batch of source.batches()) {
+      analysis ??= new Analysis(log, { ...options, aside: hasManyFrames(source, batch) });
       analysis.push(batch);
       const { doneBytes, totalBytes } = source.progress();
       progress.update(doneBytes, totalBytes);
@@ -102,7 +107,7 @@ async function readCapture(
     progress.end();
     source.close();
   }
-  const results = analysis.finish(source.info);
-  if (results.frames === 0) throw noFrames(files);
+  const results = analysis?.finish(source.info);
+  if (!analysis || !results || results.frames === 0) throw noFrames(files);
   return { analysis, results };
 }

@@ -29,7 +29,7 @@ export async function timeStage(stage, path, repeats, aside = false) {
       push(batch);
       frames += batch.count;
     }
-    finish();
+    finish(source.info);
     best = Math.min(best, Number(process.hrtime.bigint() - start) / 1e9);
     const used = process.cpuUsage(cpu);
     bestCpu = Math.min(bestCpu, (used.user + used.system) / 1e6);
@@ -46,12 +46,11 @@ function pipeline(stage, log, aside) {
   if (stage === 'read') return { push: nothing, finish: nothing };
   if (stage === 'everything') {
     const analysis = new Analysis(log, { aside });
-    return { push: (batch) => analysis.push(batch), finish: nothing };
+    return { push: (batch) => analysis.push(batch), finish: (info) => aside && analysis.finish(info) };
   }
   const depth = STAGES.indexOf(stage);
   const connections = new Connections(log);
-  const passes = aside ? new PassesAside() : undefined;
-  const metrics = new TcpMetrics(connections, log, passes);
+  const metrics = new TcpMetrics(connections, log, aside ? new PassesAside() : undefined);
   const reassembler = new Reassembler(() => TAKES_ALL, log);
   const push = (batch) => {
     const rows = metrics.nextRows();
@@ -61,5 +60,5 @@ function pipeline(stage, log, aside) {
     if (depth >= 4) reassembler.push(batch, rows);
   };
   // The other thread has to be done as well.
-  return { push, finish: () => aside && passes.finish([]) };
+  return { push, finish: () => aside && metrics.finish() };
 }

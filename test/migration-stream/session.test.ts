@@ -281,7 +281,7 @@ describe('disks mirrored beside', () => {
   const inOrder = (...parts: Frame[][]): Frame[] => parts.flat().sort((a, b) => a.tNs! - b.tNs!);
   const owners = (frames: readonly Frame[], peers: readonly Peer[]) => {
     const endings = peers.map((_, id): ConnectionEnding => {
-      const endNs = Math.max(...frames.map((frame) => (frame.direction >>> 1 === id ? frame.tNs! : 0)));
+      const endNs = Math.max(...frames.map((frame) => (frame.direction! >>> 1 === id ? frame.tNs! : 0)));
       return { id, endNs, endedBy: 'fin', closedFirstBy: 0 };
     });
     const { migrations, channels } = analyse(frames, peers, {}, endings);

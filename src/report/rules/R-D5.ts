@@ -12,6 +12,11 @@ export default defineRule({
   thresholds: {
     maxRounds: { value: 1, unit: 'rounds', meaning: 'it must break within the first' },
     maxNs: { value: 5e9, unit: 'ns', meaning: 'and soon' },
+    minAheadNs: {
+      value: 10e6,
+      unit: 'ns',
+      meaning: 'its channels end before a main connection that the source closed',
+    },
   },
   about: {
     meaning:
@@ -29,8 +34,15 @@ export default defineRule({
       // The main connection may stay open for a while: the source notices at its next synchronisation.
       if (!migration || channels.length === 0 || migration.outcome === 'completed') return [];
       if (migration.rounds.length > limits.maxRounds || transfer.durationNs > limits.maxNs) return [];
+      // Where the source closed the main connection first, somebody cancelled: the destination then closes the channels.
+      const main = transfer.flows.find((flow) => flow.connection.channel.kind === 'main');
+      const mainEndNs =
+        main && main.connection.closedFirstBy === main.side ? main.connection.endNs : Number.POSITIVE_INFINITY;
       const byPeer = channels.some(
-        (flow) => flow.connection.closedFirstBy !== null && flow.connection.closedFirstBy !== flow.side,
+        ({ connection, side }) =>
+          connection.closedFirstBy !== null &&
+          connection.closedFirstBy !== side &&
+          connection.endNs <= mainEndNs - limits.minAheadNs,
       );
       if (!byPeer) return [];
       return [

@@ -66,7 +66,10 @@ export default defineRule({
             (fit ? `The guest keeps rewriting ${memory(fit.workingSetBytes)}. ` : '') +
             'It will not finish by itself.',
           advice: [
-            `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
+            // What would do for the limit assumed here may be less than there was: then the limit in force is lower.
+            neededBandwidth <= input.bandwidth
+              ? `Bandwidth: more than ${bitRate(input.bandwidth)}, which is not enough for the downtime limit in force.`
+              : `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
             `Downtime: allow ${duration(neededDowntimeNs * 1.2)}: virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((neededDowntimeNs * 1.2) / 1e6)}, or QMP migrate-set-parameters downtime-limit.`,
             prices
               ? `Post-copy: switching after the first pass would have taken ${duration(prices.postcopy.migrationNs)} in all, the last ${duration(prices.postcopy.degradedNs)} with slow page access (virsh migrate --postcopy --postcopy-after-precopy).`

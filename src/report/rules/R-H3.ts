@@ -48,15 +48,20 @@ export default defineRule({
   run: ({ report }, limits) => {
     const hellos = signalsOf(report, 'tls-hello');
     const alerts = signalsOf(report, 'tls-alert');
-    const completed = new Set(report.migrations.filter(({ outcome }) => outcome === 'completed').map(({ id }) => id));
+    const worked = new Set(
+      report.migrations
+        .filter(({ outcome, bytes }) => outcome === 'completed' || bytes.total > limits.maxBytes)
+        .map(({ id }) => id),
+    );
     return report.connections
       .flatMap((connection) => {
+        // The other channels of its migration carried memory: the handshakes went well.
         const { channel, directions, endedBy, closedFirstBy, startNs, endNs } = connection;
         const exchanged = directions[0].uniqueBytes + directions[1].uniqueBytes;
         const hello = isOfMigration(report, connection) && hellos.find((signal) => isOf(signal, connection, 0));
         if (!hello || closedFirstBy === null || (endedBy !== 'fin' && endedBy !== 'rst')) return [];
         if (exchanged > limits.maxBytes || endNs - startNs > limits.maxNs) return [];
-        if (channel.migration !== null && completed.has(channel.migration)) return [];
+        if (channel.migration !== null && worked.has(channel.migration)) return [];
         const alert = alerts.find((signal) => isOf(signal, connection, 0) || isOf(signal, connection, 1));
         const reason = alert?.code == null ? null : (ALERTS[alert.code] ?? `alert ${alert.code}`);
         const { address, port } = connection.server;

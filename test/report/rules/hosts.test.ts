@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest';
+import type { Connection } from '../../../src/report/report.js';
 import {
   connection,
   direction,
@@ -249,10 +250,10 @@ describe('synchronisation stalls', () => {
 });
 
 describe('channels failed at set-up', () => {
-  const broken = (closedFirstBy: 0 | 1) =>
+  const broken = (closedFirstBy: 0 | 1, main: Partial<Connection> = { closedFirstBy: null }) =>
     report({
       connections: [
-        connection(),
+        { ...connection(), ...main },
         { ...channel(1, 1000), closedFirstBy, endedBy: 'rst' },
         { ...channel(2, 1000), closedFirstBy, endedBy: 'rst' },
       ],
@@ -262,4 +263,9 @@ describe('channels failed at set-up', () => {
     });
   speaks('R-D5', 'the destination closes the channels at once', broken(1), { severity: 'fatal' });
   silent('R-D5', 'the source gave up', broken(0));
+  const { endNs } = channel(1, 1000);
+  const cancelled = { closedFirstBy: 0 as const, endNs: endNs - 1e5 };
+  silent('R-D5', 'the source closed the main connection, then the destination the channels', broken(1, cancelled));
+  const noticed = { closedFirstBy: 0 as const, endNs: endNs + 50e6 };
+  speaks('R-D5', 'the source notices later that its channels are closed', broken(1, noticed), { severity: 'fatal' });
 });
