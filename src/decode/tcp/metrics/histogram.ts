@@ -1,6 +1,7 @@
 // LogHistogram: a distribution in buckets of at most 0.8 % relative width, in memory that follows the spread of the values.
 //
 // The bucket of a value is the top of its IEEE 754 pattern: exponent and seven bits of the fraction. No logarithm needed.
+// The first samples are kept as a list of buckets: most connections are short, and a spread takes kilobytes.
 import type { Quantiles } from '../results.js';
 
 const bits = new Float64Array(1);
@@ -11,11 +12,16 @@ const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 const DROP_BITS = 13;
 
 const NO_COUNTS = new Uint32Array(0);
+/** Samples kept as a list: room for so many at first, and at most. */
+const FEW_FIRST = 8;
+const FEW_MOST = 64;
 
 export class LogHistogram {
   samples = 0;
   min = Number.POSITIVE_INFINITY;
   max = 0;
+  /** Buckets of the first samples, in the order in which they came; empty once they are counted. */
+  #few = NO_COUNTS;
   #base = 0;
   #counts = NO_COUNTS;
 
@@ -29,12 +35,17 @@ export class LogHistogram {
     const bucket = words[HIGH]! >>> DROP_BITS;
     const at = bucket - this.#base;
     if (at >= 0 && at < this.#counts.length) this.#counts[at]!++;
+    else if (this.samples <= FEW_MOST) this.#keep(bucket);
     else this.#extend(bucket);
   }
 
   /** Value below which the share `q` of the samples lies, within a bucket's width. */
   quantile(q: number): number {
     const rank = Math.max(1, Math.ceil(q * this.samples));
+    if (this.samples <= FEW_MOST) {
+      const bucket = this.#few.slice(0, this.samples).sort()[rank - 1];
+      return bucket === undefined ? this.max : Math.min(this.max, Math.max(this.min, middle(bucket)));
+    }
     let seen = 0;
     for (let at = 0; at < this.#counts.length; at++) {
       seen += this.#counts[at]!;
@@ -57,7 +68,30 @@ export class LogHistogram {
     };
   }
 
+  #keep(bucket: number): void {
+    if (this.samples > this.#few.length) {
+      const few = new Uint32Array(Math.max(FEW_FIRST, 2 * this.#few.length));
+      few.set(this.#few);
+      this.#few = few;
+    }
+    this.#few[this.samples - 1] = bucket;
+  }
+
+  /** Counts what has no place yet: the list, when it is full, and a bucket beyond those there are. */
   #extend(bucket: number): void {
+    const few = this.#few;
+    this.#few = NO_COUNTS;
+    for (const one of few) this.#count(one);
+    this.#count(bucket);
+  }
+
+  #count(bucket: number): void {
+    const at = bucket - this.#base;
+    if (at < 0 || at >= this.#counts.length) this.#makeRoom(bucket);
+    this.#counts[bucket - this.#base]!++;
+  }
+
+  #makeRoom(bucket: number): void {
     const { length } = this.#counts;
     const first = length === 0 ? bucket - 4 : Math.min(this.#base, bucket);
     const last = length === 0 ? bucket + 4 : Math.max(this.#base + length, bucket + 1);
@@ -68,7 +102,6 @@ export class LogHistogram {
     if (length > 0) counts.set(this.#counts, this.#base - base);
     this.#base = base;
     this.#counts = counts;
-    counts[bucket - base]!++;
   }
 }
 
