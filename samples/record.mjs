@@ -23,6 +23,10 @@ const HELP = `usage: record.mjs NAME [options]
   --out DIR               where NAME.pcap.gz and NAME.truth.json go (default: beside this script)
   --qemu COMMAND          default qemu-system-x86_64; may carry a prefix such as "chroot DIR qemu-system-x86_64"
   --machine TYPE          default pc
+  --bare                  the guest is its own firmware: without SeaBIOS, whose 250 KiB hardly pack
+  --device ARGUMENT       a further device of both QEMUs; may be repeated
+  --disk MIB              a virtio disk, two thirds of it filled at the source, none at the destination
+  --frozen                the destination does not resume (-S)
   --mem MIB               guest memory (default 64)
   --filled MIB            how much of it is not zero (default 24)
   --dirty-range MIB-MIB   what the guest keeps writing to (default 8-12)
@@ -33,6 +37,8 @@ const HELP = `usage: record.mjs NAME [options]
   --later S:NAME=VALUE    change a parameter of the source S seconds after the start; may be repeated
   --postcopy-after S      switch to post-copy S seconds after the start
   --cancel-after S        cancel S seconds after the start
+  --retry                 a second after the first try has ended, migrate to a fresh destination, without cancelling
+  --second S              migrate another guest of the same kind, to the next port, S seconds after the start
   --timeout S             give up and cancel (default 120)
   --rate MBIT             link rate (default 400)
   --rate-later S:MBIT     change it S seconds after the start (without delay and loss only); may be repeated
@@ -51,6 +57,10 @@ const SETTINGS = {
   out: here,
   qemu: 'qemu-system-x86_64',
   machine: 'pc',
+  bare: false,
+  device: [],
+  disk: undefined,
+  frozen: false,
   mem: '64',
   filled: '24',
   'dirty-range': '8-12',
@@ -61,6 +71,8 @@ const SETTINGS = {
   later: [],
   'postcopy-after': undefined,
   'cancel-after': undefined,
+  retry: false,
+  second: undefined,
   timeout: '120',
   rate: '400',
   'rate-later': [],
@@ -135,8 +147,9 @@ class Service {
     await this.ended;
   }
 
-  static async stopAll() {
-    for (const service of Service.#started.splice(0).reverse()) await service.stop();
+  /** Stops all services of a kind, the last one first. */
+  static async stopAll(Kind = Service) {
+    for (const service of Service.#started.toReversed()) if (service instanceof Kind) await service.stop();
   }
 }
 
@@ -146,13 +159,21 @@ class Qemu extends Service {
   #waiting = [];
   #listeners = new Map();
 
-  /** `disk`: the guest's image opened for reading and for writing; QEMU picks from the set by access mode. */
-  constructor(host, options, disk, log, extra = '') {
-    const command = `${options.qemu} -accel tcg -machine ${options.machine} -m ${options.mem} -nodefaults -display none
-      -qmp stdio -add-fd fd=3,set=1 -add-fd fd=4,set=1 -drive file=/dev/fdset/1,format=raw,if=ide,file.locking=off`;
-    super(inside(host, `${command} ${extra}`), ['pipe', 'pipe', log, ...disk]);
+  /** `drives`: each an image opened for reading and for writing, from which QEMU picks by access mode, and how it is attached. */
+  constructor(host, options, drives, log, extra = '') {
+    const command = `${options.qemu} -accel tcg -machine ${options.machine} -m ${options.mem} -nodefaults -display none -qmp stdio`;
+    const attached = drives.map(({ attachment }, i) => {
+      const [fd, set] = [3 + 2 * i, i + 1];
+      return `-add-fd fd=${fd},set=${set} -add-fd fd=${fd + 1},set=${set}
+        -drive file=/dev/fdset/${set},format=raw,file.locking=off,${attachment}`;
+    });
+    const devices = options.device.map((argument) => `-device ${argument}`);
+    const files = drives.flatMap(({ descriptors }) => descriptors);
+    super(inside(host, [command, ...attached, ...devices, extra].join(' ')), ['pipe', 'pipe', log, ...files]);
     this.process.stdin.on('error', () => {}); // a QEMU that died is reported through `ended`
-    createInterface({ input: this.process.stdout }).on('line', (line) => this.#receive(JSON.parse(line)));
+    createInterface({ input: this.process.stdout }).on('line', (line) => {
+      if (line.startsWith('{')) this.#receive(JSON.parse(line)); // block migration prints its progress in between
+    });
   }
 
   #rejectWaiting() {
@@ -187,7 +208,11 @@ class Qemu extends Service {
 function readOptions() {
   const definitions = Object.entries(SETTINGS).map(([name, value]) => [
     name,
-    { type: 'string', multiple: Array.isArray(value), ...(value === undefined ? {} : { default: value }) },
+    {
+      type: typeof value === 'boolean' ? 'boolean' : 'string',
+      multiple: Array.isArray(value),
+      ...(value === undefined ? {} : { default: value }),
+    },
   ]);
   const options = { ...Object.fromEntries(definitions), help: { type: 'boolean' } };
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
@@ -198,13 +223,26 @@ function readOptions() {
   return { name: positionals[0], ...values };
 }
 
-function buildGuest(options, directory) {
+const drive = (image, attachment) => ({ descriptors: [openSync(image, 'r'), openSync(image, 'r+')], attachment });
+
+/** The drives of the source and of the destination: the guest's image, and a disk when one is asked for. */
+function buildDrives(options, directory) {
   const [dirtyStart, dirtyEnd] = options['dirty-range'].split('-').map((mib) => Number(mib) * MIB);
   const pagesPerTick = Math.round(Number(options['dirty-rate']) / GUEST_TICK_HZ);
   const image = join(directory, 'guest.img');
   run(`nasm -f bin -DFILL_END=${options.filled * MIB} -DDIRTY_START=${dirtyStart} -DDIRTY_END=${dirtyEnd}
-    -DPAGES_PER_TICK=${pagesPerTick} -o ${image} ${join(here, 'record/guest.asm')}`);
-  return [openSync(image, 'r'), openSync(image, 'r+')];
+    -DPAGES_PER_TICK=${pagesPerTick} ${options.bare ? '-DFIRMWARE' : ''} -o ${image} ${join(here, 'record/guest.asm')}`);
+  const guest = drive(image, options.bare ? 'if=pflash,readonly=on' : 'if=ide');
+  const drives = { src: [guest], dst: [guest] };
+  if (options.disk) {
+    for (const side of ['src', 'dst']) {
+      const disk = join(directory, `${side}.img`);
+      const chunk = (_, i) => Buffer.alloc(MIB, side === 'src' && i % 3 ? i : 0);
+      writeFileSync(disk, Buffer.concat(Array.from({ length: Number(options.disk) }, chunk)));
+      drives[side].push(drive(disk, 'if=virtio'));
+    }
+  }
+  return drives;
 }
 
 /** A token bucket that stands for a link of so many Mbit/s. */
@@ -279,19 +317,29 @@ async function startCaptures(options, directory) {
 
 const parameterValue = (text) => (/^(true|false|\d+)$/.test(text) ? JSON.parse(text) : text);
 
-async function configure({ src, dst }, options) {
+async function configure(qemu, options, parameters) {
   const capabilities = ['events', ...options.capability].map((capability) => ({ capability, state: true }));
-  const parameters = options.parameter.map((pair) => pair.split('='));
-  const valued = (pairs) => Object.fromEntries(pairs.map(([name, text]) => [name, parameterValue(text)]));
-  for (const qemu of [src, dst]) {
-    await qemu.execute('qmp_capabilities');
-    await qemu.execute('migrate-set-capabilities', { capabilities });
-  }
-  await src.execute('migrate-set-parameters', valued(parameters));
-  const shared = parameters.filter(([name]) => name.startsWith('multifd') || name === 'tls-creds');
-  const own = options['destination-parameter'].map((pair) => pair.split('='));
-  await dst.execute('migrate-set-parameters', valued([...shared, ...own]));
-  await dst.execute('migrate-incoming', { uri: `tcp:${HOSTS.dst.address}:${PORT}` });
+  await qemu.execute('qmp_capabilities');
+  await qemu.execute('migrate-set-capabilities', { capabilities });
+  const values = parameters.map(([name, text]) => [name, parameterValue(text)]);
+  await qemu.execute('migrate-set-parameters', Object.fromEntries(values));
+}
+
+const pairsOf = (list) => list.map((pair) => pair.split('='));
+
+async function startSource({ options, drives, log }) {
+  const src = new Qemu(HOSTS.src, options, drives.src, log);
+  await configure(src, options, pairsOf(options.parameter));
+  return src;
+}
+
+/** A destination that waits for a migration at `port`. */
+async function startDestination({ options, drives, log }, port) {
+  const dst = new Qemu(HOSTS.dst, options, drives.dst, log, `-incoming defer ${options.frozen ? '-S' : ''}`);
+  const shared = pairsOf(options.parameter).filter(([name]) => name.startsWith('multifd') || name === 'tls-creds');
+  await configure(dst, options, [...shared, ...pairsOf(options['destination-parameter'])]);
+  await dst.execute('migrate-incoming', { uri: `tcp:${HOSTS.dst.address}:${port}` });
+  return dst;
 }
 
 async function guestReady(qemu) {
@@ -299,18 +347,18 @@ async function guestReady(qemu) {
   while (!(await qemu.execute('human-monitor-command', command)).includes(GUEST_READY_MARK)) await sleep(50);
 }
 
-/** Carries out the migration. Returns query-migrate as it was on the way, an answer each QUERY_INTERVAL_MS. */
-async function migrate(src, options) {
+/** Carries out a migration to `port`. Returns query-migrate as it was on the way, an answer each QUERY_INTERVAL_MS. */
+async function migrate(src, port, options) {
   const samples = [];
   const timers = [];
-  const at = (seconds, action) => timers.push(setTimeout(action, Number(seconds) * 1000));
+  const at = (seconds, action) => timers.push(setTimeout(action, Number(seconds) * 1000).unref());
   const after = (seconds, command, parameters) => {
     if (seconds !== undefined) at(seconds, () => src.execute(command, parameters).catch(() => {})); // too late is no error
   };
   const ended = new Promise((resolve) => {
     src.on('MIGRATION', ({ status }) => ENDED.has(status) && resolve(true));
   });
-  await src.execute('migrate', { uri: `tcp:${HOSTS.dst.address}:${PORT}` });
+  await src.execute('migrate', { uri: `tcp:${HOSTS.dst.address}:${port}` });
   after(options['postcopy-after'], 'migrate-start-postcopy');
   after(options['cancel-after'], 'migrate_cancel');
   after(options.timeout, 'migrate_cancel');
@@ -329,9 +377,40 @@ async function migrate(src, options) {
   return samples;
 }
 
+/** Migrates, and returns QEMU's account of it: what both sides said until a second after its end. */
+async function account({ src, dst, port }, options) {
+  const startedAt = epochSeconds();
+  const samples = await migrate(src, port, options);
+  const endedAt = epochSeconds();
+  await sleep(1000); // the last acknowledgements, the destination's resume, its announcements
+  const final = await src.execute('query-migrate');
+  const { status: destinationStatus } = await dst.execute('query-status').catch(({ message }) => ({ status: message }));
+  const events = { source: src.events.splice(0), destination: dst.events.splice(0) };
+  return { startedAt, endedAt, final, destinationStatus, samples: thinned(samples, 10), events };
+}
+
+/** Carries out what the options ask for; returns the account of the first migration, with that of the second in `second`. */
+async function migrations(setup, src) {
+  const { options } = setup;
+  const guest = async (source, port) => ({ src: source, dst: await startDestination(setup, port), port });
+  const first = await guest(src, PORT);
+  await guestReady(src);
+  if (options.second) {
+    const other = await guest(await startSource(setup), PORT + 1);
+    await guestReady(other.src);
+    const later = sleep(Number(options.second) * 1000).then(() => account(other, options));
+    const [one, second] = await Promise.all([account(first, options), later]);
+    return { ...one, second };
+  }
+  const one = await account(first, options);
+  if (!options.retry) return one;
+  await first.dst.stop(); // it cannot take another migration
+  return { ...one, second: await account(await guest(src, PORT), { ...options, 'cancel-after': undefined }) };
+}
+
 /** The source's migration connections from `ss` lines: both addresses and every `name:value` of tcp_info as ss names it. */
 function connectionCounters(text) {
-  const lines = text.split('\n').filter((line) => line.includes(`${HOSTS.dst.address}:${PORT}`));
+  const lines = text.split('\n').filter((line) => line.includes(`${HOSTS.dst.address}:`));
   return lines.map((line) => {
     const [, , , local, peer, ...fields] = words(line);
     const pairs = fields.map((field) => /^(\w+):(.+)$/.exec(field)).filter(Boolean);
@@ -351,26 +430,19 @@ const thinned = (items, count) => items.filter((_, i) => i % Math.ceil(items.len
 
 async function record(options, directory, log) {
   const { qemu: _command, out: _directory, ...settings } = options; // machine paths, of no interest elsewhere
-  const disk = buildGuest(options, directory);
+  const drives = buildDrives(options, directory);
   const relay = await buildNetwork(options, directory);
   const captures = await startCaptures(options, directory);
   // -E reports a socket as the kernel destroys it: its last counters. Line by line, or the last ones stay in ss's buffer.
   const sockets = new Service(inside(HOSTS.src, 'stdbuf -oL ss -E -tinOH'));
   sockets.listen();
-  const src = new Qemu(HOSTS.src, options, disk, log);
-  const dst = new Qemu(HOSTS.dst, options, disk, log, '-incoming defer');
-  await configure({ src, dst }, options);
+  const setup = { options, drives, log };
+  const src = await startSource(setup);
   const { major, minor, micro } = (await src.execute('query-version')).qemu;
   const tcpdump = /\d[\d.]+/.exec(run('tcpdump --version'))[0];
-  await guestReady(src);
-
-  const startedAt = epochSeconds();
-  const samples = await migrate(src, options);
-  const endedAt = epochSeconds();
-  await sleep(1000); // the last acknowledgements, the destination's resume, its announcements
-  const final = await src.execute('query-migrate');
-  const { status: destinationStatus } = await dst.execute('query-status').catch(({ message }) => ({ status: message }));
-  for (const service of [src, dst, sockets]) await service.stop();
+  const said = await migrations(setup, src);
+  await Service.stopAll(Qemu);
+  await sockets.stop();
   const kernel = {
     connections: connectionCounters(sockets.output),
     source: hostCounters(HOSTS.src),
@@ -380,12 +452,7 @@ async function record(options, directory, log) {
   return {
     versions: { qemu: `${major}.${minor}.${micro}`, kernel: release(), tcpdump },
     options: settings,
-    startedAt,
-    endedAt,
-    final,
-    destinationStatus,
-    samples: thinned(samples, 10),
-    events: { source: src.events, destination: dst.events },
+    ...said,
     kernel,
     link: relay ? JSON.parse(relay.output.split('\n')[1]) : run(inside(HOSTS.src, 'tc -s qdisc show dev eth0')).trim(),
     captures: await captures.stop(),

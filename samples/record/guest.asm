@@ -1,6 +1,7 @@
 ; Boot sector of the guest in the recorded migrations: fills memory with one pattern a page, then dirties pages at a known rate.
 ;
 ; Defined by the caller (nasm -D): FILL_END, DIRTY_START, DIRTY_END (bytes, multiples of 4096), PAGES_PER_TICK (at TICK_HZ).
+; With FIRMWARE the image is 64 KiB of flash that starts by itself, for captures that must pack well: SeaBIOS's code and its two copies do not.
 ; It sleeps in HLT between timer ticks, so a busy recording host changes the dirty rate little and other guests not at all.
 ; The dword at READY becomes READY_MARK when the fill is done; the recorder waits for it.
 
@@ -30,6 +31,20 @@ PIT_RELOAD  equ 1193182 / TICK_HZ
     mov es, bx
     and al, ~1
     mov cr0, eax
+
+%ifdef FIRMWARE                 ; what firmware leaves behind: IRQ 0 at vector 8, the interrupt controller's line open at the local APIC
+    mov al, 0x11
+    out 0x20, al
+    mov al, 8
+    out 0x21, al
+    mov al, 4
+    out 0x21, al
+    mov al, 1
+    out 0x21, al
+    mov edi, 0xfee00000
+    mov dword [es:edi + 0xf0], 0x1ff
+    mov dword [es:edi + 0x350], 0x700
+%endif
 
     ; Every page holds its own number, spread over the dword: pages differ, captures pack well, no page is zero.
     mov edi, 0x100000
@@ -94,3 +109,21 @@ gdt_pointer:
 
     times 510 - ($ - $$) db 0
     dw 0xaa55
+
+%ifdef FIRMWARE
+reset:                          ; the sector above, from the start of the flash to where a BIOS would load it
+    push cs
+    pop ds
+    xor ax, ax
+    mov es, ax
+    xor si, si
+    mov di, 0x7c00
+    mov cx, 256
+    cld
+    rep movsw
+    jmp 0:0x7c00
+
+    times 0xfff0 - ($ - $$) db 0
+    jmp 0xf000:(reset - $$)     ; where the processor starts
+    times 0x10000 - ($ - $$) db 0
+%endif

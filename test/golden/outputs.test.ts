@@ -21,7 +21,7 @@ describe.each(names)('sample %s', (name) => {
     const text = renderText(await report, { color: false, width: 80 });
     expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
     expect(text).not.toMatch(PROGRAM_TALK);
-    expect(text).toContain((await report).migrations[0]!.outcome.toUpperCase());
+    for (const { outcome } of (await report).migrations) expect(text).toContain(outcome.toUpperCase());
   });
 
   test('the page speaks plainly, is below 3 MB, and draws the chart of its rounds', async () => {
@@ -34,6 +34,7 @@ describe.each(names)('sample %s', (name) => {
 
   test('the tables hold every round', async () => {
     const rounds = (await csvFiles(await report)).find((file) => file.name === 'rounds.csv')!;
-    expect(String(rounds.content).trimEnd().split('\n')).toHaveLength((await report).migrations[0]!.rounds.length + 1);
+    const count = (await report).migrations.reduce((sum, migration) => sum + migration.rounds.length, 0);
+    expect(String(rounds.content).trimEnd().split('\n')).toHaveLength(count + 1);
   });
 });
