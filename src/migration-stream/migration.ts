@@ -365,6 +365,7 @@ export class MigrationState implements MigrationSink {
 
   sectionStart(section: Section): void {
     this.#at(section);
+    if (section.name !== 'ram') this.#sendBuffer.sectionEnds(section.offset, section.tNs, totalPages(this.#pages));
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
       if (kind === 'part' && Number.isNaN(this.#stopMarkNs)) {

@@ -89,8 +89,14 @@ export class SendBuffer {
 
   /** A RAM section with pages began; `pages` were sent before it. */
   section(offset: number, tNs: number, pages = Number.NaN): void {
-    const from = this.#section;
+    this.sectionEnds(offset, tNs, pages);
     this.#section = { offset, tNs, pages };
+  }
+
+  /** The latest RAM section ended where something else begins: what else is sent between two of them is none of its bytes. */
+  sectionEnds(offset: number, tNs: number, pages = Number.NaN): void {
+    const from = this.#section;
+    this.#section = null;
     if (!from) return;
     const durationNs = tNs - from.tNs;
     const isWhole = Number.isNaN(pages)

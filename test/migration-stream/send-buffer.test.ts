@@ -83,6 +83,21 @@ describe('when a byte was written', () => {
     expect(Math.abs(delayMs - 90)).toBeLessThan(25);
   });
 
+  test('a disk that travels between the first sections of the memory fills no buffer', () => {
+    const buffer = new SendBuffer();
+    let ms = 0;
+    const send = (durationMs: number): void => {
+      for (const end = ms + durationMs; ms < end; ms++) buffer.left(ms * 1000, ms * MS);
+    };
+    for (const section of range(0, 16)) {
+      buffer.section(ms * 1000, ms * MS);
+      send(60);
+      buffer.sectionEnds(ms * 1000, ms * MS);
+      if (section < 2) send(80);
+    }
+    expect(buffer.writtenNs(ms * 1000, ms * MS)).toBe(ms * MS);
+  });
+
   describe('where sections end for other reasons than time, the flight alone tells', () => {
     /** One section without an end: 36 bytes a µs for 400 ms, then `laterRate` bytes a µs for 10 ms. */
     const long = (laterRate: number) => {
