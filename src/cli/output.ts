@@ -127,8 +127,8 @@ export function writeWhole(path: string, content: string | Uint8Array): void {
 }
 
 /**
- * Writes a set of files into a folder, which is made when it does not exist. All or none: what was written goes again
- * when one fails. Throws InputError with the system's reason, UsageError where a file exists and is not to be replaced.
+ * Writes a set of files into a folder, which is made when it does not exist. When one fails, those that are new go again;
+ * files that were there stay, each the old one or the whole new one. Throws InputError with the system's reason, UsageError where a file exists and is not to be replaced.
  */
 export function writeFolder(
   folder: string,
@@ -142,15 +142,16 @@ export function writeFolder(
   } catch (error) {
     throw outputFailed(folder, error instanceof Error ? error.message : String(error));
   }
-  const written: string[] = [];
+  const added: string[] = [];
   try {
     for (const { name, content } of files) {
       const path = join(folder, name);
+      const isNew = !existsSync(path);
       writeWhole(path, content);
-      written.push(path);
+      if (isNew) added.push(path);
     }
   } catch (error) {
-    for (const path of written) rmSync(path, { force: true });
+    for (const path of added) rmSync(path, { force: true });
     throw error;
   }
 }

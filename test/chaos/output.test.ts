@@ -248,8 +248,8 @@ describe('what is asked for is touched, nothing else', () => {
   test('a folder in the place of a file is an error, not a defect', async () => {
     const place = fresh('folder');
     const { code, stderr } = await cli(['analyze', SAMPLE, '--json', place, '--force']);
-    expect(code).toBe(1);
-    expect(stderr).toContain('could not be written');
+    expect(code).toBe(2);
+    expect(stderr).toContain('is a folder');
     expect(readdirSync(folder).filter((name) => name.includes('partial'))).toEqual([]);
   });
 });
