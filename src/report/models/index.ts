@@ -7,7 +7,7 @@ import { bounds } from './bounds.js';
 import { encryptedRounds } from './encrypted-rounds.js';
 import { geometric } from './geometric.js';
 import { history } from './history.js';
-import { type Model, modelInput } from './model.js';
+import { type Model, modelInput, NS } from './model.js';
 import { remedies } from './remedies.js';
 import { saturating } from './saturating.js';
 import { switchover } from './switchover.js';
@@ -34,9 +34,11 @@ export const MODELS: readonly Model<unknown>[] = [
  */
 export function modelMigration(report: ReportData, migration: Migration, world?: World): Record<string, unknown> {
   const input = modelInput(report, migration);
+  // Ways out lead to the downtime that is accepted; every other model explains what was, under the usual limit.
+  const accepted = world?.downtime === undefined ? input : modelInput(report, migration, world.downtime / NS);
   const results: Record<string, unknown> = {};
   for (const model of MODELS) {
-    const result = model.run(input);
+    const result = model.run(model === remedies ? accepted : input);
     if (result !== null) results[model.id] = finite(result);
   }
   const other = world ? whatIf(input, world) : null;

@@ -95,14 +95,15 @@ export const dirtySamples = (input: ModelInput): { readonly seconds: number; rea
     .filter((sample) => sample.seconds > 0 && sample.bytes > 0);
 
 /**
- * The same for fitting what the guest dirties. QEMU ends a round as soon as the rest of it fits into the downtime limit, and
+ * The same for fitting what the guest dirties. The last pass of a migration that did not finish was cut short. QEMU ends a round as soon as the rest of it fits into the downtime limit, and
  * the next round starts with that rest (migration_iteration_run). From round to round this evens out, but what crosses after
  * the stop carries it on top, so it is no sample; and with one round between, that round lacks what the last one brought.
  */
 export function settledSamples(input: ModelInput): readonly { readonly seconds: number; readonly bytes: number }[] {
   const samples = dirtySamples(input);
   const [first, last] = samples;
-  if (input.migration.outcome !== 'completed' || input.migration.postcopy || !first || !last) return samples;
+  if (input.migration.postcopy || !first || !last) return samples;
+  if (input.migration.outcome !== 'completed') return samples.slice(0, -1);
   if (samples.length > 2) return samples.slice(0, -1);
   return [
     { seconds: first.seconds, bytes: ((first.bytes + last.bytes) * first.seconds) / (first.seconds + last.seconds) },

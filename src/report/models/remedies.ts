@@ -5,13 +5,19 @@
 // XBZRLE: how small a changed page would have to become; its real size is not in a capture that holds no old copies.
 
 import { DEFAULT_THROTTLE } from './auto-converge.js';
+import { downtimeLimitOf, limitBelow } from './downtime-limit.js';
 import { type Model, type ModelInput, NS, settledSamples } from './model.js';
-import { fitWorkingSet, lowestDowntime, requiredBandwidth, type WorkingSet } from './saturating.js';
+import { fitWorkingSet, requiredBandwidth, type WorkingSet } from './saturating.js';
 
 export interface RemediesResult {
-  /** Wire bytes per second that meets the downtime limit. */
-  readonly bandwidthFor: { readonly downtimeLimitNs: number; readonly bandwidth: number };
-  /** Lowest downtime at the measured bandwidth, network part. */
+  /**
+   * Wire bytes per second that meets the downtime limit. Null where what it had is enough for it: then it only lacked time,
+   * or the limit in force was lower.
+   */
+  readonly bandwidthFor: { readonly downtimeLimitNs: number; readonly bandwidth: number } | null;
+  /** What the limit in force must be below, ns, as QEMU went on; null where nothing contradicts the limit assumed. */
+  readonly limitBelowNs: number | null;
+  /** The lowest limit that ends it at the measured bandwidth. */
   readonly downtimeFor: { readonly bandwidth: number; readonly downtimeNs: number };
   readonly postcopy: {
     /** From the start to the last page. */
@@ -46,11 +52,14 @@ export const remedies: Model<RemediesResult> = {
   run(input: ModelInput) {
     const samples = settledSamples(input);
     const fit = fitWorkingSet(samples, input.memoryBytes);
-    if (!fit || input.bandwidth === null) return null;
+    const limit = downtimeLimitOf(input);
+    if (!fit || !limit || input.bandwidth === null) return null;
     const represented = input.bandwidth / input.wireRatio;
     const downtime = input.downtimeLimitSeconds;
     const needed = fit.saturated ? fit.bytes / downtime : requiredBandwidth(fit, downtime);
-    const floorSeconds = fit.saturated ? fit.bytes / represented : lowestDowntime(fit, represented);
+    const below = limitBelow(input);
+    const limitBelowNs = below !== null && below < downtime * NS ? below : null;
+    const enough = needed <= represented;
     const firstPass = input.rounds[0]!;
     const dirtyAfterFirst = samples[0]!.bytes * input.wireRatio;
     const steps = throttles();
@@ -59,18 +68,20 @@ export const remedies: Model<RemediesResult> = {
       : steps.findIndex((percent) => requiredBandwidth(slowed(fit, percent), downtime) <= represented);
     const roundSeconds = Math.max(1, (fit.bytes * input.wireRatio) / input.bandwidth);
     return {
-      bandwidthFor: { downtimeLimitNs: downtime * NS, bandwidth: needed * input.wireRatio },
-      downtimeFor: { bandwidth: input.bandwidth, downtimeNs: floorSeconds * NS },
+      bandwidthFor:
+        enough || limitBelowNs !== null
+          ? null
+          : { downtimeLimitNs: downtime * NS, bandwidth: needed * input.wireRatio },
+      limitBelowNs,
+      downtimeFor: { bandwidth: input.bandwidth, downtimeNs: limit.enoughNs },
       postcopy: {
         migrationNs: (firstPass.seconds + dirtyAfterFirst / input.bandwidth) * NS,
         degradedNs: (dirtyAfterFirst / input.bandwidth) * NS,
         bytesAfterSwitch: dirtyAfterFirst,
       },
       autoConverge:
-        needed <= represented || step < 0
-          ? null
-          : { throttlePercent: steps[step]!, extraNs: 2 * (step + 1) * roundSeconds * NS },
-      xbzrleShare: needed > represented ? represented / needed : null,
+        enough || step < 0 ? null : { throttlePercent: steps[step]!, extraNs: 2 * (step + 1) * roundSeconds * NS },
+      xbzrleShare: enough ? null : represented / needed,
     };
   },
 };

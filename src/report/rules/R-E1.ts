@@ -1,7 +1,7 @@
 import { bitRate, bytes, duration, memory, percent } from '../format.js';
+import { hasPlateau } from '../models/downtime-limit.js';
 import { remedies } from '../models/remedies.js';
-import { median } from './comb.js';
-import { convergenceOf, hasPlateau, laterRounds } from './convergence.js';
+import { convergenceOf, laterRounds } from './convergence.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -31,14 +31,16 @@ export default defineRule({
       const { migration } = transfer;
       if (!migration || migration.outcome === 'completed') return [];
       const state = convergenceOf(context, migration);
-      if (!state || !hasPlateau(state, limits.minRounds, limits.plateauShare)) return [];
-      const { sizes, fit, allowedBytes, input } = state;
-      const later = sizes.slice(1, -1);
-      const floor = median(later);
+      if (!state?.limit || !hasPlateau(state.sizes, limits.minRounds, limits.plateauShare)) return [];
+      const { sizes, fit, allowedBytes, input, limitBelowNs } = state;
+      const { remainingBytes, enoughNs } = state.limit;
       if (allowedBytes === null || input.bandwidth === null) return [];
       const prices = remedies.run(input);
-      const neededDowntimeNs = (floor / input.bandwidth) * 1e9;
-      const neededBandwidth = prices?.bandwidthFor.bandwidth ?? floor / input.downtimeLimitSeconds;
+      // Where what is left fits into the limit assumed here, the one in force is lower, and no bandwidth can be named.
+      const limitIsLower = remainingBytes <= allowedBytes || (limitBelowNs ?? enoughNs) < context.downtimeLimitNs;
+      const neededBandwidth = limitIsLower
+        ? null
+        : (prices?.bandwidthFor?.bandwidth ?? remainingBytes / input.downtimeLimitSeconds);
       const stuck = laterRounds(state);
       return [
         {
@@ -47,30 +49,32 @@ export default defineRule({
           interval: [stuck],
           metrics: {
             rounds: sizes.length,
-            remainingBytes: floor,
+            remainingBytes,
             allowedBytes,
             bandwidth: input.bandwidth,
             neededBandwidth,
-            neededDowntimeNs,
+            neededDowntimeNs: enoughNs,
             downtimeLimitNs: context.downtimeLimitNs,
+            limitBelowNs: limitIsLower ? limitBelowNs : null,
             workingSetBytes: fit?.workingSetBytes ?? null,
             peakDirtyRate: fit?.peakDirtyRate ?? null,
             postcopyNs: prices?.postcopy.migrationNs ?? null,
             throttlePercent: prices?.autoConverge?.throttlePercent ?? null,
           },
           text:
-            `After ${sizes.length} rounds about ${bytes(floor)} still have to be sent each time; at ${bitRate(input.bandwidth)} that takes ${duration(neededDowntimeNs)}. ` +
-            (floor > allowedBytes
-              ? `Only ${bytes(allowedBytes)} fit into a downtime of ${duration(context.downtimeLimitNs)}. `
-              : `QEMU goes on all the same, so its downtime limit must be below that. `) +
+            `After ${sizes.length} rounds about ${bytes(remainingBytes)} still have to be sent each time; at ${bitRate(input.bandwidth)} that takes ${duration(enoughNs)}. ` +
+            (limitIsLower
+              ? `QEMU goes on all the same, so its downtime limit must be below ${limitBelowNs === null ? 'that' : duration(limitBelowNs)}. `
+              : `Only ${bytes(allowedBytes)} fit into a downtime of ${duration(context.downtimeLimitNs)}. `) +
             (fit ? `The guest keeps rewriting ${memory(fit.workingSetBytes)}. ` : '') +
             'It will not finish by itself.',
           advice: [
-            // What would do for the limit assumed here may be less than there was: then the limit in force is lower.
-            neededBandwidth <= input.bandwidth
-              ? `Bandwidth: more than ${bitRate(input.bandwidth)}, which is not enough for the downtime limit in force.`
-              : `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
-            `Downtime: allow ${duration(neededDowntimeNs * 1.2)}: virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((neededDowntimeNs * 1.2) / 1e6)}, or QMP migrate-set-parameters downtime-limit.`,
+            ...(neededBandwidth === null
+              ? []
+              : [
+                  `Bandwidth: ${fit?.requiredBandwidthIsUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
+                ]),
+            `Downtime: allow ${duration(enoughNs)}: virsh migrate-setmaxdowntime DOMAIN ${Math.ceil(enoughNs / 1e6)}, or QMP migrate-set-parameters downtime-limit.`,
             prices
               ? `Post-copy: switching after the first pass would have taken ${duration(prices.postcopy.migrationNs)} in all, the last ${duration(prices.postcopy.degradedNs)} with slow page access (virsh migrate --postcopy --postcopy-after-precopy).`
               : 'Post-copy: virsh migrate --postcopy --postcopy-after-precopy.',

@@ -1,6 +1,6 @@
 import { duration } from '../format.js';
-import { median } from './comb.js';
-import { convergenceOf, hasPlateau, laterRounds } from './convergence.js';
+import { hasPlateau } from '../models/downtime-limit.js';
+import { convergenceOf, laterRounds } from './convergence.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -29,21 +29,20 @@ export default defineRule({
       const { migration } = transfer;
       if (!migration || migration.outcome === 'completed') return [];
       const state = convergenceOf(context, migration);
-      if (!state || state.input.bandwidth === null || !hasPlateau(state, limits.minRounds, limits.plateauShare))
-        return [];
-      const floorNs = (median(state.sizes.slice(1, -1)) / state.input.bandwidth) * 1e9;
-      const factor = floorNs / context.downtimeLimitNs;
+      if (!state?.limit || !hasPlateau(state.sizes, limits.minRounds, limits.plateauShare)) return [];
+      const { enoughNs } = state.limit;
+      const factor = enoughNs / context.downtimeLimitNs;
       if (factor > limits.maxFactor) return [];
       const stuck = laterRounds(state);
-      const suggestedMs = Math.ceil((1.2 * floorNs) / 1e6);
+      const enoughMs = Math.ceil(enoughNs / 1e6);
       return [
         {
           confidence: 0.75,
           interval: [stuck],
-          metrics: { floorNs, downtimeLimitNs: context.downtimeLimitNs, factor },
-          text: `A downtime of ${duration(floorNs)} would have been enough to finish; ${factor > 1 ? `the limit is taken to be ${duration(context.downtimeLimitNs)}` : 'the limit in force is lower'}.`,
+          metrics: { enoughNs, downtimeLimitNs: context.downtimeLimitNs, factor },
+          text: `A downtime limit of ${duration(enoughNs)} would have been enough to finish; ${factor > 1 ? `the one in force is taken to be ${duration(context.downtimeLimitNs)}` : 'the one in force is lower'}.`,
           advice: [
-            `If the workload bears it: virsh migrate-setmaxdowntime DOMAIN ${suggestedMs} (QMP downtime-limit ${suggestedMs}); it takes effect at once.`,
+            `If the workload bears it: virsh migrate-setmaxdowntime DOMAIN ${enoughMs} (QMP downtime-limit ${enoughMs}); it takes effect at once.`,
           ],
           alternatives: [
             'The real limit is not on the wire; with a higher one something else holds the switchover back.',

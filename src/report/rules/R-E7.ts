@@ -1,5 +1,6 @@
 import { digits, duration } from '../format.js';
-import { convergenceOf, hasPlateau } from './convergence.js';
+import { hasPlateau } from '../models/downtime-limit.js';
+import { convergenceOf } from './convergence.js';
 import { endingOf } from './endings.js';
 import { defineRule } from './rule.js';
 
@@ -46,7 +47,7 @@ export default defineRule({
       const policy =
         memoryGib > 0 ? PER_GIB.find(([perGib]) => near(perGib * Math.max(1, Math.ceil(memoryGib)))) : undefined;
       const state = convergenceOf(context, migration);
-      const stalled = near(NO_PROGRESS_SECONDS) && state !== null && hasPlateau(state, 4, 0.9);
+      const stalled = near(NO_PROGRESS_SECONDS) && state !== null && hasPlateau(state.sizes, 4, 0.9);
       if (!policy && !stalled) return [];
       return [
         {

@@ -42,7 +42,7 @@ export default defineRule({
           metrics: { rounds: run[1] - run[0], levelBytes: level, neededNs, limitBelowNs: state.limitBelowNs },
           text: `${plural(run[1] - run[0], 'round')} in a row left about ${bytes(level)} each (${duration(neededNs)} to send) without getting smaller, for ${duration(to - from)}; then the guest wrote less and it ended. Without that it would have gone on.`,
           advice: [
-            `virsh migrate-setmaxdowntime DOMAIN ${Math.ceil((1.2 * neededNs) / 1e6)} would have ended it ${duration(to - from)} earlier; or switch to post-copy after the first pass.`,
+            `virsh migrate-setmaxdowntime DOMAIN ${Math.ceil(neededNs / 1e6)} would have ended it ${duration(to - from)} earlier; or switch to post-copy after the first pass.`,
           ],
           cost: { of: 'migration-time', ns: to - from },
           transfer,

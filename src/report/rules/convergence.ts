@@ -1,7 +1,5 @@
-// Do the rounds shrink? What remained after each pass, and whether it has stopped falling.
-//
-// “Remaining” at any moment is a saw-tooth; only values at round boundaries are compared. The size of a round is what was
-// dirty when it began.
+// What remained after each pass, and what the models make of it.
+import { type DowntimeLimit, downtimeLimitOf, limitBelow } from '../models/downtime-limit.js';
 import { type ModelInput, modelInput } from '../models/model.js';
 import { type SaturatingResult, saturating } from '../models/saturating.js';
 import type { Migration } from '../report.js';
@@ -15,10 +13,9 @@ export interface Convergence {
   readonly rounds: Migration['rounds'];
   /** Wire bytes that fit into the accepted downtime at the mean bandwidth. */
   readonly allowedBytes: number | null;
-  /**
-   * What the downtime limit must be below, ns: QEMU went on although the remainder would have taken this long.
-   * The lower quartile over all rounds that were not the last, so that a few rate dips do not decide; null below 4 rounds.
-   */
+  /** The downtime limit that would have ended it; null when that cannot be told. */
+  readonly limit: DowntimeLimit | null;
+  /** What the limit in force must be below, ns. */
   readonly limitBelowNs: number | null;
   readonly fit: SaturatingResult | null;
 }
@@ -31,6 +28,7 @@ export function convergenceOf(context: RuleContext, migration: Migration): Conve
     input,
     sizes: input.rounds.map((round) => round.bytes),
     rounds: migration.rounds.slice(0, input.rounds.length),
+    limit: downtimeLimitOf(input),
     limitBelowNs: limitBelow(input),
     allowedBytes: input.bandwidth === null ? null : input.bandwidth * input.downtimeLimitSeconds,
     fit: saturating.run(input),
@@ -49,30 +47,5 @@ export function flatRun({ sizes }: Convergence, spread: number): readonly [numbe
   return best[1] - best[0] >= 2 ? best : null;
 }
 
-function limitBelow({ rounds }: ModelInput): number | null {
-  const took = rounds
-    .slice(1, -1)
-    .flatMap((round, at) => {
-      const before = rounds[at]!;
-      return before.seconds > 0 && before.bytes > 0 ? [(round.bytes / before.bytes) * before.seconds * 1e9] : [];
-    })
-    .sort((a, b) => a - b);
-  return took.length >= 4 ? took[took.length >> 2]! : null;
-}
-
 /** From the second round to the last: the stretch in which sending again bought nothing. */
 export const laterRounds = ({ rounds }: Convergence): Interval => [rounds[0]!.endNs, rounds.at(-1)!.endNs];
-
-/**
- * Whether what remains has stopped falling: the lowest of the last three rounds is above `share` of the lowest before.
- * Needs `minRounds` rounds after the first pass.
- */
-export function hasPlateau({ sizes }: Convergence, minRounds: number, share: number): boolean {
-  const later = sizes.slice(1);
-  // The last round of a broken-off migration may be cut short.
-  const whole = later.length > minRounds ? later.slice(0, -1) : later;
-  if (whole.length < minRounds) return false;
-  const recent = whole.slice(-3);
-  const before = whole.slice(0, -3);
-  return before.length > 0 && Math.min(...recent) > share * Math.min(...before);
-}

@@ -29,10 +29,10 @@ const titleOf = (id: string): string => MODELS.find((model) => model.id === id)?
 function remediesList(migration: Migration): Html {
   const found = migration.models['remedies'];
   if (migration.outcome === 'completed' || !isRemedies(found)) return html``;
-  const { bandwidthFor, downtimeFor, postcopy, autoConverge, xbzrleShare } = found;
+  const { bandwidthFor, limitBelowNs = null, downtimeFor, postcopy, autoConverge, xbzrleShare } = found;
   return html`<div class="ways"><h3>What would have let it finish</h3><ul class="facts">
-<li><b>Bandwidth:</b> ${bitRate(bandwidthFor.bandwidth)} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>
-<li><b>Downtime:</b> a limit of ${duration(downtimeFor.downtimeNs)} or more at the bandwidth it had.</li>
+${bandwidthFor ? html`<li><b>Bandwidth:</b> ${bitRate(bandwidthFor.bandwidth)} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>` : ''}
+<li><b>Downtime:</b> a limit of ${duration(downtimeFor.downtimeNs)} or more at the bandwidth it had${limitBelowNs === null ? '' : html`; the one in force was below ${duration(limitBelowNs)}`}.</li>
 <li><b>Post-copy:</b> ${duration(postcopy.migrationNs)} in all, of which the guest waits for missing pages in the last ${duration(postcopy.degradedNs)} (${bytes(postcopy.bytesAfterSwitch)}).</li>
 ${autoConverge ? html`<li><b>Auto-converge:</b> slowing the guest by ${autoConverge.throttlePercent} %, reached after another ${duration(autoConverge.extraNs)}.</li>` : ''}
 ${xbzrleShare !== null && xbzrleShare < 1 ? html`<li><b>XBZRLE:</b> if pages that are sent again shrink to ${percent(xbzrleShare)} of their size.</li>` : ''}
@@ -40,9 +40,7 @@ ${xbzrleShare !== null && xbzrleShare < 1 ? html`<li><b>XBZRLE:</b> if pages tha
 }
 
 function isRemedies(value: unknown): value is RemediesResult {
-  return (
-    isRecord(value) && isRecord(value['bandwidthFor']) && isRecord(value['downtimeFor']) && isRecord(value['postcopy'])
-  );
+  return isRecord(value) && 'bandwidthFor' in value && isRecord(value['downtimeFor']) && isRecord(value['postcopy']);
 }
 
 /** Models that predict total time or downtime, against what happened. */

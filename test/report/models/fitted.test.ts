@@ -145,16 +145,29 @@ describe('models of a guest that no reasonable link can follow', () => {
   const fast = { bytes: 600 * MIB, dirtyRate: 3e9 };
   const rounds = roundsOf(fast, 0.5e9, 4096 * MIB, 6);
   const stuck = migration({ rounds, endNs: rounds.at(-1)!.endNs, outcome: 'cancelled', downtime: null });
-  const result = modelMigration(report(), stuck, { downtime: 2 * S });
+  const remediesFor = (downtime?: number) =>
+    modelMigration(report(), stuck, downtime === undefined ? undefined : { downtime })['remedies'] as RemediesResult;
 
   test('auto-converge would need a deep throttle, XBZRLE a small delta', () => {
-    const { autoConverge, xbzrleShare, downtimeFor } = result['remedies'] as RemediesResult;
+    const { autoConverge, xbzrleShare, bandwidthFor } = remediesFor();
     expect(autoConverge?.throttlePercent ?? 100).toBeGreaterThan(70);
     expect(xbzrleShare).toBeLessThan(0.5);
-    expect(downtimeFor.downtimeNs).toBeGreaterThan(1 * S);
+    expect(bandwidthFor?.bandwidth).toBeGreaterThan(0.5e9);
+  });
+
+  test('the downtime that would have ended it is what the rounds left each time', () => {
+    const { downtimeFor } = remediesFor();
+    const measured = rounds.reduce((sum, { bytes }) => sum + bytes, 0) / (rounds.at(-1)!.endNs / S);
+    expect(downtimeFor.downtimeNs / S).toBeCloseTo(rounds.at(-2)!.bytes / measured, 2);
+  });
+
+  test('no bandwidth is advised where what it had would do for the limit asked about', () => {
+    expect(remediesFor(0.5 * S).bandwidthFor?.bandwidth).toBeGreaterThan(0.5e9);
+    expect(remediesFor(2 * S)).toMatchObject({ bandwidthFor: null, autoConverge: null, xbzrleShare: null });
   });
 
   test('what-if: a longer downtime ends it', () => {
+    const result = modelMigration(report(), stuck, { downtime: 2 * S });
     expect(result['whatIf']).toMatchObject({ converges: true, downtimeLimitNs: 2 * S });
     expect(result['replay']).toMatchObject({ converges: false, migrationNs: null });
   });

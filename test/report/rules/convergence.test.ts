@@ -1,4 +1,5 @@
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { diagnose } from '../../../src/report/rules/engine.js';
 import { altered, MS, rounds, S, silent, speaks, table, timeline, withMigration } from './situation.js';
 
 // 100 MB/s and 4104 bytes a page on the wire: 24 366 pages a second.
@@ -22,6 +23,19 @@ describe('convergence', () => {
   silent('R-E1', 'rounds that still shrink', withMigration({ ...running, rounds: sized(5, 3, 2, 1.4, 1, 0.7, 0.5) }));
   silent('R-E1', 'three rounds are too few to tell', plateau(3, 1));
   silent('R-E1', 'it ended: R-E8', plateau(8, 1, { outcome: 'completed' }));
+
+  test('every advice about the downtime limit names the same figure', () => {
+    const advice = diagnose(plateau(8, 1))
+      .filter(({ rule }) => rule === 'R-E1' || rule === 'R-E2')
+      .flatMap((finding) => finding.advice.join(' ').match(/setmaxdowntime DOMAIN \d+/g) ?? []);
+    expect(advice).toEqual(['setmaxdowntime DOMAIN 1000', 'setmaxdowntime DOMAIN 1000']);
+  });
+
+  test('no bandwidth is advised where the limit in force is lower than the one assumed', () => {
+    const [finding] = diagnose(plateau(20, 0.2)).filter(({ rule }) => rule === 'R-E1');
+    expect(finding!.metrics).toMatchObject({ neededBandwidth: null });
+    expect(finding!.advice.join(' ')).not.toContain('Bandwidth');
+  });
 
   speaks('R-E2', 'a second would have been enough', plateau(8, 1), { metrics: { factor: 1 / 0.3 } as never });
   silent('R-E2', 'ten seconds are no downtime', plateau(8, 10));
