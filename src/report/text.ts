@@ -24,6 +24,7 @@ import {
   captureNotes,
   carrier,
   carriersOf,
+  chainsOf,
   congestionControlOf,
   convergenceOf,
   downtimeRange,
@@ -358,26 +359,17 @@ function writeFindings(
   traffic?: Traffic,
 ): void {
   const limits = traffic?.limits.filter(([, share]) => share >= 0.01).slice(0, 4) ?? [];
-  const causes = findings.filter(isCause);
+  const chains = chainsOf(findings);
   const notes = findings.filter((finding) => !isCause(finding));
   if (findings.length === 0 && limits.length === 0) return;
   page.heading(title);
-  if (causes.length === 0) page.line('Nothing that a rule would call a cause.', '  ', 'good');
-  causes.slice(0, FINDINGS).forEach((finding, i) => {
-    page.line(`${finding.text}`, `  ${i + 1}. `, toneOf(finding));
-    const saving = finding.cost
-      ? ` Fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}.`
-      : '';
-    page.line(
-      `${proofOf(finding)}${saving} [${finding.rule}, confidence ${percent(finding.confidence)}]`,
-      '     ',
-      'dim',
-    );
-    const [advice] = finding.advice;
-    if (advice) page.line(advice, '     → ');
+  if (chains.length === 0) page.line('Nothing that a rule would call a cause.', '  ', 'good');
+  chains.slice(0, FINDINGS).forEach(({ cause, symptoms }, i) => {
+    writeFinding(page, cause, cause.text, `  ${i + 1}. `);
+    for (const symptom of symptoms.slice(0, FINDINGS)) writeFinding(page, symptom, `Hence: ${symptom.text}`, '     ');
   });
-  if (causes.length > FINDINGS)
-    page.line(`… and ${plural(causes.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
+  if (chains.length > FINDINGS)
+    page.line(`… and ${plural(chains.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
   if (limits.length > 0) {
     const shares = limits.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`);
     page.line(`Sending time went to: ${shares.join(', ')}.`, '  ');
@@ -393,6 +385,17 @@ function writeFindings(
   for (const note of notes.slice(0, FINDINGS)) page.line(`${note.text} [${note.rule}]`, '  · ');
   if (notes.length > FINDINGS) page.line(`… and ${notes.length - FINDINGS} more.`, '  ');
   page.blank();
+}
+
+function writeFinding(page: TextPage, finding: Finding, text: string, lead: string): void {
+  const indent = lead.trim() === '' ? `${lead}  ` : ' '.repeat(lead.length);
+  page.line(text, lead, toneOf(finding));
+  const saving = finding.cost
+    ? ` Fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}.`
+    : '';
+  page.line(`${proofOf(finding)}${saving} [${finding.rule}, confidence ${percent(finding.confidence)}]`, indent, 'dim');
+  const [advice] = finding.advice;
+  if (advice) page.line(advice, `${indent}→ `);
 }
 
 const toneOf = (finding: Finding): Tone =>

@@ -287,6 +287,24 @@ function retransmittedNote({ retransmittedSegments, retransmittedBytes }: Traffi
 /** True for what cost something; the rest is good to know. */
 export const isCause = (finding: Finding): boolean => finding.severity !== 'info';
 
+/** A cause with the findings that only follow from it. */
+export interface Chain {
+  readonly cause: Finding;
+  readonly symptoms: readonly Finding[];
+}
+
+/** What cost something, symptoms folded into their cause: the engine lists them right behind it. */
+export function chainsOf(findings: readonly Finding[]): Chain[] {
+  const chains: { cause: Finding; symptoms: Finding[] }[] = [];
+  for (const finding of findings.filter(isCause)) {
+    const last = chains.at(-1);
+    if (last?.cause.explains.includes(finding.rule) && last.cause.migration === finding.migration)
+      last.symptoms.push(finding);
+    else chains.push({ cause: finding, symptoms: [] });
+  }
+  return chains;
+}
+
 /** Findings about one migration (or, for null, about none), in the engine's order. */
 export const findingsOf = (report: ReportData, migration: number | null): Finding[] =>
   report.findings.filter((finding) => finding.migration === migration);

@@ -61,6 +61,16 @@ describe('page', () => {
     expect(await renderHtml({ ...reportData('healthy'), findings: [] })).not.toContain('class="why"');
   });
 
+  test('what follows from a cause stands inside it; without the cause it stands alone', async () => {
+    const report = reportData('lossy');
+    expect(await renderHtml(report)).toMatch(
+      /<p class="hence">From this follows<\/p><ol class="findings"><li class="finding bad" id="[^"]+-2"><h3>cannot converge/,
+    );
+    const alone = await renderHtml({ ...report, findings: report.findings.slice(1) });
+    expect(alone).not.toContain('class="hence"');
+    expect(alone).toContain('<h3>cannot converge');
+  });
+
   test('the same data gives the same bytes', async () => {
     expect(await renderHtml(reportData('lossy'))).toBe(await renderHtml(reportData('lossy')));
   });

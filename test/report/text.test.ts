@@ -70,6 +70,8 @@ describe('terminal summary', () => {
     expect(text).toContain('1. Random packet loss keeps the congestion window small');
     expect(text).toMatch(/Proof: 9\.\d+ s to 10\.\d+ s and 1 more; frames 1204, 1377, 2210/);
     expect(text).toContain('→ Find the lossy link');
+    expect(text).toContain('     Hence: The guest dirties memory as fast as it is sent');
+    expect(text).not.toContain('  2. ');
   });
 
   test('what a tunnel costs is stated', () => {

@@ -14,7 +14,12 @@ export interface RemediesResult {
    * Wire bytes per second that meets the downtime limit. Null where what it had is enough for it: then it only lacked time,
    * or the limit in force was lower.
    */
-  readonly bandwidthFor: { readonly downtimeLimitNs: number; readonly bandwidth: number } | null;
+  readonly bandwidthFor: {
+    readonly downtimeLimitNs: number;
+    readonly bandwidth: number;
+    /** The guest fills its working set in every round: less may do, how much less cannot be told. */
+    readonly isUpperBound: boolean;
+  } | null;
   /** What the limit in force must be below, ns, as QEMU went on; null where nothing contradicts the limit assumed. */
   readonly limitBelowNs: number | null;
   /** The lowest limit that ends it at the measured bandwidth. */
@@ -71,7 +76,7 @@ export const remedies: Model<RemediesResult> = {
       bandwidthFor:
         enough || limitBelowNs !== null
           ? null
-          : { downtimeLimitNs: downtime * NS, bandwidth: needed * input.wireRatio },
+          : { downtimeLimitNs: downtime * NS, bandwidth: needed * input.wireRatio, isUpperBound: fit.saturated },
       limitBelowNs,
       downtimeFor: { bandwidth: input.bandwidth, downtimeNs: limit.enoughNs },
       postcopy: {

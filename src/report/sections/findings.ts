@@ -3,7 +3,7 @@ import { duration, moment, percent, plural } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { Finding } from '../report.js';
 import type { RuledOut } from '../rules/rule.js';
-import { isCause, type Tone, type Traffic } from '../verdict.js';
+import { chainsOf, isCause, type Tone, type Traffic } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 
@@ -18,6 +18,7 @@ export function findingsSection(
   id: string,
 ): Html {
   const causes = findings.filter(isCause).slice(0, SHOWN);
+  const idOf = (finding: Finding): string => `${id}-${causes.indexOf(finding) + 1}`;
   const notes = findings.filter((finding) => !isCause(finding)).slice(0, SHOWN);
   const left = findings.length - causes.length - notes.length;
   const lead =
@@ -26,11 +27,17 @@ export function findingsSection(
       : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
   return html`<section id="${id}"><h2>What stood in the way</h2><p class="lead">${lead}</p>
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
-${causes.length > 0 ? html`<ol class="findings">${causes.map((finding, i) => findingItem(finding, `${id}-${i + 1}`))}</ol>` : ''}
+${causes.length > 0 ? html`<ol class="findings">${chainsOf(causes).map(({ cause, symptoms }) => findingItem(cause, idOf(cause), chained(symptoms, idOf)))}</ol>` : ''}
 ${notes.length > 0 ? html`<details class="more"><summary>Good to know (${notes.length})</summary><ol class="findings">${notes.map((finding) => findingItem(finding))}</ol></details>` : ''}
 ${left > 0 ? html`<p class="note">${plural(left, 'more finding')} in the JSON result.</p>` : ''}
 ${excluded.length > 0 ? html`<details class="more"><summary>Ruled out (${excluded.length})</summary><ul class="facts">${excluded.map(({ rule, title, text }) => html`<li>${title}: ${text} <span class="neutral">(${rule})</span></li>`)}</ul></details>` : ''}</section>`;
 }
+
+/** Findings that follow from another one, to stand inside it. */
+const chained = (symptoms: readonly Finding[], idOf: (finding: Finding) => string): Html =>
+  symptoms.length === 0
+    ? html``
+    : html`<p class="hence">From this follows</p><ol class="findings">${symptoms.map((symptom) => findingItem(symptom, idOf(symptom)))}</ol>`;
 
 const TONES: Readonly<Record<Finding['severity'], Tone>> = {
   fatal: 'bad',
@@ -46,15 +53,21 @@ const WHY = 3;
 export function whyLine(findings: readonly Finding[], id: string): Html {
   const causes = findings.filter(isCause);
   if (causes.length === 0) return html``;
-  const links = causes
+  const chains = chainsOf(causes);
+  const link = (finding: Finding): Html => html`<a href="#${id}-${causes.indexOf(finding) + 1}">${finding.title}</a>`;
+  const links = chains
     .slice(0, WHY)
-    .map((finding, i) => html`${i > 0 ? ' · ' : ''}<a href="#${id}-${i + 1}">${finding.title}</a>`);
-  const left = causes.length - WHY;
+    .map(({ cause, symptoms }, i) => [
+      i > 0 ? ' · ' : '',
+      link(cause),
+      symptoms.slice(0, WHY).map((symptom, at) => html`${at === 0 ? ' → ' : ', '}${link(symptom)}`),
+    ]);
+  const left = chains.length - WHY;
   return html`<p class="why"><b>Why:</b> ${links}${left > 0 ? ` · and ${left} more` : ''}</p>`;
 }
 
-/** One finding as an item of a list. */
-export function findingItem(finding: Finding, id = ''): Html {
+/** One finding as an item of a list; `inside` it stands what follows from it. */
+export function findingItem(finding: Finding, id = '', inside = html``): Html {
   // The viewer takes the first of these that has charts.
   const scenes =
     finding.migration === null ? finding.connections.slice(0, 8).map((id) => `c${id}`) : [`m${finding.migration}`];
@@ -84,5 +97,5 @@ ${finding.advice.length > 0 ? html`<ul>${finding.advice.map((advice) => html`<li
 ${metrics.length > 0 ? html`<dl class="metrics">${metrics.map(([name, value]) => html`<dt>${words(name)}</dt><dd>${quantity(name, value)}</dd>`)}</dl>` : ''}
 ${frames.length > 0 ? html`<p class="note">Frames ${frames.join(', ')}</p>` : ''}
 ${finding.alternatives.map((text) => html`<p>${text}</p>`)}
-${finding.explains.length > 0 ? html`<p class="note">Explains ${finding.explains.join(', ')}.</p>` : ''}</details></li>`;
+${finding.explains.length > 0 ? html`<p class="note">Explains ${finding.explains.join(', ')}.</p>` : ''}</details>${inside}</li>`;
 }

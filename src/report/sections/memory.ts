@@ -72,7 +72,7 @@ function roundsTable(migration: Migration, scene: string, limit: number): Html {
         cell(bitRate(round.goodput), round.goodput),
         cell(bytes(dirtied), dirtied),
         ...kinds.map((kind) => cell(count(round.pages[kind]), round.pages[kind])),
-        cell(`${round.boundary} (${percent(round.confidence)})`),
+        cell(html`<span class="whole">${round.boundary} (${percent(round.confidence)})</span>`, round.boundary),
       ];
     }),
     limit,

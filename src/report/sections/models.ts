@@ -31,7 +31,7 @@ function remediesList(migration: Migration): Html {
   if (migration.outcome === 'completed' || !isRemedies(found)) return html``;
   const { bandwidthFor, limitBelowNs = null, downtimeFor, postcopy, autoConverge, xbzrleShare } = found;
   return html`<div class="ways"><h3>What would have let it finish</h3><ul class="facts">
-${bandwidthFor ? html`<li><b>Bandwidth:</b> ${bitRate(bandwidthFor.bandwidth)} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>` : ''}
+${bandwidthFor ? html`<li><b>Bandwidth:</b> ${bandwidthFor.isUpperBound ? 'at most ' : ''}${bitRate(bandwidthFor.bandwidth)} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>` : ''}
 <li><b>Downtime:</b> a limit of ${duration(downtimeFor.downtimeNs)} or more at the bandwidth it had${limitBelowNs === null ? '' : html`; the one in force was below ${duration(limitBelowNs)}`}.</li>
 <li><b>Post-copy:</b> ${duration(postcopy.migrationNs)} in all, of which the guest waits for missing pages in the last ${duration(postcopy.degradedNs)} (${bytes(postcopy.bytesAfterSwitch)}).</li>
 ${autoConverge ? html`<li><b>Auto-converge:</b> slowing the guest by ${autoConverge.throttlePercent} %, reached after another ${duration(autoConverge.extraNs)}.</li>` : ''}
@@ -46,7 +46,8 @@ function isRemedies(value: unknown): value is RemediesResult {
 /** Models that predict total time or downtime, against what happened. */
 function predictionTable(migration: Migration, results: readonly (readonly [string, Result])[]): Html {
   const predicting = results.filter(
-    ([, result]) => known(result, 'migrationNs') !== null || known(result, 'downtimeNs') !== null,
+    ([, result]) =>
+      known(result, 'migrationNs') !== null || known(result, 'downtimeNs') !== null || result['converges'] === false,
   );
   if (predicting.length === 0) return html``;
   const measuredNs = migration.endNs - migration.startNs;
@@ -76,7 +77,10 @@ function predictionTable(migration: Migration, results: readonly (readonly [stri
     ...predicting.map(([id, result]) => [
       cell(titleOf(id)),
       cell(count(known(result, 'rounds')), known(result, 'rounds')),
-      cell(duration(known(result, 'migrationNs')), known(result, 'migrationNs')),
+      cell(
+        result['converges'] === false ? 'does not end' : duration(known(result, 'migrationNs')),
+        known(result, 'migrationNs'),
+      ),
       error(result, 'migrationError'),
       cell(duration(known(result, 'downtimeNs')), known(result, 'downtimeNs')),
       error(result, 'downtimeError'),
