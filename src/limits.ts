@@ -77,7 +77,7 @@ export const SILENCES_PER_DIRECTION = 8;
 export const BEAT_DIRECTIONS = 1024;
 /** Answers to connection attempts, and TLS greetings, kept as signals. Beyond: counted only. */
 export const ANSWER_ROWS = 1000;
-/** DNS queries waiting for their answer. Beyond: the oldest is forgotten. */
+/** DNS queries waiting for their answer. Beyond: the older half is forgotten. */
 export const DNS_QUERIES = 4096;
 /** Rows of an event table. Beyond: counted only. */
 export const EVENT_ROWS = 100_000;

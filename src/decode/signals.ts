@@ -9,6 +9,7 @@ import type { ColumnData } from '../columns.js';
 import { ANSWER_ROWS, DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';
 import { addressText, macText } from './address.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.js';
+import { newestHalf } from './newest-half.js';
 import { type PathSign, PathSigns } from './path-signs.js';
 import { FLAG_ACK, FLAG_SYN, KIND_SIGNAL, KIND_TCP, KIND_UDP, type SegmentRows } from './rows.js';
 import { ETHERTYPE_ARP, ETHERTYPE_MAC_CONTROL, ETHERTYPE_RARP } from './walk.js';
@@ -111,7 +112,7 @@ export class Signals {
   readonly #signals: Signal[] = [];
   readonly #rowsOfKind = new Map<SignalKind, number>();
   /** Unanswered queries by client, port, id and server; oldest first. */
-  readonly #queries = new Map<string, Query>();
+  #queries = new Map<string, Query>();
   readonly #pathSigns = new PathSigns((batch, rows, row, sign) => this.#addPathSign(batch, rows, row, sign));
   #latestNs = 0;
   /** Signals beyond their kind's budget. */
@@ -290,7 +291,7 @@ export class Signals {
     }
     this.#expire(tNs - DNS_TIMEOUT_NS);
     if (this.#queries.has(key)) return; // asked again: the first time counts
-    if (this.#queries.size >= DNS_QUERIES) this.#queries.delete(this.#queries.keys().next().value!);
+    if (this.#queries.size >= DNS_QUERIES) this.#queries = newestHalf(this.#queries);
     this.#queries.set(key, query);
   }
 

@@ -114,8 +114,9 @@ export function flowKey(batch: PacketBatch, rows: SegmentRows, row: number, port
   const words = rows.ipVersion[row] === 4 ? 1 : 4;
   const source = rows.addresses[row]!;
   const destination = source + 4 * words;
-  let a = ports >>> 16;
-  let b = ports & 0xffff;
+  // Multiplied: else neighbouring addresses and ports would cancel each other out.
+  let a = Math.imul(ports >>> 16, 0x85ebca6b);
+  let b = Math.imul(ports & 0xffff, 0x85ebca6b);
   for (let i = 0; i < words; i++) {
     a = Math.imul(a ^ (a >>> 15) ^ view.getUint32(source + 4 * i), 0x9e3779b1);
     b = Math.imul(b ^ (b >>> 15) ^ view.getUint32(destination + 4 * i), 0x9e3779b1);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Analysis } from '../../src/analyze.js';
 import { decodeFrames } from '../../src/decode/frame.js';
 import { createRows } from '../../src/decode/rows.js';
-import { TunnelCopies } from '../../src/decode/tunnel-copies.js';
+import { flowKey, TunnelCopies } from '../../src/decode/tunnel-copies.js';
 import {
   batchOf,
   type CapturedFrame,
@@ -131,4 +131,15 @@ test('a short connection recorded twice at one place costs the wire as much as o
     return connection!.directions.map((way) => way.wireBytes);
   };
   expect(wireBytes(frames.flatMap((bytes) => [bytes, bytes]))).toEqual(wireBytes(frames));
+});
+
+test('neighbouring addresses with neighbouring ports are different flows', () => {
+  const flows = Array.from({ length: 256 }, (_, i) =>
+    bare(ipv4({ src: `10.0.0.${i >> 4}` }), tcp({ srcPort: 40_000 + (i & 15) })),
+  );
+  const rows = createRows();
+  const batch = batchOf(flows);
+  decodeFrames(batch, rows);
+  const keys = new Set(flows.map((_, row) => flowKey(batch, rows, row, rows.ports[row]!)));
+  expect(keys.size).toBe(flows.length);
 });

@@ -8,6 +8,7 @@
 // A flow with copies keeps the path it was first seen on.
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { UDP_FLOWS } from '../../limits.js';
+import { newestHalf } from '../newest-half.js';
 import type { SegmentRows } from '../rows.js';
 import { flowKey } from '../tunnel-copies.js';
 
@@ -27,8 +28,8 @@ export class DatagramCopies {
   readonly #tNs = new Float64Array(SLOTS).fill(Number.NEGATIVE_INFINITY);
   readonly #tunnels = new Uint16Array(SLOTS * PATHS);
   readonly #times = new Uint8Array(SLOTS * PATHS);
-  /** Paths of flows with copies, the one that stays first; the oldest such flow is forgotten first. */
-  readonly #flows = new Map<number, number[]>();
+  /** Paths of flows with copies, the one that stays first; when it is full the older half is forgotten. */
+  #flows = new Map<number, number[]>();
 
   /**
    * Looks at the next row of a flow without TCP, and rewrites its `tunnel` to the path that the flow is known by.
@@ -51,7 +52,7 @@ export class DatagramCopies {
       if (known.length < PATHS) known.push(tunnel);
       return known[0]!;
     }
-    if (this.#flows.size >= UDP_FLOWS) this.#flows.delete(this.#flows.keys().next().value!);
+    if (this.#flows.size >= UDP_FLOWS) this.#flows = newestHalf(this.#flows);
     this.#flows.set(key, [first, tunnel]);
     return first;
   }
