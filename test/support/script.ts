@@ -19,11 +19,11 @@ export class Script {
     return this.#say(false, words);
   }
 
-  /** SYN, SYN-ACK, ACK. */
+  /** SYN, SYN-ACK, ACK, seen at the client. */
   open(): this {
     this.client({ flags: 'S', seq: -1, window: 65_535 });
     this.server({ flags: 'SA', seq: -1, ack: 0, window: 65_535 });
-    return this.client();
+    return this.client({ afterMs: 0.01 });
   }
 
   frames(options: FramesOptions = {}): CapturedFrame[] {

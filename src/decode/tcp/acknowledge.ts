@@ -74,11 +74,9 @@ export function acknowledge(
   }
   if (rows.options[row]! & OPTION_SACK) takeBlocks(batch, rows, row, tNs, data, offset);
   data.latestAckNs = tNs;
-  if (data.dataFrames === 0) data.known.given(tNs, data.acked, data.edge);
-  else {
-    const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
-    data.known.passed(tNs, stamp, data.acked, data.edge);
-  }
+  const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
+  if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
+  else data.known.passed(tNs, stamp, data.acked, data.edge);
   if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) rows.unseenBytes[row] = declareUnseen(data, tNs);
 }
 

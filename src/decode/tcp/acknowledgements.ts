@@ -30,8 +30,9 @@ export class Acknowledgements {
   #takenTsValue = Number.NaN;
 
   /** Takes an acknowledgement that a sender without data has surely had before its first data. */
-  given(tNs: number, acked: number, edge: number): void {
-    this.passedNs = tNs;
+  given(tNs: number, tsValue: number, acked: number, edge: number): void {
+    this.passedNs = this.tickNs = tNs;
+    this.#takenTsValue = tsValue;
     this.acked = acked;
     this.edge = edge;
   }

@@ -32,8 +32,8 @@ const TIMESTAMP_BYTES = 12;
 /** Frames that filled a hole, remembered to know a further copy when it comes. */
 const FILLS = 256;
 
-/** Below this round trip the millisecond clock of timestamps says less than the frames' own times. */
-const ECHO_WORTHWHILE_NS = 2e6;
+/** Below this round trip both hosts are as good as one: whatever is captured is what the sender sees. */
+const NEAR_NS = 100e3;
 /** A capture point nearer to the sender than this share of the round trip is at the sender. */
 const AT_SENDER_SHARE = 0.1;
 
@@ -225,7 +225,7 @@ export class Direction {
 
   #placeCapture(): void {
     const total = this.roundTripMinNs;
-    this.isAtSender = !(total > ECHO_WORTHWHILE_NS) || this.echoLoopMinNs < AT_SENDER_SHARE * total;
+    this.isAtSender = !(total > NEAR_NS) || this.echoLoopMinNs < AT_SENDER_SHARE * total;
   }
 
   /** A sample of the loop to this side. */

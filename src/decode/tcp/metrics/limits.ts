@@ -53,7 +53,7 @@ const FULL_SHARE = 0.9;
 const FULL_SHARE_AFAR = 0.8;
 /** Nearer than this share of the round trip, or with a round trip below this, the capture point is at the sender. */
 const NEAR_SHARE = 0.1;
-const NEAR_NS = 2e6;
+const NEAR_NS = 100e3;
 /** A tick of a timestamp clock, and two. */
 const TICK_NS = 1e6;
 const TICKS_NS = 2e6;

@@ -6,8 +6,8 @@ import type { SegmentRows } from '../../rows.js';
 import { LogHistogram } from './histogram.js';
 import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
-/** Below this round trip only acknowledgements time it: timestamps tick too slowly. */
-const ECHO_WORTHWHILE_NS = 2e6;
+/** Below this round trip only acknowledgements time it: what a host takes to answer with data is longer. */
+const NEAR_NS = 100e3;
 
 export function roundTrip(_: MetricContext): TcpMetric {
   /** Loops from the capture point to the sender of a direction and back. */
@@ -24,7 +24,7 @@ export function roundTrip(_: MetricContext): TcpMetric {
       for (const side of [0, 1] as const) {
         const { toSenderNs, toReceiverNs } = connection.directions[side];
         if (Number.isNaN(toSenderNs + toReceiverNs)) continue;
-        const acknowledged = toReceiverNs >= toSenderNs || toReceiverNs + toSenderNs < ECHO_WORTHWHILE_NS;
+        const acknowledged = toReceiverNs >= toSenderNs || toReceiverNs + toSenderNs < NEAR_NS;
         const farSide = acknowledged ? 1 - side : side;
         const far = loops.find(2 * connection.id + farSide);
         if (far) into[side].rttNs = far.quantiles(1, acknowledged ? toSenderNs : toReceiverNs);
