@@ -4,9 +4,7 @@
 // one buffer; a slow disk makes write() wait, which holds up the source, and the kernel's ring takes the strain. What is
 // flushed survives a kill. When the disk is full the recording ends at its last whole record, and says so; the capture
 // and its analysis go on.
-import { once } from 'node:events';
-import { createWriteStream, truncateSync, type WriteStream } from 'node:fs';
-import type { Writable } from 'node:stream';
+import { type FileHandle, open } from 'node:fs/promises';
 import { constants, createGzip, type Gzip } from 'node:zlib';
 import { type InputError, recordingFailed, recordingName } from '../../errors.js';
 import { FRAME_BYTES } from '../../limits.js';
@@ -146,7 +144,7 @@ export class Recording {
       try {
         await action();
       } catch (error) {
-        this.#fail(error);
+        await this.#fail(error);
       }
     });
     return this.#turn;
@@ -167,92 +165,76 @@ export class Recording {
 
   async #closeFile(): Promise<void> {
     await this.#drain();
-    const file = this.#file;
+    await this.#file?.close();
     this.#file = null;
-    await file?.close();
   }
 
-  #fail(error: unknown): void {
+  async #fail(error: unknown): Promise<void> {
     const path = recordingPath(this.#path, this.#rotation, this.files);
     this.failure = recordingFailed(path, reasonOf(error), this.#safeFrames);
-    this.#file?.abandon();
+    await this.#file?.abandon();
     this.#file = null;
   }
 }
 
 const emptyBuffer = (): Buffer => Buffer.allocUnsafe(BUFFER_BYTES + FRAME_BYTES + RECORD_HEADER_BYTES);
 
-/** A file, or gzip in front of one. */
+/** A file, or gzip in front of one. What a method promised to write is with the operating system when it resolves. */
 class OutputFile {
-  readonly #file: WriteStream;
+  readonly #file: FileHandle;
   readonly #gzip: Gzip | null;
-  readonly #head: Writable;
+  /** What gzip gave and is not written yet. */
+  #packed: Buffer[] = [];
   #wholeBytes = 0;
-  #error: Error | null = null;
 
-  private constructor(file: WriteStream, gzip: Gzip | null) {
+  private constructor(file: FileHandle, gzip: Gzip | null) {
     this.#file = file;
     this.#gzip = gzip;
-    this.#head = gzip ?? file;
-    file.on('error', (error) => {
-      this.#error = error;
-      gzip?.destroy(error);
-    });
-    gzip?.on('error', () => undefined); // repeats the file's, which is kept
-    gzip?.pipe(file);
+    gzip?.on('data', (bytes: Buffer) => this.#packed.push(bytes));
   }
 
   static async open(path: string, packed: boolean): Promise<OutputFile> {
-    const file = createWriteStream(path);
-    await once(file, 'open');
     // Level 1: higher ones cost a core at a few hundred Mbit/s.
-    return new OutputFile(file, packed ? createGzip({ level: 1, chunkSize: 1 << 18 }) : null);
-  }
-
-  /** `bytes` may be reused once this resolves. */
-  async write(bytes: Uint8Array): Promise<void> {
-    await this.#settle((done) => this.#head.write(bytes, done));
-    this.#wholeBytes += bytes.length;
+    return new OutputFile(await open(path, 'w'), packed ? createGzip({ level: 1, chunkSize: 1 << 18 }) : null);
   }
 
   get packed(): boolean {
     return this.#gzip !== null;
   }
 
+  /** `bytes` may be reused once this resolves. */
+  async write(bytes: Uint8Array): Promise<void> {
+    const gzip = this.#gzip;
+    if (gzip) await this.#pack((done) => gzip.write(bytes, done));
+    else await this.#file.writeFile(bytes);
+    this.#wholeBytes += bytes.length;
+  }
+
   async flush(): Promise<void> {
     const gzip = this.#gzip;
-    if (gzip) await this.#settle((done) => gzip.flush(constants.Z_SYNC_FLUSH, () => done(null)));
+    if (gzip) await this.#pack((done) => gzip.flush(constants.Z_SYNC_FLUSH, done));
   }
 
   async close(): Promise<void> {
-    const closed = new Promise<void>((resolve) => this.#file.once('close', resolve));
-    this.#head.end();
-    await closed;
-    if (this.#error) throw this.#error;
+    const gzip = this.#gzip;
+    if (gzip) await this.#pack((done) => gzip.once('end', done).end());
+    await this.#file.close();
   }
 
   /** Gives up after an error: a plain file is cut back to its last whole record, a packed one keeps what was flushed. */
-  abandon(): void {
-    this.#head.destroy();
-    this.#file.destroy();
-    if (this.#gzip) return;
+  async abandon(): Promise<void> {
+    this.#gzip?.destroy();
     try {
-      truncateSync(this.#file.path, this.#wholeBytes);
+      if (!this.#gzip) await this.#file.truncate(this.#wholeBytes);
     } catch {
-      return; // not a regular file, or gone: readers cope with a cut last record
+      // Not a regular file, or gone: readers cope with a cut last record.
     }
+    await this.#file.close().catch(() => undefined);
   }
 
-  #settle(action: (done: (error?: Error | null) => void) => void): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#error) return reject(this.#error);
-      const failed = (error: Error) => reject(error);
-      this.#file.once('error', failed);
-      action((error) => {
-        this.#file.off('error', failed);
-        if (this.#error ?? error) reject(this.#error ?? error);
-        else resolve();
-      });
-    });
+  /** Has gzip do something, and writes what it gave by then. */
+  async #pack(action: (done: () => void) => void): Promise<void> {
+    await new Promise<void>(action);
+    for (const bytes of this.#packed.splice(0)) await this.#file.writeFile(bytes);
   }
 }
