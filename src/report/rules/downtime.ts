@@ -7,14 +7,16 @@ export interface DowntimeSplit {
   readonly startNs: number;
   readonly endNs: number;
   readonly totalNs: number;
-  /** Memory: what had been written before the stop, the last pass, and what was under way after the end of the stream. */
+  /** Memory: what had been written before the stop, the last pass, and what was under way or queued after the end of the stream. */
   readonly ramNs: number;
   /** Of that: written before the guest stopped, but still in the source's send buffers. */
   readonly bufferedNs: number;
+  /** Of that: after the last data had left the source they stood in a queue of the path; 0 where that cannot be seen. */
+  readonly queuedNs: number;
   readonly ramBytes: number;
   readonly deviceNs: number;
   readonly deviceBytes: number;
-  /** Silence from the last data to the destination's last word. */
+  /** Silence from the last data to the destination's last word, less what that data stood in a queue. */
   readonly handoverNs: number;
 }
 
@@ -33,6 +35,8 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
   // Data still under way after the end mark (other channels, retransmissions) keeps the destination waiting for memory.
   const lastDataNs = handover ? lastDataBefore(transfer, downtime.endNs) : 0;
   const drainingNs = handover ? Math.min(handoverNs, Math.max(0, lastDataNs - handover.startNs)) : 0;
+  const silentNs = handoverNs - drainingNs;
+  const queuedNs = Math.min(silentNs, queueNs(transfer, downtime.endNs - handoverNs, downtime.endNs));
   const startNs = downtime.endNs - downtime.estimateNs;
   const finalPass = migration.phases.find((phase) => phase.kind === 'stop-and-copy');
   const bufferedNs = finalPass ? dataNs(transfer, startNs, finalPass.startNs) : 0;
@@ -40,12 +44,13 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
     startNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
-    ramNs: Math.min(downtime.estimateNs, bufferedNs + sum('stop-and-copy', 'ns') + drainingNs),
+    ramNs: Math.min(downtime.estimateNs, bufferedNs + sum('stop-and-copy', 'ns') + drainingNs + queuedNs),
     bufferedNs,
+    queuedNs,
     ramBytes: sum('stop-and-copy', 'bytes'),
     deviceNs: sum('device-state', 'ns'),
     deviceBytes: sum('device-state', 'bytes'),
-    handoverNs: handoverNs - drainingNs,
+    handoverNs: silentNs - queuedNs,
   };
 }
 
@@ -61,6 +66,21 @@ const lastDataBefore = (transfer: Transfer, ns: number): number =>
         ),
     0,
   );
+
+/**
+ * By how much acknowledgements in `[fromNs, toNs)` came later than over the empty path: what the source sent last stood in a
+ * queue for as long. Only a capture at the source sees that after the data; elsewhere it is 0.
+ */
+function queueNs(transfer: Transfer, fromNs: number, toNs: number): number {
+  const emptyNs = transfer.minRttNs;
+  if (emptyNs === null) return 0;
+  const roundTrips = transfer.flows
+    .filter(({ connection, side }) => connection.vantage === (side === 0 ? 'source' : 'destination'))
+    .flatMap((flow) => transfer.bins(flow))
+    .filter((bin) => bin.startNs < toNs && bin.startNs + bin.durationNs > fromNs)
+    .map((bin) => bin.rttMaxNs ?? 0);
+  return Math.max(0, ...roundTrips.map((roundTripNs) => roundTripNs - emptyNs));
+}
 
 /** How much of `[fromNs, toNs)` is in bins with payload on any flow; 0 without a timeline. */
 function dataNs(transfer: Transfer, fromNs: number, toNs: number): number {

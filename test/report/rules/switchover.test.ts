@@ -82,6 +82,26 @@ describe('downtime', () => {
     ),
   );
 
+  // Acknowledgements of the last data come 600 ms late: it stood in a queue behind the source.
+  const queued = (vantage: 'source' | 'destination') =>
+    withForward(
+      { rttNs: quantiles(10 * MS, 500 * MS, 610 * MS) },
+      {
+        connection: { handshakeRttNs: 10 * MS, vantage },
+        migration: switchover(100, 10, 700),
+        tables: {
+          timeline: timeline(10 * MS, 981, (bin) =>
+            bin < 911 ? { bytes: 100_000 } : { row: { rttMaxNs: bin === 970 ? 610 * MS : null } },
+          ),
+        },
+      },
+    );
+  speaks('R-F1', '600 of 810 ms the last pages stood in a queue', queued('source'), {
+    metrics: { queuedNs: 0.6 * S, ramNs: 0.7 * S },
+  });
+  silent('R-F3', 'the silence is the queue', queued('source'));
+  speaks('R-F3', 'at the destination the queue lies before the silence', queued('destination'), {});
+
   silent(
     'R-F3',
     'data was still under way',
