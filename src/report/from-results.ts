@@ -27,7 +27,8 @@ export function reportFrom(results: Results, version: string): ReportData {
       anomalies: results.anomalies,
       tcp: results.tcp,
       udp: results.udp,
-      migration: withSubflows(results),
+      migration:
+        capture.inputs.length > 1 ? endingAlone(withSubflows(results), results.tcp.connections) : withSubflows(results),
       tables: {
         signals: results.signals,
         silences: silencesAround(results),
@@ -56,6 +57,36 @@ function withSubflows({ migration, multipath }: Results): MigrationResults {
       paths(channel.connection).map((connection) => ({ ...channel, connection })),
     ),
     migrations: migration.migrations.map((one) => ({ ...one, connections: one.connections.flatMap(paths) })),
+  };
+}
+
+/**
+ * In a merged capture a migration that did not finish ends with its last frame. Its streams stay open to the end of the
+ * capture, which another file may put off by hours.
+ */
+function endingAlone(results: MigrationResults, connections: readonly TcpConnection[]): MigrationResults {
+  return {
+    ...results,
+    migrations: results.migrations.map((migration) => {
+      const own = connections.filter(({ id }) => migration.connections.includes(id));
+      if (migration.outcome !== 'incomplete' || own.length === 0) return migration;
+      const lastNs = Math.max(migration.startNs, ...own.map(({ endNs }) => endNs));
+      const cut = <Span extends { startNs: number; endNs: number }>(span: Span): Span => ({
+        ...span,
+        startNs: Math.min(span.startNs, lastNs),
+        endNs: Math.min(span.endNs, lastNs),
+      });
+      return {
+        ...cut(migration),
+        phases: migration.phases.map(cut),
+        rounds: migration.rounds.map((round) => {
+          const { startNs, endNs } = cut(round);
+          return endNs === round.endNs
+            ? round
+            : { ...round, startNs, endNs, goodput: endNs > startNs ? (round.bytes / (endNs - startNs)) * 1e9 : 0 };
+        }),
+      };
+    }),
   };
 }
 

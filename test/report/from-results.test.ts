@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest';
 import { Analysis } from '../../src/analyze.js';
 import { reportFrom, rfc3339 } from '../../src/report/from-results.js';
+import { diagnose } from '../../src/report/rules/engine.js';
 import { renderText } from '../../src/report/text.js';
 import { datagrams } from '../fuzz/datagrams.mjs';
 import { migration } from '../fuzz/streams.mjs';
 import { Trouble } from '../fuzz/trouble.mjs';
+import { reportOn } from '../support/analyze.js';
 import { batchOf } from '../support/frames.js';
 
 test('the start of a capture to the nanosecond', () => {
@@ -44,4 +46,17 @@ test('every path of a multipath connection carries the migration; the shares of 
   expect(text).toMatch(
     /over 2 connections\..*Multipath TCP: connection 0 \d+ % .*, connection 1 \d+ % .*; nothing was sent/,
   );
+});
+
+test('a migration cut off in one file does not last until the end of another', async () => {
+  const report = await reportOn(['many-channels', 'few-channels'].map((name) => `test/recordings/${name}.pcap.zst`));
+  const [first, second] = report.migrations;
+  expect([first!.outcome, second!.outcome]).toEqual(['incomplete', 'incomplete']);
+  const last = ({ connections }: typeof first & object): number =>
+    Math.max(...report.connections.filter(({ id }) => connections.includes(id)).map(({ endNs }) => endNs));
+  expect(first!.endNs).toBe(last(first!));
+  expect(first!.endNs).toBeLessThan(second!.startNs);
+  expect(first!.phases.at(-1)!.endNs).toBe(first!.endNs);
+  expect(first!.rounds.at(-1)!.endNs).toBe(first!.endNs);
+  expect(diagnose(report).map(({ rule }) => rule)).not.toContain('R-A7');
 });
