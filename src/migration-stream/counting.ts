@@ -48,7 +48,12 @@ export function countingRules(
       'downtime',
       "QEMU's downtime ends when the device state is handed to the socket; under 1 ms it runs to the end.",
     );
-  else if (downtime && !returnPath['shut'])
+  else if (downtime)
+    add(
+      'downtime',
+      "QEMU's downtime begins before the guest's processors are asked to stop; on a busy host that takes time of which the wire shows nothing.",
+    );
+  if (downtime && !postcopy && !returnPath['shut'])
     add('downtime', "Without SHUT on the return path QEMU's downtime ends when the last byte is handed to the socket.");
   return rules;
 }

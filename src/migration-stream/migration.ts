@@ -11,6 +11,7 @@
 import type { AnomalyLog } from '../anomaly.js';
 import { TableBuilder } from '../columns.js';
 import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
+import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
 import { Generations, MAIN_LANE } from './generations.js';
 import { PageHistory } from './pages.js';
 import {
@@ -42,7 +43,7 @@ import type {
   Round,
 } from './results.js';
 import { BLIND_CONFIDENCE, BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
-import { ITERATION_NS, SendBuffer } from './send-buffer.js';
+import { type Flight, ITERATION_NS, SendBuffer, type Written } from './send-buffer.js';
 import { Sightings } from './sightings.js';
 
 /** Section headers, footers and names that may lie among lost pages. */
@@ -53,6 +54,9 @@ const WORD_BYTES = 8;
 const PACING_NS = 25e6;
 /** The path may silence them once. */
 const PACED_PARTS = 2;
+/** Linux delays an acknowledgement by 40 ms and a tick; a small segment behind another one may wait for it (RFC 896). */
+const DELAYED_ACK_NS = 38e6;
+const LATE_ACK_NS = 50e6;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
 
@@ -159,6 +163,9 @@ export class MigrationState implements MigrationSink {
   /** When the newest RAM PART was over, and when a multifd channel went on with pages behind it; NaN before. */
   #partEndNs = Number.NaN;
   #resumedNs = Number.NaN;
+  /** When its footer came, and how long its end came behind what was sent before it. */
+  #footerNs = Number.NaN;
+  #heldNs = Number.NaN;
   /** Nothing of that section was outstanding then. */
   #resumedLevel = false;
   /** How many of the newest in a row were followed by silence. */
@@ -398,7 +405,12 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram') {
       if (this.#generations) this.#generations.endSection();
       else if (section.kind !== 'start') this.rounds.endSection(this.#latestNs);
-      if (section.kind === 'part' && Number.isNaN(this.#stopMarkNs)) this.#partEnds(end.contentsNs);
+      if (section.kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
+        const beforeNs = this.#footerNs < end.contentsNs ? this.#footerNs : this.#partEndNs;
+        this.#heldNs = end.contentsNs - beforeNs;
+        this.#footerNs = end.tNs;
+        this.#partEnds(end.contentsNs);
+      }
     }
     if (section.kind !== 'full') return;
     if (this.#devices.length === STREAM_RECORDS) {
@@ -555,9 +567,10 @@ export class MigrationState implements MigrationSink {
   /**
    * Everything, once all streams have ended.
    *
-   * @param flightBytes  the most that was in flight on the main connection; null where that is not known
+   * @param flight        of the main connection; null where that is not known
+   * @param mirrorEndsNs  when disks that are copied between the same hosts were last asked for anything
    */
-  finish(flightBytes: number | null = null): MigrationFigures {
+  finish(flight: Flight | null = null, mirrorEndsNs: readonly number[] = []): MigrationFigures {
     this.#checkMarks();
     this.#checkRequests();
     this.#checkReplies();
@@ -588,7 +601,7 @@ export class MigrationState implements MigrationSink {
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
       phases: this.#phases,
-      downtime: this.#downtime(flightBytes),
+      downtime: this.#downtime(flight, mirrorEndsNs),
       devices: this.#devices,
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
@@ -720,16 +733,19 @@ export class MigrationState implements MigrationSink {
     };
   }
 
-  #downtime(flightBytes: number | null): Downtime | null {
+  #downtime(flight: Flight | null, mirrorEndsNs: readonly number[]): Downtime | null {
     if (Number.isNaN(this.#stopMarkNs)) return null;
     let endNs: number;
     let until: string;
     // The estimate is what QEMU calls downtime: from the stop to SHUT, or else to the last byte handed to the socket. In
     // the second case both ends wait in the send buffer and the delay cancels out.
     let startNs = this.#stopMarkNs;
-    const writtenNs = this.#generations
-      ? this.#multifdStopNs()
-      : this.#sendBuffer.writtenNs(this.#stopOffset, this.#stopMarkNs, flightBytes);
+    const [silentNs, resumedNs] = this.#silence;
+    const isPaused = !this.inPostcopy && isMirrorPause(mirrorEndsNs, silentNs, resumedNs);
+    const written = this.#generations
+      ? this.#multifdStop(isPaused)
+      : this.#sendBuffer.written(this.#stopOffset, this.#stopMarkNs, flight, isPaused);
+    const writtenNs = written.tNs;
     if (this.inPostcopy) {
       const answered = !Number.isNaN(this.#packagePongNs);
       endNs = answered ? this.#packagePongNs : this.#postcopyNs;
@@ -757,28 +773,40 @@ export class MigrationState implements MigrationSink {
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
     const waitedMs = Math.round((startNs - writtenNs) / 1e6);
     const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
+    // Where both ends wait, an error cancels out, too. The package of a post-copy waits at one end only.
+    let waitDoubtNs = startNs > writtenNs ? written.doubtNs / 2 : written.doubtNs;
+    if (this.inPostcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
+    const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
     // What could not be read hides sections, by which the send buffer is measured.
-    const isUncertain = this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations;
-    const unread = isUncertain ? '; uncertain, as part of the stream before it could not be read' : '';
-    const silentMs = Math.round(this.#silenceNs / 1e6);
-    const silent =
-      !this.inPostcopy && this.#silenceNs >= ITERATION_NS
-        ? `; nothing was sent for ${silentMs} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`
-        : '';
+    if (this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations)
+      doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'part of the stream before it could not be read' });
+    let silent = '';
+    const silenceNs = resumedNs - silentNs;
+    if (isPaused) silent = '; a disk was mirrored until right before that mark, in a pause at the switch-over';
+    else if (!this.inPostcopy && silenceNs >= ITERATION_NS) {
+      silent = `; nothing was sent for ${Math.round(silenceNs / 1e6)} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`;
+      doubts.push({ ns: silenceNs, why: 'the guest may have run meanwhile' });
+    }
     // A guest that was paused before looks on the wire as one that is idle.
     const isStill =
       !this.inPostcopy && this.#undecodedBytes + this.#multifdBlindBytes === 0 && this.#copies().resent === 0;
-    if (isStill) earliestNs = this.#startNs;
     const still = isStill ? '; no page was sent twice: the guest was idle, or stopped before the migration began' : '';
+    if (isStill) {
+      doubts.push({ ns: earliestNs - this.#startNs, why: 'the guest may have stood still all along' });
+      earliestNs = this.#startNs;
+    }
     const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
+    const estimateNs = endNs - startNs;
+    const { confidence, uncertain } = confidenceOf(estimateNs, doubts);
     return {
       earliestStartNs: earliestNs,
       latestStartNs: this.#stopMarkNs,
       endNs,
       earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
       latestEndNs: null,
-      estimateNs: endNs - startNs,
-      method: `${mark} to ${until}${paused}${silent}${unread}${still}`,
+      estimateNs,
+      confidence,
+      method: `${mark} to ${until}${paused}${silent}${still}${uncertain}`,
     };
   }
 
@@ -788,20 +816,24 @@ export class MigrationState implements MigrationSink {
    * once; END waits until the pages of the final pass were written, too. A source that keeps to a rate limit sleeps
    * behind every section, and a busy one may find out late that little is left: channels that were silent although
    * nothing of the section was outstanding, or as often before, went on when the guest had stopped. Where the path may
-   * have silenced them as well, the middle is the best guess.
+   * have silenced them as well, the middle is the best guess. In a pause the guest has stopped before it.
    */
-  #multifdStopNs(): number {
-    if (!(this.#partEndNs <= this.#stopMarkNs)) return this.#stopMarkNs;
-    if (!this.#sleptBehindPart) return this.#partEndNs;
+  #multifdStop(isPaused: boolean): Written {
+    if (!(this.#partEndNs <= this.#stopMarkNs)) return { tNs: this.#stopMarkNs, doubtNs: 0 };
+    const finalNs = this.#stopMarkNs - this.#partEndNs;
+    const isHeld = this.#heldNs >= DELAYED_ACK_NS && this.#heldNs < LATE_ACK_NS;
+    const heldNs = isHeld ? this.#heldNs : 0;
+    if (isPaused || !this.#sleptBehindPart) return { tNs: this.#partEndNs, doubtNs: Math.max(heldNs, finalNs / 2) };
     const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
+    const silenceNs = resumedNs - this.#partEndNs;
     const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
-    return isIdle ? resumedNs : (this.#partEndNs + resumedNs) / 2;
+    return isIdle ? { tNs: resumedNs, doubtNs: silenceNs } : { tNs: resumedNs - silenceNs / 2, doubtNs: silenceNs / 2 };
   }
 
-  /** Between the last memory sent while the guest ran and what shows that it had stopped; NaN where that is not known. */
-  get #silenceNs(): number {
-    if (!this.#generations) return this.#stopMarkNs - this.#lastPrecopyNs;
-    return (this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs) - this.#partEndNs;
+  /** When the last memory was sent while the guest ran, NaN where that is not known; and when what shows that it had stopped. */
+  get #silence(): readonly [number, number] {
+    if (!this.#generations) return [this.#lastPrecopyNs, this.#stopMarkNs];
+    return [this.#partEndNs, this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs];
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {

@@ -109,6 +109,8 @@ export interface Downtime {
   /** The guest runs by then: the destination announced it on the network. null where no capture shows that. */
   latestEndNs?: number | null;
   estimateNs: number;
+  /** 0 … 1; from 0.6 on the estimate is believed to be within 30 ms or a quarter. Absent from results of earlier versions. */
+  confidence?: number;
   method: string;
 }
 

@@ -61,6 +61,8 @@ export interface Mark {
 export interface SectionMark extends Mark {
   /** When it was written if the send buffer was as large as any. */
   readonly earliestNs: number;
+  /** When the last page before it came; NaN without any. */
+  readonly pageNs: number;
 }
 
 /** One way to read a channel that carries pages between its sections. */
@@ -126,7 +128,7 @@ class ApartReading implements PageReading {
   }
 
   #words(tNs: number, contents: number): void {
-    if (this.#buffered) this.#section = { ...this.#mark(tNs), earliestNs: this.#buffer.earliestNs(this.#bytes, tNs) };
+    if (this.#buffered) this.#begin(tNs);
     const packaged = this.#commands === 2; // what follows PING and PACKAGED is device state
     this.#commands = packaged ? 0 : contents === COMMAND_BYTES ? this.#commands + 1 : 0;
     const overhead = WORD_BYTES + (this.#buffered ? SECTION_BYTES : 0);
@@ -134,6 +136,12 @@ class ApartReading implements PageReading {
     this.tail.bytes += contents;
     if (Number.isNaN(this.tail.tNs)) this.tail.tNs = tNs;
     this.#buffered = contents < WHOLE_RECORD_BYTES;
+  }
+
+  #begin(tNs: number): void {
+    const earliestNs = this.#buffer.earliestNs(this.#bytes, tNs);
+    this.#section = { ...this.#mark(tNs), earliestNs, pageNs: this.lastPageNs };
+    this.#buffer.section(this.#bytes, tNs, this.pages + this.zero + this.#pendingZero);
   }
 
   #mark(tNs: number): Mark {
@@ -189,7 +197,9 @@ class VectorReading implements PageReading {
     if (isPlain(bytes)) this.plainVectors++;
     if (begins) {
       const earliestNs = this.#buffer.earliestNs(this.#bytes, beganNs);
-      this.#section = { tNs: beganNs, pages: this.#pages, zero: 0, bytes: this.#bytes - bytes, earliestNs };
+      const place = { pages: this.#pages, zero: 0, bytes: this.#bytes - bytes };
+      this.#section = { tNs: beganNs, ...place, earliestNs, pageNs: this.lastPageNs };
+      if (this.plainVectors >= PROOF_VECTORS) this.#buffer.section(place.bytes, beganNs);
     }
   }
 

@@ -12,6 +12,7 @@
 // only be the preempt channel.
 import type { AnomalyLog } from '../anomaly.js';
 import { SEALED_CHANNELS, SEALED_OPENINGS, SEALED_SYNCS } from '../limits.js';
+import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
 import { type MigrationFigures, MigrationState } from './migration.js';
 import type { ChannelKind, Downtime, Phase, Round } from './results.js';
 import {
@@ -25,7 +26,7 @@ import {
   WORD_BYTES,
   ZERO_PAGE_BYTES,
 } from './sealed-records.js';
-import { SendBuffer } from './send-buffer.js';
+import { type Flight, SendBuffer } from './send-buffer.js';
 
 /** What protection adds to a record: TLS 1.3, TLS 1.2 with AES-GCM, TLS 1.2 with ChaCha20, TLS 1.3 with short tags. */
 const PROTECTION_BYTES = [17, 24, 16, 9] as const;
@@ -162,7 +163,7 @@ export class SealedMigration extends MigrationState {
     return { ...snapshot, lastDataNs: this.#latestNs, pageSize: this.proven ? PAGE_BYTES : null, pages };
   }
 
-  override finish(): MigrationFigures {
+  override finish(flight: Flight | null = null, mirrorEndsNs: readonly number[] = []): MigrationFigures {
     for (const { packets } of this.#lanes) packets.finish();
     this.complete = this.#isComplete;
     if (this.#lanes.length > 0) this.feature('multifd');
@@ -187,7 +188,7 @@ export class SealedMigration extends MigrationState {
       deviceStateBytes: this.complete ? this.#tail.bytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),
-      downtime: this.#downtime(),
+      downtime: this.#downtime(flight, mirrorEndsNs),
       devices: [],
       postcopy: this.#postcopy(),
       returnPath: Object.fromEntries(Object.entries(counted).filter(([, count]) => count > 0)),
@@ -263,7 +264,7 @@ export class SealedMigration extends MigrationState {
     this.#sendBuffer.left(this.#bytes, tNs);
     if (!this.#package && !Number.isNaN(channel.packageNs)) {
       const earliestNs = this.#sendBuffer.earliestNs(this.#bytes, tNs);
-      this.#package = { tNs, pages: this.#pages, zero: 0, bytes: this.#bytes, earliestNs };
+      this.#package = { tNs, pages: this.#pages, zero: 0, bytes: this.#bytes, earliestNs, pageNs: this.#lastPageNs };
     }
   }
 
@@ -424,7 +425,7 @@ export class SealedMigration extends MigrationState {
     return phases;
   }
 
-  #downtime(): Downtime | null {
+  #downtime(flight: Flight | null, mirrorEndsNs: readonly number[]): Downtime | null {
     const stop = this.#stop();
     if (!stop) return null;
     const answeredNs = this.#package ? this.#packageReplyNs : this.#replyNs;
@@ -434,15 +435,36 @@ export class SealedMigration extends MigrationState {
     const until = answered
       ? `last message of the destination${this.#package ? ' before it asked for pages' : ''}`
       : 'end of the stream';
+    const doubts: Doubt[] = [];
+    let startNs = stop.tNs;
+    let waited = '';
+    if (this.#lanes.length > 0 || this.#package) {
+      const ns = this.#package ? stop.tNs - stop.earliestNs : (stop.latestNs - stop.tNs) / 2;
+      doubts.push({ ns, why: 'record lengths show only roughly when the guest stopped' });
+    } else {
+      // As with plain streams, without an answer both ends wait in the send buffer, and the wait cancels out.
+      const { reading, sendBuffer } = this.#main!;
+      const { bytes, tNs, pageNs } = reading.finalSection!;
+      const isPaused = isMirrorPause(mirrorEndsNs, pageNs, tNs);
+      const written = sendBuffer.written(bytes, tNs, flight, isPaused);
+      if (answered) startNs = written.tNs;
+      if (startNs < tNs)
+        waited = isPaused ? ', less a pause for a mirrored disk,' : ', less the time in the send buffer,';
+      doubts.push({ ns: written.doubtNs, why: 'how long it waited on its way out shows only roughly' });
+      doubts.push({ ns: stop.latestNs - tNs, why: 'the guest may have stopped only behind that section' });
+    }
+    const estimateNs = endNs - startNs;
+    const { confidence, uncertain } = confidenceOf(estimateNs, doubts);
     return {
-      earliestStartNs: stop.earliestNs,
+      earliestStartNs: Math.min(stop.earliestNs, startNs),
       latestStartNs: stop.latestNs,
       endNs,
       // The destination cannot start the guest before device state begins to come; that it all came does not show.
       earliestEndNs: Math.min(endNs, stop.latestNs),
       latestEndNs: null,
-      estimateNs: endNs - stop.tNs,
-      method: `${stop.mark} to ${until}, inferred from TLS record lengths`,
+      estimateNs,
+      confidence,
+      method: `${stop.mark}${waited} to ${until}, inferred from TLS record lengths${uncertain}`,
     };
   }
 

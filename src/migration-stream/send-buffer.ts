@@ -16,11 +16,30 @@
 // against STOP events and the kernel's socket memory in the recordings.
 import { SEND_BUFFER_BYTES } from '../limits.js';
 
+/** When a byte was written, as far as can be told. */
+export interface Written {
+  readonly tNs: number;
+  /** By how much that may well be wrong. */
+  readonly doubtNs: number;
+}
+
+/** Bytes that a connection had in flight. */
+export interface Flight {
+  readonly p50: number;
+  readonly max: number;
+}
+
 /** Resolution of the record of what left when. */
 const STEP_BYTES = 16 << 10;
 const STEPS = SEND_BUFFER_BYTES / STEP_BYTES;
-/** Longer than frames of a slow link are apart; longer than an iterating source is ever silent. */
+/** Longer than frames are apart, which on a slow link take as long as the largest of them (segmentation offload). */
 const SILENCE_NS = 5e6;
+const SILENCE_FRAMES = 1.5;
+const FRAME_BYTES = 64 << 10;
+/** A source that keeps to a rate limit sleeps for about as long in every slice of 100 ms; so many show the habit. */
+const SLEEP_NS = 25e6;
+const USUAL_SILENCES = 3;
+/** Longer than an iterating source is ever silent. */
 export const ITERATION_NS = 150e6;
 /** A stream at less than this share of the usual rate is not held up by the path. */
 const BACKLOG_SHARE = 0.8;
@@ -44,6 +63,8 @@ const MOST_BURSTS = 6;
 const WAITING_SHARE = 0.75;
 /** Buffer per byte in flight: two windows, at 2304 bytes of memory for a segment of 1448. */
 const BUFFER_PER_FLIGHT = 3.1;
+/** Measured: the wait is known to about half of it, and where only the flight tells, not even that. */
+const DOUBT_SHARE = 0.5;
 /** The filling may be overstated by what was sent meanwhile, the flight a little by bytes that were lost. */
 const FILL_SHARE = 0.6;
 const FLIGHT_SHARE = 0.9;
@@ -68,6 +89,8 @@ export class SendBuffer {
   /** Wire time of every STEP_BYTES-th byte, the newest SEND_BUFFER_BYTES of them. */
   readonly #leftNs = new Float64Array(STEPS);
   #steps = 0;
+  /** Silences as long as those of a source that sleeps out its slice of 100 ms. */
+  #silences = 0;
   /** When the latest page was on the wire. */
   #latestNs = 0;
   readonly #first: SectionSpan[] = [];
@@ -80,6 +103,7 @@ export class SendBuffer {
     if (step >= this.#steps) {
       // What a hole hides is taken to have left evenly. Behind a long one only what is kept is filled.
       const stepNs = (tNs - this.#latestNs) / (step - this.#steps + 1);
+      if (stepNs > SLEEP_NS) this.#silences++;
       const from = Math.max(this.#steps, step - STEPS);
       for (let i = from; i <= step; i++) this.#leftNs[i % STEPS] = tNs - (step - i) * stepNs;
       this.#steps = step + 1;
@@ -112,19 +136,27 @@ export class SendBuffer {
   /**
    * When the byte at `offset`, on the wire at `tNs`, was written, as far as can be told; `tNs` at the latest.
    *
-   * @param flightBytes  the most that was seen in flight on the connection, where that is known
+   * @param flight    of the connection, where that is known
+   * @param isPaused  the source is known to have paused right before it: it counts as written before the pause
    */
-  writtenNs(offset: number, tNs: number, flightBytes: number | null = null): number {
-    const { bytes, bytesPerNs } = this.#waiting(offset, flightBytes);
+  written(offset: number, tNs: number, flight: Flight | null = null, isPaused = false): Written {
+    const { bytes, bytesPerNs } = this.#waiting(offset, flight);
     const leftNs = this.#leftAt(offset - bytes);
-    if (bytes === 0 || Number.isNaN(leftNs)) return tNs;
+    const latestNs = this.#before(offset);
+    const silenceNs = tNs - latestNs;
+    if (bytes === 0 || Number.isNaN(leftNs)) return { tNs: isPaused ? latestNs : tNs, doubtNs: silenceNs };
     // After a pause the buffer is empty. A source that iterates sends something every 100 ms: a longer silence is the
     // pause before the switch-over, with the guest stopped since before it.
-    const silenceNs = tNs - this.#latestNs;
-    if (silenceNs > SILENCE_NS && silenceNs < ITERATION_NS) return tNs;
+    const frameNs = FRAME_BYTES / bytesPerNs;
+    const isLong = silenceNs > SILENCE_NS;
+    const isSilent = isLong && silenceNs > SILENCE_FRAMES * frameNs;
+    if (isSilent && silenceNs < ITERATION_NS && !isPaused)
+      return { tNs, doubtNs: this.#silences < USUAL_SILENCES ? silenceNs : 0 };
     // Where the bytes before this one came slower than the path takes them, none had to wait.
-    if (bytes < BACKLOG_SHARE * bytesPerNs * (this.#latestNs - leftNs)) return tNs;
-    return Math.min(tNs, leftNs);
+    if (bytes < BACKLOG_SHARE * bytesPerNs * (latestNs - leftNs)) return { tNs: isPaused ? latestNs : tNs, doubtNs: 0 };
+    const waitNs = Math.max(0, (isPaused || silenceNs >= ITERATION_NS ? latestNs : tNs) - leftNs);
+    const share = this.#newest.length < LEAST_SECTIONS || (isLong && !isSilent) ? 1 : DOUBT_SHARE;
+    return { tNs: Math.min(tNs, leftNs), doubtNs: share * waitNs };
   }
 
   /**
@@ -144,14 +176,21 @@ export class SendBuffer {
     return isKept ? this.#leftNs[step % STEPS]! : Number.NaN;
   }
 
+  /** When the last byte before the one at `offset` was on the wire. */
+  #before(offset: number): number {
+    return offset < (this.#steps - 1) * STEP_BYTES ? this.#leftAt(offset) : this.#latestNs;
+  }
+
   /** Bytes that wait in the buffer, 0 where nothing shows it, and the rate at which they leave. */
-  #waiting(offset: number, flightBytes: number | null): { bytes: number; bytesPerNs: number } {
+  #waiting(offset: number, flight: Flight | null): { bytes: number; bytesPerNs: number } {
     const newest = this.#newest;
-    const flownBytes = Math.min(SEND_BUFFER_BYTES, BUFFER_PER_FLIGHT * (flightBytes ?? 0));
+    const flownBytes = Math.min(SEND_BUFFER_BYTES, BUFFER_PER_FLIGHT * (flight?.max ?? 0));
+    // What is in flight has left. On a short path that is the frame on its way to the wire.
+    const goneBytes = Math.max(0, (flight?.p50 ?? 0) - FRAME_BYTES);
     if (newest.length < LEAST_SECTIONS) {
-      const bytes = WAITING_SHARE * flownBytes;
+      const bytes = Math.max(0, WAITING_SHARE * flownBytes - goneBytes);
       const whole = (1 + USUAL_STRETCHES) * bytes;
-      const stretchNs = this.#latestNs - this.#leftAt(offset - whole);
+      const stretchNs = this.#before(offset) - this.#leftAt(offset - whole);
       return { bytes: stretchNs > 0 ? bytes : 0, bytesPerNs: whole / stretchNs };
     }
     const bytesPerNs = rateOf(newest);
@@ -168,7 +207,8 @@ export class SendBuffer {
         bufferBytes = flownBytes > bytes / 2 ? (flownBytes + bytes) / 2 : bytes;
       break;
     }
-    return { bytes: WAITING_SHARE * Math.min(SEND_BUFFER_BYTES, bufferBytes), bytesPerNs };
+    const heldBytes = WAITING_SHARE * Math.min(SEND_BUFFER_BYTES, bufferBytes);
+    return { bytes: Math.max(0, heldBytes - goneBytes), bytesPerNs };
   }
 
   /** What the first sections put on the wire beyond what sections of their number do: it filled the buffer. */

@@ -333,7 +333,7 @@ export class MigrationStreams implements RdmaConsumer {
     const requests = new TableBuilder(PAGE_REQUEST_UNITS, EVENT_ROWS);
     const names = ['block', 'startPage', 'pages', 'round', 'copies'] as const;
     this.#entries.filter(isProven).forEach((entry, id) => {
-      migrations.push(resultOf(entry, id, byId));
+      migrations.push(resultOf(entry, id, byId, this.#mirrorEndsNs(entry)));
       channels.push(...channelsOf(entry, id));
       const answered = entry.state.requests;
       for (let row = 0; row < answered.rows; row++) {
@@ -359,6 +359,16 @@ export class MigrationStreams implements RdmaConsumer {
         opaque.push({ connection, kind: 'tls', banner: null, holds: null });
     }
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
+  }
+
+  /** When the disks copied between the migration's hosts were last asked for anything. */
+  #mirrorEndsNs({ identity: { client, server } }: Entry): number[] {
+    return this.#disks
+      .filter(({ identity }) => {
+        const hosts = [identity.client.address, identity.server.address];
+        return hosts.includes(client.address) && hosts.includes(server.address);
+      })
+      .map(({ sink }) => sink.finish().endNs);
   }
 
   #giveDisks(
@@ -643,15 +653,24 @@ function kindOf({ state }: Entry, { decoder, direction }: Stream): ChannelKind {
   return (state instanceof SealedMigration && state.roles.get(direction)?.kind) || 'main';
 }
 
-/** The most that the main connection had in flight; null where that is not known. */
-function flightOf(streams: readonly Stream[], endings: ReadonlyMap<number, ConnectionEnding>): number | null {
-  const main = streams.find(({ decoder }) => decoder.channel === 'main');
-  return (main && endings.get(main.direction >>> 1)?.directions?.[main.direction & 1]?.pipe?.max) ?? null;
+/** What the main connection had in flight; null where that is not known. */
+function flightOf(
+  entry: Entry,
+  streams: readonly Stream[],
+  endings: ReadonlyMap<number, ConnectionEnding>,
+): Quantiles | null {
+  const main = streams.find((stream) => kindOf(entry, stream) === 'main');
+  return (main && endings.get(main.direction >>> 1)?.directions?.[main.direction & 1]?.pipe) ?? null;
 }
 
-function resultOf(entry: Entry, id: number, endings: ReadonlyMap<number, ConnectionEnding>): Migration {
+function resultOf(
+  entry: Entry,
+  id: number,
+  endings: ReadonlyMap<number, ConnectionEnding>,
+  mirrorEndsNs: readonly number[],
+): Migration {
   const streams = forward(entry);
-  const figures = entry.state.finish(flightOf(streams, endings));
+  const figures = entry.state.finish(flightOf(entry, streams, endings), mirrorEndsNs);
   const sealed = entry.state instanceof SealedMigration ? entry.state : null;
   const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(entry, stream) === kind));
   const total = lengthOf(streams) + entry.besideBytes;

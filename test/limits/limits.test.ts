@@ -421,7 +421,7 @@ describe('migration streams', () => {
       // The first section fills the buffer: it seems to last 100 s on the wire, the others 50 ms.
       go(firstSectionBytes, 0, 100e9);
       for (let i = 0; i < 6; i++) go(50_000, 100e9 + i * 50e6, 100e9 + (i + 1) * 50e6);
-      return buffer.writtenNs(offset, 100e9 + 300e6);
+      return buffer.written(offset, 100e9 + 300e6).tNs;
     };
     // A first section of 64 MiB and one of 1 GiB seem to fill buffers as large. Believed is 4 MiB: what lies that far
     // back left 6 s and 0.4 s before the sections behind it, and no more.

@@ -50,12 +50,13 @@ class Multifd {
   }
 
   /** The end mark; the destination's SHUT, or else the stream's end. */
-  end(ms: number, shutMs: number | null, endMs = ms): Downtime {
+  end(ms: number, shutMs: number | null, endMs = ms, mirrorEndsMs: readonly number[] = []): Downtime {
     this.#state.endMark({ offset: this.#offset, tNs: ms * MS, frame: 4 });
     if (shutMs !== null)
       this.#state.reply({ offset: 0, tNs: shutMs * MS, frame: 5, name: 'shut', value: 0, request: null });
     this.#state.streamEnd(this.#offset + 1, endMs * MS);
-    return this.#state.finish().downtime!;
+    const mirrorEndsNs = mirrorEndsMs.map((mirrorMs) => mirrorMs * MS);
+    return this.#state.finish(null, mirrorEndsNs).downtime!;
   }
 
   get setupMs(): number {
@@ -111,6 +112,25 @@ describe('the guest of a multifd migration stopped', () => {
     const downtime = channels.end(268, 270);
     expect(downtime.estimateNs).toBe(210 * MS);
     expect(downtime.method).toContain('nothing was sent for 200 ms: a pause at the switch-over, or a busy source');
+    expect(downtime.method).toContain('; uncertain, for the guest may have run meanwhile');
+    expect(downtime.confidence).toBeLessThan(0.6);
+  });
+
+  test('before a pause in which a disk was mirrored to its end, and that is no longer a guess', () => {
+    const channels = new Multifd().pages(2, 60).section('part', 60, 60).pages(160, 165).section('end', 166, 166);
+    const downtime = channels.end(168, 170, 168, [158]);
+    expect(downtime.estimateNs).toBe(110 * MS);
+    expect(downtime.method).toContain('a disk was mirrored until right before that mark');
+    expect(downtime.method).not.toContain('may have run meanwhile');
+  });
+
+  test('perhaps before a segment left that came as late as a delayed acknowledgement', () => {
+    const held = (toMs: number): Downtime => {
+      const channels = new Multifd().pages(2, 90).section('part', 30, 30).section('part', toMs, toMs);
+      return channels.pages(91, 100).section('end', 100, 100).end(101, 105);
+    };
+    expect(held(72).confidence).toBeLessThan(0.6);
+    expect(held(85).confidence).toBeGreaterThanOrEqual(0.6);
   });
 
   test('and ran again, for all that is known without a return path, with the end of the stream', () => {

@@ -92,6 +92,43 @@ describe('one channel', () => {
     expect(phases.at(-1)!.endNs).toBe(downtime!.endNs);
   });
 
+  describe('the guest stopped', () => {
+    /** Sections of 65 pages, 10 of them; a silence; the final pass. */
+    const migrated = (silenceMs: number) =>
+      source((qemu) => {
+        qemu.pages(MAIN, 65, 2);
+        for (let section = 0; section < 10; section++) {
+          qemu.write(MAIN, 8, 18, 4096);
+          qemu.pages(MAIN, 64);
+        }
+        qemu.nowNs += silenceMs * MS;
+        qemu.write(MAIN, 8, 18, 4096);
+        qemu.pages(MAIN, 9);
+        qemu.write(MAIN, 8, ...DEVICE_STATE);
+        qemu.answer(MAIN, 8);
+      });
+    const flight = { p50: 0, max: 100_000 };
+
+    test('so long before the final section left as bytes waited in the send buffer', () => {
+      const { migration } = migrated(0);
+      const waiting = migration.finish(flight).downtime!;
+      const { estimateNs } = migrated(0).migration.finish().downtime!;
+      expect(waiting.estimateNs).toBeGreaterThan(estimateNs + 20 * MS);
+      expect(waiting.method).toContain('less the time in the send buffer');
+      expect(waiting.earliestStartNs).toBeLessThanOrEqual(waiting.endNs - waiting.estimateNs);
+    });
+
+    test('before a pause at whose end a disk’s mirror ended', () => {
+      const { migration, nowNs } = migrated(100);
+      const markNs = nowNs - 26 * MS;
+      const { estimateNs, method } = migration.finish(flight, [markNs - 5 * MS]).downtime!;
+      const unknown = migrated(100).migration.finish(flight).downtime!;
+      expect(estimateNs - unknown.estimateNs).toBeGreaterThan(100 * MS);
+      expect(method).toContain('less a pause for a mirrored disk');
+      expect(unknown.confidence).toBeLessThan(0.6);
+    });
+  });
+
   test('a stream that ends in pages did not', () => {
     const { migration } = source((qemu) => qemu.pages(MAIN, 100, 2));
     expect(migration.finish().downtime).toBeNull();
