@@ -5,6 +5,7 @@
 import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
 import { PAGE_REGION_UNITS } from '../../src/migration-stream/results.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../../src/report/report.js';
+import { limitShares, tcpDirection } from './tcp-direction.js';
 
 export interface RunShape {
   readonly seed: number;
@@ -337,7 +338,7 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
         probeDips: 0,
         paced: false,
       },
-      limitedBy: { ...noLimits(), [run.limit]: 0.62, 'sender-application': 0.21, idle: 0.17 },
+      limitedBy: limitShares({ [run.limit]: 0.62, 'sender-application': 0.21, idle: 0.17 }),
     };
     return {
       id,
@@ -363,57 +364,8 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
   });
 }
 
-const quietDirection = (frames: number): Connection['directions'][0] => ({
-  frames,
-  dataFrames: 0,
-  wireSegments: 0,
-  payloadBytes: 12,
-  uniqueBytes: 12,
-  unseenBytes: 0,
-  retransmittedSegments: 0,
-  retransmittedBytes: 0,
-  retransmissions: { fast: 0, timeout: 0, tailLossProbe: 0, spurious: 0, other: 0 },
-  outOfOrderSegments: 0,
-  networkDuplicates: 0,
-  captureDuplicates: 0,
-  duplicateAcks: 0,
-  windowProbes: 0,
-  keepAlives: 0,
-  zeroWindow: { episodes: 0, totalNs: 0 },
-  rttNs: null,
-  window: null,
-  inFlight: null,
-  throughput: 20,
-  goodput: 20,
-  firstDataNs: null,
-  lastDataNs: null,
-  ackedBytes: 12,
-  wireBytes: null,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
-  windowScaleInferred: false,
-  windowShrinks: 0,
-  windowUpdates: 0,
-  windowUse: null,
-  pipe: null,
-  lateOriginals: 0,
-  inferredRetransmissions: 0,
-  rhythm: null,
-  comb: null,
-  pacingRate: null,
-  limitSummary: null,
-  congestionControl: null,
-  limitedBy: null,
-});
-
-const noLimits = (): Record<RunShape['limit'], number> => ({
-  'sender-application': 0,
-  'rate-limit': 0,
-  'receiver-window': 0,
-  congestion: 0,
-  recovery: 0,
-  'send-buffer': 0,
-  idle: 0,
-});
+const quietDirection = (frames: number): Connection['directions'][0] =>
+  tcpDirection({ frames, payloadBytes: 12, uniqueBytes: 12, throughput: 20, goodput: 20, ackedBytes: 12 });
 
 const quantiles = (middle: number) => ({
   min: middle * 0.9,
@@ -444,7 +396,7 @@ function tablesOf(run: RunShape, migration: Migration, random: () => number): Re
       const unique = inRound ? (run.bandwidth / carriers.length) * (binNs / 1e9) * pace * (0.9 + 0.2 * random()) : 0;
       const retransmitted = lost ? 1448 * Math.ceil(random() * 6) : 0;
       const inFlight = Math.min(run.windowBytes, run.bandwidth * (run.rttMs / 1e3) * pace * (0.8 + 0.5 * random()));
-      const limits = { ...noLimits(), [inRound ? (lost ? 'recovery' : run.limit) : 'idle']: binNs };
+      const limits = limitShares({ [inRound ? (lost ? 'recovery' : run.limit) : 'idle']: binNs });
       timeline.add({
         direction: 2 * id,
         startNs: Math.round(at),

@@ -5,6 +5,9 @@ import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../../../
 import type { Connection, Finding, JsonTable, Migration, ReportData } from '../../../src/report/report.js';
 import { type DiagnoseOptions, diagnose } from '../../../src/report/rules/engine.js';
 import { RULES } from '../../../src/report/rules/index.js';
+import { limitShares, tcpDirection } from '../../support/tcp-direction.js';
+
+export { limitShares as limits };
 
 export const S = 1e9;
 export const MS = 1e6;
@@ -35,61 +38,24 @@ export const quantiles = (min: number, p50: number, max: number) => ({
   samples: 1000,
 });
 
-const quietDirection = (uniqueBytes: number): TcpDirection => ({
-  frames: 20_000,
-  dataFrames: 20_000,
-  wireSegments: 20_000,
-  payloadBytes: uniqueBytes,
-  uniqueBytes,
-  unseenBytes: 0,
-  retransmittedSegments: 0,
-  retransmittedBytes: 0,
-  retransmissions: { fast: 0, timeout: 0, tailLossProbe: 0, spurious: 0, other: 0 },
-  outOfOrderSegments: 0,
-  networkDuplicates: 0,
-  captureDuplicates: 0,
-  duplicateAcks: 0,
-  windowProbes: 0,
-  keepAlives: 0,
-  zeroWindow: { episodes: 0, totalNs: 0 },
-  rttNs: quantiles(0.2 * MS, 0.25 * MS, 0.4 * MS),
-  window: quantiles(3 * MIB, 3 * MIB, 3 * MIB),
-  inFlight: quantiles(10_000, 200_000, 500_000),
-  throughput: uniqueBytes / 10,
-  goodput: uniqueBytes / 10,
-  firstDataNs: 0,
-  lastDataNs: 10 * S,
-  ackedBytes: uniqueBytes,
-  wireBytes: uniqueBytes * 1.06,
-  ecn: { congestionMarks: 0, echoes: 0, windowReductions: 0, accurate: false },
-  windowScaleInferred: false,
-  windowShrinks: 0,
-  windowUpdates: 0,
-  windowUse: null,
-  pipe: null,
-  lateOriginals: 0,
-  inferredRetransmissions: 0,
-  rhythm: null,
-  comb: null,
-  pacingRate: null,
-  limitSummary: null,
-  congestionControl: null,
-  limitedBy: limits({ congestion: 1 }),
-});
-
-/** Shares of time by limit; what is not named is 0. */
-export const limits = (
-  shares: Partial<NonNullable<TcpDirection['limitedBy']>>,
-): NonNullable<TcpDirection['limitedBy']> => ({
-  'sender-application': 0,
-  'rate-limit': 0,
-  'receiver-window': 0,
-  congestion: 0,
-  recovery: 0,
-  'send-buffer': 0,
-  idle: 0,
-  ...shares,
-});
+const quietDirection = (uniqueBytes: number): TcpDirection =>
+  tcpDirection({
+    frames: 20_000,
+    dataFrames: 20_000,
+    wireSegments: 20_000,
+    payloadBytes: uniqueBytes,
+    uniqueBytes,
+    rttNs: quantiles(0.2 * MS, 0.25 * MS, 0.4 * MS),
+    window: quantiles(3 * MIB, 3 * MIB, 3 * MIB),
+    inFlight: quantiles(10_000, 200_000, 500_000),
+    throughput: uniqueBytes / 10,
+    goodput: uniqueBytes / 10,
+    firstDataNs: 0,
+    lastDataNs: 10 * S,
+    ackedBytes: uniqueBytes,
+    wireBytes: uniqueBytes * 1.06,
+    limitedBy: limitShares({ congestion: 1 }),
+  });
 
 const quietConnection: Connection = {
   id: 0,
