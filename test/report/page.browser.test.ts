@@ -115,6 +115,21 @@ describeBrowser('page in a browser', () => {
     expect(opened.errors).toEqual([]);
   });
 
+  test('single segments of a channel that carries little are shown when asked for, not in place of the whole run', async () => {
+    const report = withSegments(reportData('lossy'));
+    const { tNs } = report.tables['tcpSegments']!.columns;
+    tNs!.values = tNs!.values.map((value) => (Number(value) - 100e6) * 500);
+    const opened = await open(await renderHtml(report));
+    const pressed = `[...document.querySelectorAll('.close-ups .proof')].map((one) => one.getAttribute('aria-pressed'))`;
+    await opened.evaluate(`document.querySelector('.close-ups').scrollIntoView({ behavior: 'instant' })`);
+    await opened.settle();
+    expect(await opened.evaluate(pressed)).toEqual(['false']);
+    await opened.evaluate(`document.querySelector('.close-ups .proof').click()`);
+    await opened.settle();
+    expect(await opened.evaluate(pressed)).toEqual(['true']);
+    expect(opened.errors).toEqual([]);
+  });
+
   test('for a print every chart is drawn as wide as paper, afterwards as wide as the screen', async () => {
     const opened = await open(await renderHtml(reportData('lossy')));
     const widest = `Math.max(...[...document.querySelectorAll('canvas')].map((canvas) => canvas.clientWidth))`;

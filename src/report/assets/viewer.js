@@ -166,6 +166,9 @@
           const [low, high] =
             stretch < 0 ? this.scene.sentBetween(from, to) : this.scene.segmentsBetween(stretch, from, to);
           this.view.signal('stretch', stretch).signal('s0', low).signal('s1', high);
+          for (const button of document.querySelectorAll(`[data-proof="${this.scene.id}"][data-stretch]`)) {
+            button.setAttribute('aria-pressed', String(Number(button.dataset.stretch) === stretch));
+          }
         }
       }
       this.view.run();
@@ -180,6 +183,8 @@
       this.window = [...data.window];
       this.element = element;
       this.mark = null;
+      /** The stretch with single segments that was asked for, -1 without. */
+      this.chosen = -1;
       this.charts = data.charts.map(
         (chart) => new Chart(this, chart, document.getElementById(`${data.id}-${chart.id}`)),
       );
@@ -233,6 +238,7 @@
     }
     reset() {
       this.mark = null;
+      this.chosen = -1;
       this.show(...this.whole);
     }
     /** Shows a stretch with some room around it and marks it. */
@@ -275,16 +281,25 @@
       return [bottom <= room ? 0 : bottom - room, Math.max(bottom + 1, top) + room];
     }
 
-    /** The stretch with single segments that fills most of a window, a third of it at least; -1 where none does. */
+    /**
+     * The stretch with single segments to show in a window, of which it fills a third at least; -1 for none. One that was
+     * chosen comes first; unasked, one is shown only where it is most of what was sent then, on all channels together.
+     */
     stretchWithin(from, to) {
       const { stretches } = this.data;
-      let best = -1;
+      if (!stretches) return -1;
+      const fills = (i) => Math.min(to, stretches.to[i]) - Math.max(from, stretches.from[i]);
       let most = (to - from) / 3;
-      stretches?.from.forEach((start, i) => {
-        const shown = Math.min(to, stretches.to[i]) - Math.max(from, start);
-        if (shown <= most) return;
-        most = shown;
-        best = stretches.stretch[i];
+      const chosen = stretches.stretch.indexOf(this.chosen);
+      if (chosen >= 0 && fills(chosen) > most) return this.chosen;
+      const [low, high] = this.sentBetween(from, to);
+      let best = -1;
+      stretches.stretch.forEach((stretch, i) => {
+        if (fills(i) <= most) return;
+        const [first, last] = this.segmentsBetween(stretch, from, to);
+        if (2 * (last - first) < high - low) return;
+        most = fills(i);
+        best = stretch;
       });
       return best;
     }
@@ -504,7 +519,10 @@
     if (!scene) return;
     const [from, to] = [Number(link.dataset.from), Number(link.dataset.to)];
     // A link below a chart is there to look at that chart.
-    if (link.dataset.stay !== undefined) return scene.show(from, to);
+    if (link.dataset.stay !== undefined) {
+      scene.chosen = Number(link.dataset.stretch);
+      return scene.show(from, to);
+    }
     scene.prove(from, to);
     const strip = scene.element.querySelector('.strip');
     const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;

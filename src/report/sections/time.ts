@@ -30,7 +30,7 @@ ${figures.get('overview') ?? ''}${shown}${figures.has('sequence') ? closeUps(sce
 
 /** Links to the stretches of which the time-sequence graph shows single segments. */
 function closeUps({ id, data, carriers }: Scene): Html {
-  const { from = [], to = [], connection = [], resent = [] } = data['stretches'] ?? {};
+  const { stretch = [], from = [], to = [], connection = [], resent = [] } = data['stretches'] ?? {};
   const shown = from.map((_, i) => i).sort((a, b) => Number(from[a]) - Number(from[b]));
   if (shown.length === 0) return html``;
   const label = (i: number): string => {
@@ -42,6 +42,6 @@ function closeUps({ id, data, carriers }: Scene): Html {
   return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one.</p>
 <div class="proofs">${shown.map(
     (i) =>
-      html`<button type="button" class="proof" data-proof="${id}" data-stay="" data-from="${from[i]!}" data-to="${to[i]!}">${label(i)}</button>`,
+      html`<button type="button" class="proof" data-proof="${id}" data-stay="" data-stretch="${stretch[i]!}" data-from="${from[i]!}" data-to="${to[i]!}">${label(i)}</button>`,
   )}</div></div>`;
 }
