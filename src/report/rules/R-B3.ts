@@ -1,7 +1,7 @@
 import { bitRate, bytes, duration, percent } from '../format.js';
 import { bandwidthDelayProduct, windowCeiling } from '../models/ceilings.js';
 import { defineRule } from './rule.js';
-import { SHRUNK_SHARE, shrunkShare } from './window.js';
+import { closuresOf, SHRUNK_SHARE, shrunkShare } from './window.js';
 
 export default defineRule({
   id: 'R-B3',
@@ -22,7 +22,11 @@ export default defineRule({
       unit: 'share of pre-copy',
       meaning: 'time with a full window that this still needs',
     },
-    maxZeroWindowShare: { value: 0.01, unit: 'share of time', meaning: 'beyond it the destination is slow (R-C3)' },
+    maxZeroWindowShare: {
+      value: 0.01,
+      unit: 'share of time',
+      meaning: 'beyond it the destination is slow (R-C3), unless it was full ten times as long',
+    },
     maxShrunkShare: SHRUNK_SHARE,
     exampleRate: { value: 125e6, unit: 'bytes/s', meaning: 'rate for which the needed window is spelled out' },
   },
@@ -42,8 +46,9 @@ export default defineRule({
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
       const full = transfer.limitedBy(transfer.precopy)?.['receiver-window'] ?? 0;
-      const zeroNs = transfer.sum(({ forward }) => forward.zeroWindow.totalNs);
-      if (full < limits.minShareAtCeiling || zeroNs > limits.maxZeroWindowShare * transfer.durationNs) return [];
+      const closures = closuresOf(transfer);
+      if (full < limits.minShareAtCeiling) return [];
+      if (closures.share > limits.maxZeroWindowShare && !closures.onlySmall) return []; // R-C3
       if (shrunkShare(transfer) >= limits.maxShrunkShare) return []; // R-C3
       const { connection, forward } = transfer.mainFlow;
       const { window } = forward;
@@ -86,7 +91,11 @@ export default defineRule({
               : `On the destination: sysctl -w net.ipv4.tcp_rmem="4096 131072 67108864"; on the source the same for net.ipv4.tcp_wmem. Twice the window saves about ${duration((share * precopyNs) / 2)}.`,
             'Or use multifd: every channel brings its own window (virsh migrate --parallel --parallel-connections 4).',
           ],
-          alternatives: ['A slow destination: excluded, the window never closed.'],
+          alternatives: [
+            closures.episodes === 0
+              ? 'A slow destination: excluded, the window never closed.'
+              : `A slow destination: unlikely, the window was closed for only ${percent(closures.share)} of the time.`,
+          ],
           cost: { of: 'migration-time', ns: (share * precopyNs) / 2 },
           transfer,
         },

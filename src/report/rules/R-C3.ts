@@ -1,6 +1,6 @@
 import { bytes, count, duration, percent } from '../format.js';
 import { defineRule } from './rule.js';
-import { SHRUNK_SHARE, shrunkShare } from './window.js';
+import { closuresOf, SHRUNK_SHARE, shrunkShare } from './window.js';
 
 export default defineRule({
   id: 'R-C3',
@@ -28,19 +28,18 @@ export default defineRule({
   },
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
-      const zeroNs = Math.max(
-        transfer.sum(({ forward }) => forward.zeroWindow.totalNs),
-        transfer.episodes('zero-window').reduce((total, episode) => total + episode.durationNs, 0),
-      );
-      const closures = transfer.sum(({ forward }) => forward.zeroWindow.episodes);
-      const share = transfer.durationNs > 0 ? Math.min(1, zeroNs / transfer.durationNs) : 0;
+      const { episodes: closures, totalNs: zeroNs, share, onlySmall } = closuresOf(transfer);
       const closed = zeroNs >= limits.minZeroWindowNs && share >= limits.minZeroWindowShare;
       const fullShare = transfer.limitedBy()?.['receiver-window'] ?? 0;
       const shrunk = fullShare >= limits.minFullShare && shrunkShare(transfer) >= limits.minShrunkShare;
       if (!closed && !shrunk) return [];
       const episodes = [...transfer.episodes('zero-window')].sort((a, b) => b.durationNs - a.durationNs);
       const longestNs = episodes[0]?.durationNs ?? null;
-      const waitedNs = Math.max(zeroNs / transfer.busyFlows, fullShare * transfer.durationNs);
+      // The rest of the time in which a small window was full is no fault of its reader (R-B3).
+      const waitedNs = Math.max(
+        zeroNs / transfer.busyFlows,
+        onlySmall && !shrunk ? 0 : fullShare * transfer.durationNs,
+      );
       const proof = episodes.map((episode) => [episode.startNs, episode.startNs + episode.durationNs] as const);
       const { window } = transfer.mainFlow.forward;
       const probes = transfer.sum(({ forward }) => forward.windowProbes);
@@ -63,7 +62,7 @@ export default defineRule({
             largestWindowBytes: window?.max ?? null,
           },
           text: closed
-            ? `The destination closed its receive window ${closures === 1 ? 'once, for' : `${count(closures)} times, for`} ${duration(zeroNs)}${closures === 1 ? '' : ' in all'} (${percent(share)} of the time)` +
+            ? `The destination closed its receive window ${closures === 1 ? 'once, for' : `${count(closures)} times, for`} ${duration(zeroNs)}${closures === 1 ? '' : ' in all'} (${percent(share)} of ${transfer.busyFlows > 1 ? 'each connection’s' : 'the'} time)` +
               (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
               `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`
             : `The destination’s window shrank from ${bytes(window?.max ?? null)} to ${bytes(window?.p50 ?? null)} and was full for ${percent(fullShare)} of the time: its QEMU does not read as fast as data arrives.`,

@@ -23,3 +23,31 @@ export function shrunkShare(transfer: Transfer): number {
   }
   return allNs > 0 ? shrunkNs / allNs : 0;
 }
+
+/** A window that is closed for less than this share of the time it is full is small; its reader keeps up. */
+const MIN_CLOSED_OF_FULL = 0.1;
+
+export interface Closures {
+  readonly episodes: number;
+  /** Closed, ns, over all flows. */
+  readonly totalNs: number;
+  /** Share of the transfer's time; of several flows the mean. */
+  readonly share: number;
+  /** Hardly more than what any full window shows now and then: it was full far longer than closed. */
+  readonly onlySmall: boolean;
+}
+
+/** How often and how long receive windows were closed. */
+export function closuresOf(transfer: Transfer): Closures {
+  const totalNs = Math.max(
+    transfer.sum(({ forward }) => forward.zeroWindow.totalNs),
+    transfer.episodes('zero-window').reduce((total, episode) => total + episode.durationNs, 0),
+  );
+  const share = transfer.durationNs > 0 ? Math.min(1, totalNs / transfer.busyFlows / transfer.durationNs) : 0;
+  return {
+    episodes: transfer.sum(({ forward }) => forward.zeroWindow.episodes),
+    totalNs,
+    share,
+    onlySmall: share < MIN_CLOSED_OF_FULL * (transfer.limitedBy()?.['receiver-window'] ?? 0),
+  };
+}

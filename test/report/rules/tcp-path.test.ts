@@ -169,6 +169,11 @@ describe('receive window', () => {
     'a destination that closes its window is slow',
     withForward({ ...windowBound, zeroWindow: { episodes: 9, totalNs: 3 * S } }),
   );
+  const nowAndThen = withForward({ ...windowBound, zeroWindow: { episodes: 5, totalNs: 0.4 * S } });
+  speaks('R-B3', 'full nearly always, closed for a twentieth of that', nowAndThen, { severity: 'major' });
+  speaks('R-C3', 'and its reader is to blame for the twentieth', nowAndThen, {
+    cost: { of: 'migration-time', ns: 0.4 * S },
+  });
   silent('R-B3', 'a large window that is never full', withForward({}));
   silent(
     'R-B3',
