@@ -22,6 +22,7 @@ export const tcpDirection = (facts: Partial<TcpDirection>): TcpDirection => ({
   rttNs: null,
   window: null,
   inFlight: null,
+  inFlightDoubt: null,
   throughput: 0,
   goodput: 0,
   firstDataNs: null,

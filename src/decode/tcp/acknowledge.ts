@@ -76,7 +76,11 @@ export function acknowledge(
   data.latestAckNs = tNs;
   const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
   if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
-  else data.known.passed(tNs, stamp, data.acked, data.edge);
+  else {
+    const { sacked } = data;
+    const top = sacked.count > 0 ? sacked.ends[sacked.count - 1]! : data.acked;
+    data.known.passed(tNs, stamp, data.acked, data.edge, top, top - data.acked - sacked.bytes);
+  }
   if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) rows.unseenBytes[row] = declareUnseen(data, tNs);
 }
 

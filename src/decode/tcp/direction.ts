@@ -77,6 +77,8 @@ export class Direction {
   // What the peer said.
   readonly sacked = new RangeSet(SACKED_RANGES);
   readonly known = new Acknowledgements();
+  /** The most that may have been in flight, from away; NaN before data. */
+  flightAtMost = Number.NaN;
   /** Right edge of the peer's window; NaN while its scale is not known. */
   edge = Number.NaN;
   /** Raw window of the latest acknowledgement, −1 before the first. */
@@ -116,8 +118,9 @@ export class Direction {
   timeoutTsValue = Number.NaN;
   /** A tail loss probe is out and not answered. */
   probing = false;
-  /** Bytes sent again above `acked` in this recovery. */
+  /** Bytes sent again above `acked` in this recovery, and all bytes sent again. */
   repeatedBytes = 0;
+  repeatedTotal = 0;
   /** Retransmissions lost before the capture point, segments, and those of them that no timeout triggered. */
   overtaken = 0;
   overtakenFast = 0;

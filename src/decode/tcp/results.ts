@@ -13,6 +13,18 @@ export interface Quantiles {
   readonly samples: number;
 }
 
+/** What leaves the sender's flight open where it was captured away from the sender. */
+export interface FlightDoubt {
+  /**
+   * `one-tick`: several acknowledgements carry one timestamp, and which of them the sender had is not known; `inFlight.max` is
+   * the middle of the bounds. `no-timestamps`: nothing but the shortest round trip tells what the sender had.
+   */
+  readonly reason: 'one-tick' | 'no-timestamps';
+  /** Between these the largest flight lies, bytes; null where no bound is known. */
+  readonly maxAtLeast: number | null;
+  readonly maxAtMost: number | null;
+}
+
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
@@ -57,6 +69,8 @@ export interface TcpDirection {
   window: Quantiles | null;
   /** Bytes in flight on the sender's timeline. */
   inFlight: Quantiles | null;
+  /** Why `inFlight` is not sure; null where it is. */
+  inFlightDoubt: FlightDoubt | null;
   throughput: number;
   goodput: number;
   /** First and last payload, ns; null without payload. */

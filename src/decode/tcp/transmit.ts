@@ -67,7 +67,9 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   const loopNs = sender.echoLoopMinNs || 0;
   let news = false;
   if (!stamped) known.arrived(tNs - loopNs * (1 - JITTER));
-  else if (flags & FLAG_ACK) news = known.echoed(rows.tsEcho[row]!, tNs - loopNs);
+  else if (flags & FLAG_ACK) {
+    news = known.echoed(rows.tsEcho[row]!, tNs - loopNs, sender.sentMax + sender.repeatedTotal);
+  }
 
   if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
     const again = takeControl(sender, flags, rows.seq[row]!, from + length);
@@ -249,6 +251,7 @@ function noteRetransmission(
     sender.repeatedBytes = 0;
   }
   sender.repeatedBytes += to - from;
+  sender.repeatedTotal += to - from;
 }
 
 /** Time since the sender got the newest acknowledgement, as far as the capture point can tell. */
@@ -259,21 +262,24 @@ function reactionOf(sender: Direction, tNs: number): number {
 
 /** Fills what the sender knew when it sent the row. */
 function describeView(rows: SegmentRows, row: number, tNs: number, sender: Direction, news: boolean): void {
-  const { known, sacked } = sender;
+  const { known, sacked, sentMax } = sender;
   const near = sender.isAtSender;
   const acked = near ? sender.acked : known.acked;
   const edge = near ? sender.edge : known.edge;
-  const flight = sender.sentMax - acked;
+  const flight = sentMax - acked;
   rows.flight[row] = flight;
-  rows.room[row] = edge - sender.sentMax;
+  rows.room[row] = edge - sentMax;
   rows.reactionNs[row] = reactionOf(sender, tNs);
-  if (sacked.count === 0) {
+  // RFC 6675 §4: above the highest SACKed byte all is out; below it only what was sent again.
+  if (!near) {
+    rows.pipe[row] = Math.min(flight, sentMax - known.top + Math.min(sender.repeatedBytes, known.missing));
+    if (!(sentMax - known.ackedAtLeast <= sender.flightAtMost)) sender.flightAtMost = sentMax - known.ackedAtLeast;
+  } else if (sacked.count === 0) {
     rows.pipe[row] = flight;
   } else {
-    // RFC 6675 §4: above the highest SACKed byte all is out; below it only what was sent again.
     const top = sacked.ends[sacked.count - 1]!;
-    const missing = top - sender.acked - sacked.bytes;
-    rows.pipe[row] = Math.min(flight, sender.sentMax - top + Math.min(sender.repeatedBytes, missing));
+    const missing = top - acked - sacked.bytes;
+    rows.pipe[row] = Math.min(flight, sentMax - top + Math.min(sender.repeatedBytes, missing));
   }
   if (!news || rows.verdict[row] === VERDICT_NETWORK_DUPLICATE || rows.verdict[row] === VERDICT_LATE_ORIGINAL) return;
   if (rows.verdict[row] === VERDICT_REORDERED) return;

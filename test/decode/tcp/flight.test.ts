@@ -47,3 +47,54 @@ test('data that echo the tick of the SYN-ACK answer the SYN-ACK, not an acknowle
   expect(connection.vantage).toBe('destination');
   expect(direction.inFlight!.max).toBe(2000);
 });
+
+describe('several acknowledgements in one tick, one of them for a long repaired stretch', () => {
+  // Captured at the destination: each acknowledgement reaches the sender after 10 ms, its answer the destination after 10 more.
+  const LENGTH = 1000;
+  /** 40 segments out, the first of them lost; then eleven acknowledgements within one tick, the last one after the repair. */
+  const repaired = (): Script => {
+    const script = new Script().client({ flags: 'S', seq: -1 });
+    script.server({ flags: 'SA', seq: -1, ack: 0, tsValue: 1, afterMs: 0.01 });
+    script.client({ tsEcho: 1, afterMs: 20 });
+    for (let n = 1; n < 40; n++) script.client({ seq: n * LENGTH, length: LENGTH, tsEcho: 1, afterMs: 0.01 });
+    const top = (n: number): [number, number][] => [[LENGTH, n * LENGTH]];
+    script.server({ ack: 0, blocks: top(21), tsValue: 60, afterMs: 1 });
+    script.client({ seq: 0, length: LENGTH, tsValue: 1060, tsEcho: 60, afterMs: 20, truth: 'fast' });
+    for (let n = 22; n <= 31; n++) script.server({ ack: 0, blocks: top(n), tsValue: 90, afterMs: 0.001 });
+    return script.server({ ack: 40 * LENGTH, tsValue: 90, afterMs: 0.001 });
+  };
+  const answered = (answers: number): ReturnType<typeof bulk>['direction'] => {
+    const script = repaired();
+    // A queue holds the answers back for 5 ms: by then all eleven could have arrived.
+    for (let n = 0; n < answers; n++) {
+      const seq = (40 + n) * LENGTH;
+      script.client({ seq, length: LENGTH, tsValue: 1110, tsEcho: 90, afterMs: n === 0 ? 25 : 0.1 });
+    }
+    return bulk(analyzeFrames(script.frames())).direction;
+  };
+
+  test('answers to the first of them say how much may have been out', () => {
+    const { inFlight, inFlightDoubt } = answered(8);
+    expect(inFlightDoubt).toEqual({ reason: 'one-tick', maxAtLeast: 40 * LENGTH, maxAtMost: 48 * LENGTH });
+    expect(inFlight!.max).toBe(44 * LENGTH);
+  });
+
+  test('few answers change little: no doubt', () => {
+    expect(answered(1).inFlightDoubt).toBe(null);
+  });
+
+  test('without timestamps no bound is known', () => {
+    const { receiver, sender } = transfer({ bytes: 300_000, timestamps: false, oneWayNs: 10 * MS });
+    const doubt = (packets: typeof sender) => bulk(analyzeFrames(framesOf(packets))).direction.inFlightDoubt;
+    expect(doubt(receiver)).toEqual({ reason: 'no-timestamps', maxAtLeast: null, maxAtMost: null });
+    expect(doubt(sender)).toBe(null);
+  });
+});
+
+test('from away, what was reported received is no longer in the pipe when its sender knows it', () => {
+  const { sender, receiver } = transfer({ bytes: 3_000_000, oneWayNs: 10 * MS, lose: (n) => n % 400 === 399 });
+  const near = bulk(analyzeFrames(framesOf(sender))).direction;
+  const far = bulk(analyzeFrames(framesOf(receiver))).direction;
+  expect(Math.abs(far.pipe!.max / near.pipe!.max - 1)).toBeLessThan(0.05);
+  expect(near.pipe!.max).toBeLessThan(0.9 * near.inFlight!.max);
+});

@@ -3,8 +3,12 @@
 // `pipe` leaves out what was reported received or lost; while the network limits the sender it equals the congestion
 // window, else it is a lower bound of it.
 import { NO_DIRECTION, type SegmentRows } from '../../rows.js';
+import type { FlightDoubt, Quantiles } from '../results.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+
+/** Bounds nearer to each other than this are as good as one figure. */
+const DOUBT_SHARE = 0.05;
 
 class Flight {
   flight = new LogHistogram();
@@ -32,10 +36,24 @@ export function inFlight(_: MetricContext): TcpMetric {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
         if (!state) continue;
-        into[side].inFlight = state.flight.quantiles();
+        const doubt = doubtOf(connection.directions[side], state.flight.max);
+        into[side].inFlight = middled(state.flight.quantiles(), doubt);
+        into[side].inFlightDoubt = doubt;
         into[side].pipe = state.pipe.quantiles();
         into[side].windowUse = state.use.quantiles();
       }
     },
   };
+}
+
+function doubtOf({ atSender, timestamps, flightAtMost }: DirectionEnd, max: number): FlightDoubt | null {
+  if (atSender) return null;
+  if (!timestamps) return { reason: 'no-timestamps', maxAtLeast: null, maxAtMost: null };
+  const open = flightAtMost > (1 + DOUBT_SHARE) * max;
+  return open ? { reason: 'one-tick', maxAtLeast: max, maxAtMost: flightAtMost } : null;
+}
+
+function middled(flight: Quantiles | null, doubt: FlightDoubt | null): Quantiles | null {
+  if (!flight || !doubt || doubt.maxAtMost === null) return flight;
+  return { ...flight, max: (flight.max + doubt.maxAtMost) / 2 };
 }

@@ -148,6 +148,8 @@ function endOf(connection: Connection): ConnectionEnd {
       toSenderNs,
       toReceiverNs,
       atSender: vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination'),
+      flightAtMost: own.isAtSender ? Number.NaN : own.flightAtMost,
+      timestamps: own.timestamps,
       segmentBytes: own.segmentBytes,
       unseenBytes: own.unseenBytes,
       missingBytes: own.holes.bytes,

@@ -15,6 +15,7 @@
 // Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
 import {
   FLAG_ACK,
+  FLAG_CWR,
   FLAG_RST,
   FLAG_SYN,
   NO_DIRECTION,
@@ -57,6 +58,10 @@ const NEAR_NS = 100e3;
 /** A tick of a timestamp clock, and two. */
 const TICK_NS = 1e6;
 const TICKS_NS = 2e6;
+/** What a sender may have out before it knows the path (RFC 6928). */
+const INITIAL_SEGMENTS = 10;
+/** And after any loss (RFC 5681 §3.1). */
+const LEAST_SEGMENTS = 2;
 /** Silence after which a sender begins anew: the least retransmission timeout. */
 const RESTART_NS = 200e6;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
@@ -95,7 +100,8 @@ class Sender {
   flight = Number.NaN;
   room = Number.NaN;
   acked = Number.NaN;
-  edge = Number.NaN;
+  /** When the newest acknowledgement arrived that it knew, as far as the capture point can tell. */
+  heardNs = Number.NaN;
   /** The latest time in which the window was 0; the end grows while it is. */
   shutFromNs = Number.NEGATIVE_INFINITY;
   shutToNs = Number.NEGATIVE_INFINITY;
@@ -103,6 +109,8 @@ class Sender {
   recovering = false;
   recoveryPoint = Number.NEGATIVE_INFINITY;
   everLost = false;
+  /** Until this offset is acknowledged the sender makes its window smaller, without a loss. */
+  reductionPoint = Number.NEGATIVE_INFINITY;
   /** Largest pipe since the last loss. */
   pipeMax = 0;
   /** Loops to the peer and to this side: smallest and smoothed. */
@@ -122,9 +130,8 @@ class Sender {
    * Time that the sender took after the newest acknowledgement, away from it. Known only where the acknowledgement was news
    * to it; and then to a tick of its clock and what queues added to the loop.
    */
-  reactionAfarNs(rows: SegmentRows, row: number, gapNs: number): number {
-    const acked = this.sentMax - rows.flight[row]!;
-    if (!(acked > this.acked || this.sentMax + rows.room[row]! > this.edge)) return gapNs;
+  reactionAfarNs(rows: SegmentRows, row: number, tNs: number, gapNs: number): number {
+    if (!(tNs - rows.reactionNs[row]! > this.heardNs)) return gapNs;
     return Math.min(gapNs, Math.max(0, rows.reactionNs[row]! - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
   }
 
@@ -162,7 +169,8 @@ class Sender {
     this.roundTripNs = byAcks >= byEchoes || Number.isNaN(byEchoes) ? byAcks : byEchoes;
     this.roundTripMinNs = (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
     this.promptNs = Math.min(REACTION_MAX_NS, Math.max(REACTION_MIN_NS, this.roundTripNs / 2 || 0));
-    this.near = this.roundTripMinNs < NEAR_NS || this.echoLoopMinNs < NEAR_SHARE * this.roundTripMinNs;
+    // Without timestamps the loop to the sender is not timed: then the other one is the whole path, or none.
+    this.near = this.roundTripMinNs < NEAR_NS || !(this.echoLoopMinNs >= NEAR_SHARE * this.roundTripMinNs);
   }
 
   /** Takes a window of the peer. */
@@ -309,7 +317,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       return;
     }
     const silentNs = sender.silentNs(rows, row, gapNs);
-    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, silentNs);
+    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, tNs, silentNs);
     const prompt = !(reactionNs > promptNs);
     if (sender.room < segment) {
       sender.windowedNs = tNs;
@@ -322,7 +330,10 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     // A burst that the window held back is spread over a round trip at most.
     if (sender.heldBy === RECEIVER_WINDOW && tNs - sender.windowedNs > sender.roundTripNs) sender.heldBy = CONGESTION;
     const spread = !near && silentNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
-    if (!spread && ((full && prompt && (before > 0 || !near)) || paced)) {
+    // One acknowledgement may cover all that was out. What no congestion window forbids is then the application's choice.
+    const allowed = (sender.everLost ? LEAST_SEGMENTS : INITIAL_SEGMENTS) * segment;
+    const bounded = before > 0 || !near || sender.flight > allowed;
+    if (!spread && ((full && prompt && bounded) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
       return;
     }
@@ -339,10 +350,12 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       sender.everLost = true;
       if (!sender.recovering) sender.recoveryPoint = sender.sentMax;
     }
-    const before = sender.recovering;
+    // CWR says that the sender answers a mark (RFC 3168 §6.1.2), which takes it a round trip.
+    if (rows.flags[row]! & FLAG_CWR) sender.reductionPoint = sender.sentMax;
+    const before = sender.recovering || sender.acked < sender.reductionPoint;
     sender.acked = sender.sentMax - flight;
     sender.recovering = sender.acked < sender.recoveryPoint;
-    // A recovery or a long silence (RFC 5681 §4.1) changes the congestion window: what was out before says nothing now.
+    // A loss, a mark or a long silence (RFC 5681 §4.1) changes the congestion window: what was out before says nothing now.
     if (before || gapNs > RESTART_NS) sender.pipeMax = pipe;
     else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
   };
@@ -365,7 +378,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     sender.bytes += bytes;
     sender.flight = flight;
     sender.room = rows.room[row]!;
-    sender.edge = sender.sentMax + sender.room;
+    sender.heardNs = at - rows.reactionNs[row]!;
     followLoss(rows, row, sender, gapNs);
     if (flight >= 0) sender.round(at, flight, sender.room);
   };
@@ -397,7 +410,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         if (!sender || !(sender.lastNs > sender.firstNs)) continue;
         settle(id, sender);
         toRateLimit(id, sender, sender.comb.finish());
-        into[side].limitedBy = shares(sender);
+        // Away from the sender only what it echoes tells what it waited for.
+        const { atSender, timestamps } = connection.directions[side];
+        into[side].limitedBy = atSender || timestamps ? shares(sender) : null;
         into[side].comb = sender.comb.summary();
         into[side].pacingRate = pacingRate(sender);
         into[side].limitSummary = summary(into[side], lineRate(sender));

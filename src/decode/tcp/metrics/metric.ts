@@ -42,6 +42,10 @@ export interface ConnectionEnd {
 export interface DirectionEnd extends HalfLoops {
   /** The frames were captured at this side, or that is not known. */
   readonly atSender: boolean;
+  /** The most that may have been in flight where the frames were captured away from this side, bytes. */
+  readonly flightAtMost: number;
+  /** Frames of this side carry timestamps. */
+  readonly timestamps: boolean;
   /** Payload of a full segment on the wire. */
   readonly segmentBytes: number;
   /** Bytes that the capture lost, and bytes that nobody has seen. */

@@ -115,6 +115,7 @@ const emptyDirection = (): TcpDirection => ({
   rttNs: null,
   window: null,
   inFlight: null,
+  inFlightDoubt: null,
   throughput: 0,
   goodput: 0,
   firstDataNs: null,

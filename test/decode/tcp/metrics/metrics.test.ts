@@ -161,6 +161,36 @@ describe('limits', () => {
   });
 });
 
+describe('limits of a sender whose windows go out at once, 20 ms apart', () => {
+  /** Each round `segments` are sent and one acknowledgement covers them, which the next round answers. */
+  const rounds = (segments: (round: number) => number, cwr = -1, count = 60): Record<string, number> => {
+    const script = new Script().open();
+    let seq = 0;
+    for (let round = 0; round < count; round++) {
+      for (let n = 0; n < segments(round); n++, seq += 1000) {
+        const flags = round === cwr && n === 0 ? 'AC' : 'A';
+        script.client({ seq, length: 1000, flags, afterMs: 0.01, ack: 0, window: 512 });
+      }
+      script.server({ ack: seq, afterMs: 20, window: 60_000 });
+    }
+    return bulk(analyzeFrames(script.frames())).direction.limitedBy!;
+  };
+
+  test('more than any sender may send unasked: the congestion window', () => {
+    expect(rounds((round) => 20 + round).congestion).toBeGreaterThan(0.9);
+  });
+
+  test('no more than that: an application of questions and answers', () => {
+    expect(rounds((round) => 2 + (round % 5))['sender-application']).toBeGreaterThan(0.9);
+  });
+
+  test('less after a mark was answered is still the congestion window, less without reason is not', () => {
+    const fewer = (round: number): number => (round < 30 ? 30 : 0) + round;
+    expect(rounds(fewer, 30).congestion).toBeGreaterThan(0.9);
+    expect(rounds(fewer)['sender-application']).toBeGreaterThan(0.4);
+  });
+});
+
 describe('timelines', () => {
   test('bins add up to the totals', () => {
     const analysis = analyzeFrames(framesOf(transfer({ bytes: 3_000_000, oneWayNs: 10 * MS }).sender));
