@@ -53,6 +53,11 @@ export const CURSOR_BYTES = 64 << 10;
 export const RESYNC_SEARCH_BYTES = 4 << 20;
 /** Proxies asked for one behind the other on one connection. Beyond: nobody wants the stream. */
 export const PROXIES = 4;
+/** Migrations of one capture in clear, as many TLS connections that may be some, and disks being copied. Beyond: nobody reads
+ * the streams of further ones. */
+export const MIGRATIONS = 1024;
+/** Streams of one migration, either way: QEMU has 257 channels at most, a recovery brings new ones. Beyond: as above. */
+export const MIGRATION_STREAMS = 1024;
 /** Streams joined midway that are searched at the same time. Beyond: further ones are left alone. */
 export const STREAM_SEARCHES = 256;
 /** Transmitted ranges remembered per direction for classification. Beyond: neighbours merge and only times are lost. */

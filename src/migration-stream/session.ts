@@ -14,7 +14,15 @@ import {
   UDP_STREAM_BASE,
 } from '../decode/stream.js';
 import type { RdmaConsumer } from '../decode/udp/rdma.js';
-import { EVENT_ROWS, PROXIES, RDMA_RANGE_PAGES, STREAM_RECORDS, STREAM_SEARCHES } from '../limits.js';
+import {
+  EVENT_ROWS,
+  MIGRATION_STREAMS,
+  MIGRATIONS,
+  PROXIES,
+  RDMA_RANGE_PAGES,
+  STREAM_RECORDS,
+  STREAM_SEARCHES,
+} from '../limits.js';
 import { countingRules } from './counting.js';
 import { DECODERS, StreamDriver } from './decoder.js';
 import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
@@ -120,7 +128,7 @@ export class MigrationStreams implements RdmaConsumer {
   readonly #log: AnomalyLog;
   readonly #connections: ConnectionDirectory;
   readonly #options: MigrationOptions;
-  readonly #entries: Entry[] = [];
+  #entries: Entry[] = [];
   /** Disks being copied, whoever they belong to. */
   readonly #disks: { readonly identity: ConnectionIdentity; readonly sink: DiskSink }[] = [];
   /** Streams being read, by direction. */
@@ -352,12 +360,8 @@ export class MigrationStreams implements RdmaConsumer {
         migration.downtime.method += '; what a relay before the capture held back is not in it';
     }
     if (signals) boundByAnnouncements(migrations, signals);
+    for (const entry of this.#entries) if (!isProven(entry)) this.#leaveOpaque(entry);
     const opaque = [...this.#opaque.values()];
-    for (const entry of this.#entries) {
-      if (!(entry.state instanceof SealedMigration) || isProven(entry)) continue;
-      for (const connection of connectionsOf(entry))
-        opaque.push({ connection, kind: 'tls', banner: null, holds: null });
-    }
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
@@ -393,7 +397,7 @@ export class MigrationStreams implements RdmaConsumer {
     owner: Entry | undefined,
     tNs: number,
     joined: boolean,
-  ): StreamDriver {
+  ): StreamDriver | null {
     const { direction } = context;
     const reverse = this.#streams.get(direction ^ 1);
     const opposite = reverse?.entry;
@@ -402,6 +406,10 @@ export class MigrationStreams implements RdmaConsumer {
     if (decoder === tls) entry = isReply ? opposite! : joined ? undefined : this.#sealed(key);
     else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
     if (joined && decoder !== tls) entry ??= this.#searched(key);
+    if (entry ? entry.streams.length >= MIGRATION_STREAMS : this.#isFull(decoder === tls)) {
+      this.#log.note('stream/limit', { direction, tNs, detail: entry ? 'channels' : 'migrations' });
+      return null;
+    }
     if (!entry) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
@@ -425,6 +433,27 @@ export class MigrationStreams implements RdmaConsumer {
     // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
     if (!joined) this.#enter(stream, key, false);
     return driver;
+  }
+
+  /** Whether there is no room for another migration, in TLS or in clear, although what turned out to be none is forgotten. */
+  #isFull(sealed: boolean): boolean {
+    const isAlike = ({ state }: Entry): boolean => state instanceof SealedMigration === sealed;
+    if (this.#entries.filter(isAlike).length < MIGRATIONS) return false;
+    this.#entries = this.#entries.filter((entry) => {
+      const stays = isProven(entry) || entry.streams.some(({ driver }) => driver.ended === null);
+      if (!stays) this.#leaveOpaque(entry);
+      return stays;
+    });
+    return this.#entries.filter(isAlike).length >= MIGRATIONS;
+  }
+
+  /** What was no migration, for all that can be seen of it, is named where it is TLS. */
+  #leaveOpaque(entry: Entry): void {
+    if (!(entry.state instanceof SealedMigration)) return;
+    for (const connection of connectionsOf(entry)) {
+      if (this.#opaque.size >= STREAM_RECORDS) return;
+      this.#opaque.set(connection, { connection, kind: 'tls', banner: null, holds: null });
+    }
   }
 
   /** Makes a stream, now known for what it is, part of its migration. */
@@ -462,7 +491,7 @@ export class MigrationStreams implements RdmaConsumer {
         isReply: false,
         isJoined: joined,
       });
-      if (decoder === nbdClient && this.#disks.length < STREAM_RECORDS) this.#disks.push({ identity, sink });
+      if (decoder === nbdClient && this.#disks.length < MIGRATIONS) this.#disks.push({ identity, sink });
     };
     const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
     if (!joined) enter();
@@ -522,8 +551,8 @@ export class MigrationStreams implements RdmaConsumer {
 class EitherStream implements StreamConsumer {
   #drivers: readonly StreamDriver[];
 
-  constructor(...drivers: StreamDriver[]) {
-    this.#drivers = drivers;
+  constructor(...drivers: (StreamDriver | null)[]) {
+    this.#drivers = drivers.filter((driver) => driver !== null);
   }
 
   bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
