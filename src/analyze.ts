@@ -17,6 +17,7 @@ import { Multipath, type MultipathConnection } from './decode/tcp/mptcp.js';
 import type { PairedCapture } from './decode/tcp/pairing.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
 import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
+import { Stretch, type WantedStretch } from './decode/tcp/stretch.js';
 import { TunnelCopies } from './decode/tunnel-copies.js';
 import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
@@ -30,6 +31,8 @@ export interface AnalysisOptions {
   readonly connection?: number;
   /** Keep every TCP frame's identity (bounded), so that the capture of the other host can be set beside it. */
   readonly keepFrames?: boolean;
+  /** Keep every segment of a stretch (bounded), for the time-sequence graph. */
+  readonly stretch?: WantedStretch;
   /** Measure TCP on a thread of its own: pays for large captures. snapshot() then knows less of its course in time. */
   readonly aside?: boolean;
 }
@@ -85,6 +88,7 @@ export class Analysis {
   readonly #reassembler: Reassembler;
   readonly #udp: UdpFlows;
   readonly #frameLog: FrameLog | null;
+  readonly #stretch: Stretch | null;
   #frames = 0;
   #wireBytes = 0;
   #latestNs = 0;
@@ -102,8 +106,10 @@ export class Analysis {
       this.#reassembler.forget(id);
       this.#streams.forget(id);
       this.#silences.forget(id);
+      this.#stretch?.forget(id);
     });
     this.#frameLog = options.keepFrames ? new FrameLog() : null;
+    this.#stretch = options.stretch ? new Stretch(options.stretch) : null;
   }
 
   /** Takes one batch; nothing of it is kept. */
@@ -115,6 +121,7 @@ export class Analysis {
     this.#connections.annotate(batch, rows);
     this.#metrics.push(batch, rows);
     this.#frameLog?.push(batch, rows);
+    this.#stretch?.push(batch, rows);
     this.#signals.push(batch, rows);
     this.#silences.push(batch, rows);
     this.#multipath.push(batch, rows);
@@ -178,7 +185,7 @@ export class Analysis {
       wireBytes: this.#wireBytes,
       durationNs: this.#latestNs,
       anomalies: this.log.finish(),
-      tcp,
+      tcp: this.#stretch ? { ...tcp, segments: this.#stretch.before(tcp.segments) } : tcp,
       udp,
       multipath,
       migration,

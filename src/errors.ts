@@ -75,6 +75,15 @@ export const noFrames = (names: readonly string[]): InputError =>
     'The file header is valid but nothing follows it: check the capture filter, the interface, and that traffic was flowing.',
   );
 
+export const emptyStretch = (
+  { fromNs, toNs, connection }: { fromNs: number; toNs: number; connection: number | null },
+  durationNs: number,
+): UsageError =>
+  new UsageError(
+    `No TCP segments ${connection === null ? '' : `of connection ${connection} `}lie between ${fromNs / 1e9} s and ${toNs / 1e9} s.`,
+    `The capture is ${(durationNs / 1e9).toFixed(3)} s long; times count from its first frame, as in the report.`,
+  );
+
 export const outputExists = (path: string): UsageError =>
   new UsageError(`${path} exists already.`, 'Add --force to replace it, or choose another name.');
 

@@ -6,17 +6,25 @@ import { AnomalyLog } from '../anomaly.js';
 import type { CaptureSource, PacketBatch } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
 import { pair } from '../decode/tcp/pairing.js';
-import { bothEndsOrFiles, noFrames } from '../errors.js';
+import type { WantedStretch } from '../decode/tcp/stretch.js';
+import { bothEndsOrFiles, emptyStretch, noFrames } from '../errors.js';
 import { addBothEnds } from '../report/both-ends.js';
 import type { ReportData } from '../report/report.js';
 import { deliver, toReport } from './deliver.js';
 import { addHelp } from './help.js';
 import type { CliIo } from './io.js';
-import { type AnalysisOptions, addAnalysisOptions, addOutputOptions, type OutputOptions } from './options.js';
+import {
+  type AnalysisOptions,
+  addAnalysisOptions,
+  addOutputOptions,
+  type OutputOptions,
+  parseStretch,
+} from './options.js';
 import { checkOutputs } from './output.js';
 import { ProgressBar } from './progress.js';
 
-type Options = OutputOptions & AnalysisOptions & { readonly source?: string; readonly destination?: string };
+type Options = OutputOptions &
+  AnalysisOptions & { readonly source?: string; readonly destination?: string; readonly stretch?: WantedStretch };
 
 const EXAMPLES = `
 FILE is pcap or pcapng, plain or inside gzip or zstd; - is standard input. Several files (rotated, or of several
@@ -28,7 +36,8 @@ Examples:
   tcpdump -r all.pcap -w - host 10.0.0.2 | migscope analyze - --json -
   migscope analyze --port 49152 started-late.pcap
   migscope analyze --source src.pcap --destination dst.pcap
-  migscope analyze big.pcap --what-if bandwidth=25Gbit,downtime=300ms`;
+  migscope analyze big.pcap --what-if bandwidth=25Gbit,downtime=300ms
+  migscope analyze slow.pcap --stretch 12.5..13 --html report.html`;
 
 export function registerAnalyze(program: Command, io: CliIo): void {
   const command = program
@@ -37,7 +46,12 @@ export function registerAnalyze(program: Command, io: CliIo): void {
     .description('Finds the migrations in packet captures and says what happened, how fast, and what stood in the way.')
     .argument('[file...]', 'capture files, or - for standard input')
     .option('--source <file>', 'capture taken on the source host, with --destination: exact losses, one-way delays')
-    .option('--destination <file>', 'capture taken on the destination host at the same time');
+    .option('--destination <file>', 'capture taken on the destination host at the same time')
+    .option(
+      '--stretch <from..to[:connection]>',
+      'keep every segment of this stretch for the time-sequence graph, in seconds (e.g. 12.5..13); without :connection of the busiest one',
+      parseStretch,
+    );
   addHelp(addAnalysisOptions(addOutputOptions(command)), EXAMPLES);
   command.action((files: string[], options: Options) => analyze(files, options, io));
 }
@@ -52,9 +66,17 @@ async function analyze(files: readonly string[], options: Options, io: CliIo): P
     source && destination
       ? await analyzeBothEnds(source, destination, options, io)
       : toReport(await analyzeFiles(files, options, io), options);
+  const { stretch } = options;
+  if (stretch && !segmentTimes(report).some((tNs) => tNs >= stretch.fromNs && tNs < stretch.toNs)) {
+    throw emptyStretch(stretch, report.capture.durationNs);
+  }
   await deliver(report, options, io);
   if (options.strict && report.anomalies.some((anomaly) => anomaly.severity !== 'note')) io.exitCode = 3;
 }
+
+/** When the single segments that the report holds were sent. */
+const segmentTimes = ({ tables }: ReportData): readonly number[] =>
+  (tables['tcpSegments']?.columns['tNs']?.values ?? []) as readonly number[];
 
 /** The report of the source's capture, with what the destination's adds to it. */
 async function analyzeBothEnds(source: string, destination: string, options: Options, io: CliIo): Promise<ReportData> {
@@ -87,7 +109,11 @@ function hasManyFrames(source: CaptureSource, { count, captured }: PacketBatch):
 
 async function readCapture(
   files: readonly string[],
-  options: AnalysisOptions & { readonly quiet?: boolean; readonly keepFrames?: boolean },
+  options: AnalysisOptions & {
+    readonly quiet?: boolean;
+    readonly keepFrames?: boolean;
+    readonly stretch?: WantedStretch;
+  },
   io: CliIo,
 ): Promise<{ readonly analysis: Analysis; readonly results: Results }> {
   const log = new AnomalyLog();

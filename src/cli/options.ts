@@ -1,6 +1,7 @@
 // Options that several commands share, with their parsers and checks.
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
+import type { WantedStretch } from '../decode/tcp/stretch.js';
 import { RULES } from '../report/rules/index.js';
 
 /** Where results go. */
@@ -72,6 +73,14 @@ export function parsePort(text: string): number {
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
   return Number(text);
+}
+
+/** '12.5..13' or '12.5..13:4': seconds, and a connection. */
+export function parseStretch(text: string): WantedStretch {
+  const [, from, to, connection] = /^(\d+(?:\.\d+)?)\.\.(\d+(?:\.\d+)?)(?::(\d{1,9}))?$/.exec(text.trim()) ?? [];
+  const [fromNs, toNs] = [Number(from) * 1e9, Number(to) * 1e9];
+  if (!(toNs > fromNs)) throw new InvalidArgumentError('Expected FROM..TO in seconds, e.g. 12.5..13 or 12.5..13:4.');
+  return { fromNs, toNs, connection: connection === undefined ? null : Number(connection) };
 }
 
 /** 'R-A2.intendedRate=125e6' added to those chosen `before`. */

@@ -153,7 +153,14 @@ describe('charts', () => {
     const { segments, stretches } = closeUps().data;
     expect(segments!['low']).toEqual([1000, 1000, 1000, 2448]);
     expect(segments!['high']).toEqual([2448, 66_536, 2448, null]);
-    expect(stretches).toEqual({ stretch: [0], from: [0.1], to: [0.141], connection: [0], resent: [1] });
+    expect(stretches).toEqual({
+      stretch: [0],
+      from: [0.1],
+      to: [0.141],
+      connection: [0],
+      resent: [1],
+      why: ['as asked for'],
+    });
   });
 
   test('a silent sender and a closed window are no loss recovery', () => {

@@ -53,6 +53,14 @@ export function closeUpsData(
       resent: first.map(
         (row) => rows.filter((other) => stretch[other] === stretch[row] && kind[other] === RETRANSMISSION).length,
       ),
+      // Why it was kept, where nothing was sent again.
+      why: first.map((row) => {
+        const own = rows.filter((other) => stretch[other] === stretch[row]);
+        if (own.some((other) => kind[other] !== ACKNOWLEDGEMENT && offset[other] === 0)) return 'start';
+        return own.some((other) => kind[other] === ACKNOWLEDGEMENT && size[other] === 0)
+          ? 'closed window'
+          : 'as asked for';
+      }),
     },
   };
 }

@@ -30,16 +30,16 @@ ${figures.get('overview') ?? ''}${shown}${figures.has('sequence') ? closeUps(sce
 
 /** Links to the stretches of which the time-sequence graph shows single segments. */
 function closeUps({ id, data, carriers }: Scene): Html {
-  const { stretch = [], from = [], to = [], connection = [], resent = [] } = data['stretches'] ?? {};
+  const { stretch = [], from = [], to = [], connection = [], resent = [], why = [] } = data['stretches'] ?? {};
   const shown = from.map((_, i) => i).sort((a, b) => Number(from[a]) - Number(from[b]));
   if (shown.length === 0) return html``;
   const label = (i: number): string => {
     const one = carriers.find((carrier) => carrier.connection.id === connection[i]);
     const channel = carriers.length > 1 && one ? `${channelLabel(one)}, ` : '';
-    const what = Number(resent[i]) > 0 ? `${plural(Number(resent[i]), 'retransmission')}` : 'start or closed window';
+    const what = Number(resent[i]) > 0 ? plural(Number(resent[i]), 'retransmission') : why[i];
     return `${moment(Number(from[i]) * 1e9)}: ${channel}${what}`;
   };
-  return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one.</p>
+  return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one. Those of any other stretch: analyze --stretch FROM..TO.</p>
 <div class="proofs">${shown.map(
     (i) =>
       html`<button type="button" class="proof" data-proof="${id}" data-stay="" data-stretch="${stretch[i]!}" data-from="${from[i]!}" data-to="${to[i]!}">${label(i)}</button>`,
