@@ -6,11 +6,11 @@ import type { CountingRule, Migration } from './results.js';
 
 /** The differences that concern a migration, for the reader who has QEMU's figures beside ours. */
 export function countingRules(
-  migration: Pick<Migration, 'rounds' | 'pages' | 'downtime' | 'postcopy' | 'returnPath'> & {
+  migration: Pick<Migration, 'outcome' | 'rounds' | 'pages' | 'downtime' | 'postcopy' | 'returnPath'> & {
     readonly features: readonly string[];
   },
 ): CountingRule[] {
-  const { rounds, pages, downtime, postcopy, returnPath } = migration;
+  const { outcome, rounds, pages, downtime, postcopy, returnPath } = migration;
   const features = new Set(migration.features);
   const rules: CountingRule[] = [];
   const add = (figure: CountingRule['figure'], text: string): void => void rules.push({ figure, text });
@@ -34,6 +34,11 @@ export function countingRules(
       'pages',
       'Estimated here, as if all bytes were those of full pages: zero pages are not counted, and where pages are compressed there were many more.',
     );
+  if (features.has('rounds-inferred') && features.has('block'))
+    add(
+      'pages',
+      'The disk in the same stream (section block) cannot be told from memory here: its bytes count as pages, and may look like rounds.',
+    );
   if (features.has('xbzrle'))
     add('pages', '`normal` leaves XBZRLE pages out, as here; xbzrle-cache.pages also counts pages that sent nothing.');
   if (features.has('compress'))
@@ -41,13 +46,15 @@ export function countingRules(
   if (postcopy && (returnPath['resume-ack'] ?? 0) > 0)
     add(
       'pages',
-      '`normal` counts pages written into the connection that broke; they were sent again and count once here.',
+      '`normal` counts pages written into the connection that broke; they were sent again and count once here. A page asked for meanwhile may be asked for twice.',
     );
   if (downtime && postcopy)
     add(
       'downtime',
       "QEMU's downtime ends when the device state is handed to the socket; under 1 ms it runs to the end.",
     );
+  else if (!downtime && outcome === 'completed')
+    add('downtime', 'Not told here: what marks the switch-over, or what ends it, is not in the capture.');
   else if (downtime)
     add(
       'downtime',

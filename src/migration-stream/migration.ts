@@ -221,6 +221,11 @@ export class MigrationState implements MigrationSink {
     return !Number.isNaN(this.#postcopyNs);
   }
 
+  /** It was allowed to switch to post-copy, and part of the stream, where it may have done so, could not be read. */
+  get mayBeInPostcopy(): boolean {
+    return this.inPostcopy || (this.#features.has('postcopy-advised') && this.#undecodedBytes > 0);
+  }
+
   feature(name: string): void {
     this.#features.add(name);
   }
@@ -454,6 +459,14 @@ export class MigrationState implements MigrationSink {
         if (!this.inPostcopy) this.#switchOver(command);
         this.#runUnseen = false;
         this.#enter('postcopy', command.tNs, command.offset);
+        break;
+      case 'recv-bitmap':
+        // A source asks for that when it recovers: the switch itself was out of sight.
+        if (!this.inPostcopy) {
+          this.#switchOver(command);
+          this.#leave(command.tNs, this.#latestOffset);
+          this.#enter('postcopy', command.tNs, command.offset);
+        }
         break;
       case 'enable-colo':
         this.feature('colo');
@@ -700,7 +713,8 @@ export class MigrationState implements MigrationSink {
     const end = { offset: this.#latestOffset, tNs: this.#latestNs };
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;
-    const seen = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, complete });
+    const fromStart = !this.rounds.isJoined;
+    const seen = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, fromStart, complete });
     if (seen.length === 0) return null;
     const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');

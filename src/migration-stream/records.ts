@@ -165,6 +165,8 @@ export interface StreamContext {
   /** Names of the RAM blocks, and page size where known, of the migration that could own this stream. */
   readonly knownBlocks: ReadonlySet<string>;
   readonly pageSize: number | null;
+  /** Asked while the stream is searched: a migration inside TLS that could own it has been found by another channel. */
+  readonly isSealed?: () => boolean;
 }
 
 /** One kind of stream: how to recognise it and how to read it. Stateless; `open` makes the state. */

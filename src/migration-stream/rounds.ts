@@ -129,6 +129,10 @@ export class Rounds {
   }
 
   /** The capture began when the first round was under way. */
+  get isJoined(): boolean {
+    return this.#firstBoundary === 'joined-midway';
+  }
+
   joined(): void {
     this.#firstBoundary = 'joined-midway';
   }

@@ -39,7 +39,7 @@ const PAGE_RECORD_BYTES = PAGE_BYTES + WORD_BYTES;
 const FULL_VECTOR_BYTES = 32 * PAGE_RECORD_BYTES;
 /** A full vector with hardly a zero page in it, of which a few are proof: section framing, block names. */
 const PLAIN_VECTOR_EXTRA_BYTES = 64;
-/** As many make a migration. */
+/** As many make a migration, and as many headers a multifd channel of one that was joined midway. */
 const PROOF_VECTORS = 4;
 const PROOF_PACKETS = 4;
 /** A command without payload but a 4-byte value: type, number, length, value. PING and PACKAGED have one. */
@@ -359,7 +359,11 @@ export class SealedChannel {
   readonly #vectors = new VectorReading(this.sendBuffer);
   /** The channel presented itself as one of multifd. */
   multifd = false;
+  /** It was joined midway, and may turn out to be one of multifd by its packets alone. */
+  readonly #isJoined: boolean;
   #records = 0;
+  /** Records of one word. */
+  #singleWords = 0;
   bytes = 0;
   /** Where a post-copy package began: two commands in a row, PING and PACKAGED. NaN without. */
   packageNs = Number.NaN;
@@ -367,15 +371,21 @@ export class SealedChannel {
   readonly replies = { short: 0, requests: 0, bytes: 0 };
   #before = 0;
 
+  constructor(isJoined = false) {
+    this.#isJoined = isJoined;
+  }
+
   record(tNs: number, contents: number): void {
     if (contents === MULTIFD_HELLO_BYTES && this.#records < OPENING_RECORDS && this.pages === 0) this.multifd = true;
     this.#records++;
     this.bytes += contents;
     this.sendBuffer.left(this.bytes, tNs);
-    if (this.multifd) {
-      this.packets.record(tNs, contents);
-      return;
-    }
+    if (this.multifd || this.#isJoined) this.packets.record(tNs, contents);
+    if (this.multifd) return;
+    // Where pages have words before them, packets are but a chance of lengths.
+    if (this.#isJoined && this.packets.packets >= PROOF_PACKETS && this.packets.pages > 2 * this.#singleWords)
+      this.multifd = true;
+    if (contents === WORD_BYTES) this.#singleWords++;
     this.#apart.record(tNs, contents);
     this.#vectors.record(tNs, contents);
     this.words.record(tNs, contents);

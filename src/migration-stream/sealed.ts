@@ -271,7 +271,7 @@ export class SealedMigration extends MigrationState {
   #channel(direction: number): SealedChannel {
     let channel = this.#channels.get(direction);
     if (!channel) {
-      channel = new SealedChannel();
+      channel = new SealedChannel(this.rounds.isJoined);
       if (this.#channels.size < SEALED_CHANNELS) this.#channels.set(direction, channel);
     }
     return channel;

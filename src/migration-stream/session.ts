@@ -258,6 +258,7 @@ export class MigrationStreams implements RdmaConsumer {
       reverse: reverse ? (reverse.driver.proven ? reverse.decoder.id : 'searching') : null,
       knownBlocks: owner && !owner.state.complete ? owner.state.blockNames : new Set(),
       pageSize: owner?.state.knownPageSize ?? null,
+      isSealed: () => this.#sealed(key) !== undefined,
     };
     let undecided = false;
     let search: StreamDecoder | null = forced && isForward(direction) ? mainChannel : null;
@@ -531,7 +532,7 @@ export class MigrationStreams implements RdmaConsumer {
       ({ identity, state }) =>
         identity.client.address === client.address &&
         identity.server.address === server.address &&
-        state.inPostcopy &&
+        state.mayBeInPostcopy &&
         !state.complete,
     );
   }
@@ -740,7 +741,7 @@ function resultOf(
     disks: [],
     ...(entry.proxies.length > 0 ? { proxies: entry.proxies } : {}),
     rounds: sealed && streams[0]?.isJoined ? rounds.map(joinedRound) : rounds,
-    countingRules: countingRules({ features, rounds, ...rest }),
+    countingRules: countingRules({ outcome, features, rounds, ...rest }),
     ...rest,
   };
 }
@@ -772,7 +773,7 @@ function outcomeOf(
   const ending = main && endings.get(main.direction >>> 1);
   // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
   if (closedBySource && ending?.closedFirstBy !== 1)
-    return main.driver.endsUnread || entry.state.inPostcopy ? 'incomplete' : 'cancelled';
+    return main.driver.endsUnread || entry.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';
   switch (ending?.endedBy ?? main?.driver.ended) {
     case 'fin':
     case 'rst':

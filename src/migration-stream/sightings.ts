@@ -32,6 +32,8 @@ export interface SightedStream {
   /** Where the first page record and the end of RAM lie. */
   readonly start: { readonly offset: number; readonly tNs: number };
   readonly end: { readonly offset: number; readonly tNs: number };
+  /** It was captured from its beginning, so the first pass is the one over all memory. */
+  readonly fromStart: boolean;
   /** The migration went through to its end, so there was a final round. */
   readonly complete: boolean;
 }
@@ -113,19 +115,30 @@ export class Sightings {
 /**
  * Drops sightings that fit neither as a step forward nor as the beginning of another way around memory. One that lies
  * astray makes itself or the next look like a way around: when the stretch goes on smoothly without it, it was no header.
+ * The first pass sends every page, if only as a zero page: it goes no faster, and no later one further.
  */
 function plausible(sightings: readonly Sighting[], stream: SightedStream): Sighting[] {
   const { pageSize, totalPages } = stream;
   const chain: Sighting[] = [{ ...stream.start, page: 0 }];
+  /** Where in the chain the second pass begins, and how far the first can have come by then. */
+  let secondPass = Number.POSITIVE_INFINITY;
+  let farthest = Number.POSITIVE_INFINITY;
   for (const [i, sighting] of sightings.entries()) {
     if (totalPages !== null && sighting.page >= totalPages) continue;
     const last = chain.at(-1)!;
     const before = chain.at(-2);
+    // Until a second sighting confirms it, what looks like the second pass may lie astray.
+    const first = chain.length <= secondPass ? last : chain.length - 1 === secondPass ? before : undefined;
+    if (first) farthest = first.page + Math.ceil((sighting.offset - first.offset) / ZERO_RECORD_BYTES);
+    if (stream.fromStart && sighting.page > farthest) continue;
+    if (chain.length <= secondPass)
+      secondPass = cameAround(last, sighting, pageSize) ? chain.length : Number.POSITIVE_INFINITY;
     const next = sightings[i + 1];
     if (isStep(last, sighting, pageSize)) {
       chain.push(sighting);
     } else if (before && isStep(before, sighting, pageSize)) {
       chain.splice(-1, 1, sighting);
+      if (secondPass === chain.length - 1) secondPass = Number.POSITIVE_INFINITY;
     } else if (!next || (isStep(sighting, next, pageSize) && !isStep(last, next, pageSize))) {
       chain.push(sighting);
     }

@@ -6,7 +6,7 @@
 // Source: RFC 8446 §4.1.2, §5.1; QEMU io/channel-tls.c, qio_channel_tls_writev().
 import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
 import type { MigrationSink, ReadEnd, StreamDecoder, StreamReader } from './records.js';
-import { PAGE_BYTES, WHOLE_RECORD_BYTES, WORD_BYTES } from './sealed-records.js';
+import { MULTIFD_HEADER_BYTES, PAGE_BYTES, WHOLE_RECORD_BYTES, WORD_BYTES } from './sealed-records.js';
 
 const CONTENT_ALERT = 21;
 const CONTENT_HANDSHAKE = 22;
@@ -41,7 +41,8 @@ export const tls: StreamDecoder = {
     if (hello < uint16(buffer, start + 3) && hello < 2048) return 'more';
     return isAnonymous(buffer, start + RECORD_HEADER_BYTES, end) ? 'yes' : 'no';
   },
-  open: (sink, _note, { fromStart, reverse }) => new TlsReader(sink, fromStart || reverse === 'tls'),
+  open: (sink, _note, { fromStart, reverse, isSealed = () => false }) =>
+    new TlsReader(sink, fromStart || reverse === 'tls' ? () => true : isSealed),
 };
 
 /** A ClientHello that names neither a server nor an application protocol. */
@@ -64,10 +65,11 @@ function isAnonymous(buffer: Uint8Array, start: number, end: number): boolean {
 
 class TlsReader implements StreamReader {
   readonly #sink: MigrationSink;
-  #isKnown: boolean;
+  readonly #isKnown: () => boolean;
+  #isProven = false;
 
   /** @param isKnown  false for a stream joined midway, which may be any TLS until its records look like QEMU's */
-  constructor(sink: MigrationSink, isKnown: boolean) {
+  constructor(sink: MigrationSink, isKnown: () => boolean) {
     this.#sink = sink;
     this.#isKnown = isKnown;
   }
@@ -105,8 +107,8 @@ class TlsReader implements StreamReader {
         continue;
       }
       if (yield* chains(stream)) {
-        this.#isKnown ||= yield* showsHabits(stream);
-        if (this.#isKnown) return true;
+        this.#isProven ||= this.#isKnown() || (yield* showsHabits(stream, this.#isKnown));
+        if (this.#isProven) return true;
         continue;
       }
       stream.skip(1);
@@ -139,16 +141,21 @@ const HABITS = 4;
 const VECTOR_WHOLE_RECORDS = 8;
 const VECTOR_REST_BYTES = 32 * (PAGE_BYTES + WORD_BYTES) - VECTOR_WHOLE_RECORDS * WHOLE_RECORD_BYTES;
 const VECTOR_WORDS_BYTES = 64;
+/** 128 pages; the header is what is left. */
+const PACKET_WHOLE_RECORDS = 32;
+/** A packet with fewer pages is no proof. */
+const PACKET_PAGES = 32;
 
 /**
- * Reads records as long as they chain until QEMU's habits were seen: a page with the record of its word before it (up to 11.0),
- * or a whole vector of 32 words and pages (from 11.1 on). Multifd channels are not believed: what they are shows at their
- * beginning only.
+ * Reads records as long as they chain until QEMU's habits were seen: a page with the record of its word before it, or many pages
+ * and the header of a multifd packet behind them (up to 11.0); or a whole vector of 32 words and pages, or of a packet (from 11.1 on).
+ * The main channel beside those of multifd shows none: it is believed once they were.
  */
-function* showsHabits(stream: ByteCursor): Reading<boolean> {
+function* showsHabits(stream: ByteCursor, isKnown: () => boolean): Reading<boolean> {
   let seen = 0;
   let before = 0;
   let whole = 0;
+  let alike = 0;
   while (yield* want(stream, RECORD_HEADER_BYTES)) {
     if (stream.peek(0) !== CONTENT_APPLICATION_DATA || stream.peek(1) !== 3) return false;
     stream.skip(3);
@@ -156,12 +163,16 @@ function* showsHabits(stream: ByteCursor): Reading<boolean> {
     if (length > RECORD_BYTES) return false;
     stream.skip(length);
     const isHabit = PROTECTION_BYTES.some((added) => {
-      const isPage = length === PAGE_BYTES + added && before === WORD_BYTES + added;
+      const isPage = length === PAGE_BYTES + added;
+      if (isPage && before === WORD_BYTES + added) return true;
       const rest = length - added - VECTOR_REST_BYTES;
-      return isPage || (whole === VECTOR_WHOLE_RECORDS && rest >= 0 && rest < VECTOR_WORDS_BYTES);
+      if (whole === VECTOR_WHOLE_RECORDS && rest >= 0 && rest < VECTOR_WORDS_BYTES) return true;
+      if (length !== MULTIFD_HEADER_BYTES + added) return false;
+      return whole === PACKET_WHOLE_RECORDS || (alike >= PACKET_PAGES && before === PAGE_BYTES + added);
     });
-    if (isHabit && ++seen === HABITS) return true;
+    if ((isHabit && ++seen === HABITS) || isKnown()) return true;
     whole = length > WHOLE_RECORD_BYTES ? whole + 1 : 0;
+    alike = length === before ? alike + 1 : 1;
     before = length;
   }
   return false;

@@ -6,6 +6,7 @@ type Counted = Parameters<typeof countingRules>[0];
 
 const round = { startNs: 0 } as Migration['rounds'][number];
 const plain: Counted = {
+  outcome: 'incomplete',
   features: ['return-path'],
   rounds: [round],
   pages: { normal: 10, zero: 0, xbzrle: 0, compressed: 0, distinct: 10, resent: 0 },
@@ -36,6 +37,11 @@ describe('what query-migrate counts otherwise', () => {
     expect(rules({ features: ['multifd', 'multifd-flush'], downtime: null })).toHaveLength(1);
   });
 
+  test('an estimate holds the bytes of a disk that travels in the same stream', () => {
+    expect(rules({ features: ['rounds-inferred', 'block'] })).toContainEqual(expect.stringMatching(/^pages: .*disk/));
+    expect(rules({ features: ['rounds-inferred'] })).not.toContainEqual(expect.stringContaining('disk'));
+  });
+
   test('the old compression, a connection that broke in post-copy', () => {
     expect(rules({ features: ['compress'] })).toContainEqual(expect.stringContaining('stale page'));
     const postcopy = {} as Migration['postcopy'];
@@ -47,6 +53,9 @@ describe('what query-migrate counts otherwise', () => {
     expect(rules({ returnPath: {} })).toContainEqual(expect.stringContaining('last byte is handed to the socket'));
     expect(rules({ postcopy: {} as Migration['postcopy'] })).toContainEqual(expect.stringContaining('device state'));
     expect(rules({ downtime: null, returnPath: {} })).toHaveLength(1);
+    expect(rules({ outcome: 'completed', downtime: null })).toContainEqual(
+      expect.stringMatching(/^downtime: Not told/),
+    );
   });
 
   test('nothing is said of figures that are not there', () => {

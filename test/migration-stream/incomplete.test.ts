@@ -324,6 +324,48 @@ describe('post-copy that the stream does not show', () => {
     const { migrations } = analyse([syn(0), { direction: 0, offset: 0, payload: whole }, closed]);
     expect(migrations.map(({ outcome }) => outcome)).toEqual(['incomplete']);
   });
+
+  test('is not ruled out where the switch may lie in a gap: such an end may be a pause as well as a cancelling', () => {
+    const outcome = (advised: boolean): string => {
+      const begin = stream().header().command(1).ping(1);
+      if (advised) begin.command(3, [...be64(PAGE), ...be64(PAGE)]);
+      const main = begin
+        .ramStart(MEMORY)
+        .part((ram) => ram.pages('pc.ram', range(0, 60)))
+        .build();
+      const gap = main.length - 20 * (PAGE + 8);
+      const closed: Frame = { direction: 0, offset: main.length, flags: FLAG_FIN | FLAG_ACK };
+      const { migrations } = analyse([
+        syn(0),
+        { direction: 0, offset: 0, payload: main.slice(0, gap - 10 * PAGE) },
+        { direction: 1, offset: 0, ack: main.length },
+        { direction: 0, offset: gap, payload: main.slice(gap) },
+        closed,
+      ]);
+      return migrations[0]!.outcome;
+    };
+    expect(outcome(true)).toBe('incomplete');
+    expect(outcome(false)).toBe('cancelled');
+  });
+
+  test('is known by the request with which a source recovers, though the switch was in a gap', () => {
+    const tail = whole.length - 5 * (PAGE + 8);
+    const recovery = stream()
+      .command(10, str8('pc.ram'))
+      .part((ram) => ram.pages('pc.ram', range(60, 70)))
+      .build();
+    const { migrations } = analyse([
+      ...opened,
+      { direction: 1, offset: 0, ack: whole.length },
+      { direction: 0, offset: tail, payload: whole.slice(tail) },
+      { direction: 0, offset: whole.length, flags: FLAG_FIN | FLAG_ACK },
+      syn(2),
+      { direction: 2, offset: 0, payload: recovery },
+    ]);
+    expect(migrations).toHaveLength(1);
+    expect(migrations[0]!.connections).toEqual([0, 1]);
+    expect(migrations[0]!.rounds.at(-1)!.boundary).toBe('post-copy');
+  });
 });
 
 test('zeros behind a gap in the return path are not what COLO says first', () => {

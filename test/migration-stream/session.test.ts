@@ -377,6 +377,43 @@ describe('captures that begin late', () => {
       expect(migrations).toMatchObject([{ encryption: 'tls', source: '10.0.0.2', bytes: { returnPath: 8 } }]);
     });
 
+    describe('channels of multifd', () => {
+      const packets = (count: number): number[] =>
+        range(0, count).flatMap(() => [1344, ...range(0, 40).map(() => PAGE)]);
+      const vectors = (count: number): number[] =>
+        range(0, count).flatMap(() => [...range(0, 32).map(() => 16_384), 1344]);
+      const words = [...range(0, 6).flatMap(() => [18, 8, 8]), 10, 18, 16_384, 16_384, 5000];
+
+      test.each([
+        ['up to 11.0', packets(12)],
+        ['from 11.1 on', vectors(12)],
+      ])('are known by their packets, and the main one beside them by what it is beside (%s)', (_versions, lane) => {
+        const { migrations, channels } = analyse(
+          [
+            { direction: 0, offset: 0, payload: sealed(...words.slice(0, 4)).slice(7) },
+            { direction: 2, offset: 0, payload: sealed(...lane).slice(3000) },
+            { direction: 4, offset: 0, payload: sealed(...lane).slice(9000) },
+            { direction: 0, offset: sealed(...words.slice(0, 4)).length - 7, payload: sealed(...words.slice(4)) },
+          ],
+          [{}, {}, {}],
+        );
+        expect(migrations).toHaveLength(1);
+        expect(migrations[0]).toMatchObject({ encryption: 'tls', rounds: [{ boundary: 'joined-midway' }] });
+        expect(channels.map(({ kind }) => kind).sort()).toEqual(['main', 'multifd', 'multifd']);
+      });
+
+      test('lend their proof to no stream between other ends', () => {
+        const { channels } = analyse(
+          [
+            { direction: 0, offset: 0, payload: sealed(...packets(12)).slice(3000) },
+            { direction: 2, offset: 0, payload: sealed(...words).slice(7) },
+          ],
+          [{}, { to: '10.0.0.3' }],
+        );
+        expect(channels.map(({ connection }) => connection)).toEqual([0]);
+      });
+    });
+
     test("another application's records of a page's length are no migration", () => {
       const stream = sealed(...range(0, 100).map(() => PAGE), ...range(0, 100).map((i) => (i % 2 ? PAGE : 1344)));
       expect(analyse([{ direction: 0, offset: 0, payload: stream.slice(3000) }]).migrations).toEqual([]);

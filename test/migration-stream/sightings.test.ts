@@ -17,7 +17,7 @@ function scan(passes: readonly (readonly number[])[], step: number, astray: read
   }
   const end = { offset: count * RECORD, tNs: count * 1e6 };
   const start = { offset: 0, tNs: 0 };
-  return sightings.rounds({ pageSize: 4096, totalPages: TOTAL, start, end, complete: false });
+  return sightings.rounds({ pageSize: 4096, totalPages: TOTAL, start, end, fromStart: true, complete: false });
 }
 
 const ms = (rounds: readonly { startNs: number }[]): number[] => rounds.map(({ startNs }) => Math.round(startNs / 1e6));
@@ -43,6 +43,23 @@ describe('rounds from single page headers', () => {
     expect(ms(astray)).toEqual(ms(clean));
   });
 
+  test('a place further than the first pass can have come lies astray, though nobody knows how large memory is', () => {
+    const rounds = (...astray: (readonly [number, number])[]): number => {
+      const sightings = new Sightings();
+      const passes = [...range(0, TOTAL), ...range(3000, 4000), ...range(3000, 3500)];
+      for (const [i, page] of passes.entries()) {
+        if (i % 77 === 76) sightings.add(i * RECORD, i * 1e6, 0, page);
+        for (const [at, wrong] of astray) if (at === i) sightings.add(i * RECORD + 99, i * 1e6, 0, wrong);
+      }
+      const end = { offset: passes.length * RECORD, tNs: passes.length * 1e6 };
+      const start = { offset: 0, tNs: 0 };
+      const stream = { pageSize: 4096, totalPages: null, start, end, fromStart: true, complete: true };
+      return sightings.rounds(stream).length;
+    };
+    expect(rounds()).toBe(3);
+    for (const at of [20, 5000, TOTAL - 20, TOTAL + 500]) expect(rounds([at, 91_836_416])).toBe(3);
+  });
+
   test('more bytes than the pages in between can fill: the scan came around unseen', () => {
     const sightings = new Sightings();
     sightings.add(100 * RECORD, 1e6, 0, 100);
@@ -50,7 +67,7 @@ describe('rounds from single page headers', () => {
     sightings.add(30_000 * RECORD, 300e6, 0, 500);
     const start = { offset: 0, tNs: 0 };
     const end = { offset: 30_100 * RECORD, tNs: 301e6 };
-    const stream = { pageSize: 4096, totalPages: TOTAL, start, end, complete: false };
+    const stream = { pageSize: 4096, totalPages: TOTAL, start, end, fromStart: true, complete: false };
     expect(sightings.rounds(stream)).toHaveLength(2);
   });
 
