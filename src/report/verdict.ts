@@ -265,7 +265,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       note:
         traffic.rttMinNs === null
           ? 'not measurable here'
-          : `median; ${duration(traffic.rttMinNs)} at best, p95 ${duration(traffic.rttP95Ns)}`,
+          : `median; ${duration(traffic.rttMinNs)} at best, p95 ${duration(traffic.rttP95Ns)}${queued(traffic)}`,
     },
   ];
   const [top] = traffic.limits;
@@ -275,6 +275,14 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       : { label: 'Held back by', value: '–', note: 'cannot be told from this capture' },
   );
   return figures;
+}
+
+/** A median this far above the least round trip is worth a word about queues. */
+const QUEUED = 1.25;
+
+function queued({ rttMinNs, rttP50Ns }: Traffic): string {
+  if (rttMinNs === null || rttP50Ns === null || rttP50Ns < QUEUED * rttMinNs) return '';
+  return `; queues add ${duration(rttP50Ns - rttMinNs)}`;
 }
 
 function retransmittedNote({ retransmittedSegments, retransmittedBytes }: Traffic): string {

@@ -20,6 +20,7 @@ export const tcpDirection = (facts: Partial<TcpDirection>): TcpDirection => ({
   keepAlives: 0,
   zeroWindow: { episodes: 0, totalNs: 0 },
   rttNs: null,
+  queueingNs: null,
   window: null,
   inFlight: null,
   inFlightDoubt: null,

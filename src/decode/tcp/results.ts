@@ -65,6 +65,8 @@ export interface TcpDirection {
   keepAlives: number;
   zeroWindow: { episodes: number; totalNs: number };
   rttNs: Quantiles | null;
+  /** Round trips less the least of them: what queues on the path added. */
+  queueingNs: Quantiles | null;
   /** Scaled window this direction's receiver advertised, i.e. what limits this direction. Bytes. */
   window: Quantiles | null;
   /** Bytes in flight on the sender's timeline. */
@@ -188,6 +190,7 @@ export const TIMELINE_UNITS = {
   windowMaxBytes: 'bytes',
   rttMinNs: 'ns',
   rttMaxNs: 'ns',
+  queueMaxNs: 'ns',
   limitSenderApplicationNs: 'ns',
   limitRateLimitNs: 'ns',
   limitReceiverWindowNs: 'ns',

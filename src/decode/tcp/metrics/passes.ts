@@ -113,6 +113,7 @@ const emptyDirection = (): TcpDirection => ({
   keepAlives: 0,
   zeroWindow: { episodes: 0, totalNs: 0 },
   rttNs: null,
+  queueingNs: null,
   window: null,
   inFlight: null,
   inFlightDoubt: null,

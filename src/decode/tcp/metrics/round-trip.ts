@@ -27,7 +27,9 @@ export function roundTrip(_: MetricContext): TcpMetric {
         const acknowledged = toReceiverNs >= toSenderNs || toReceiverNs + toSenderNs < NEAR_NS;
         const farSide = acknowledged ? 1 - side : side;
         const far = loops.find(2 * connection.id + farSide);
-        if (far) into[side].rttNs = far.quantiles(1, acknowledged ? toSenderNs : toReceiverNs);
+        if (!far) continue;
+        into[side].rttNs = far.quantiles(1, acknowledged ? toSenderNs : toReceiverNs);
+        into[side].queueingNs = far.quantiles(1, -far.min);
       }
     },
   };

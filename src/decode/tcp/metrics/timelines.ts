@@ -106,6 +106,8 @@ export class DirectionTimeline {
     copy(SERIES_WINDOW_MAX, windowScale, 0);
     copy(loopMin, 1, addNs);
     copy(loopMax, 1, addNs);
+    const least = bins.series[loopMin]!.subarray(0, used).reduce((min, loop) => (loop < min ? loop : min), Infinity);
+    copy(loopMax, 1, -least);
     for (let limit = 0; limit < LIMITS.length; limit++) copy(SERIES_LIMIT + limit, 1, 0);
   }
 

@@ -191,6 +191,27 @@ describe('limits of a sender whose windows go out at once, 20 ms apart', () => {
   });
 });
 
+describe('queueing', () => {
+  const { sender } = transfer({ bytes: 3_000_000, oneWayNs: 10 * MS, rate: 12.5e6, cwndMax: 400 });
+  const analysis = analyzeFrames(framesOf(sender));
+  const { direction } = bulk(analysis);
+
+  test('is what round trips have above the least of them', () => {
+    const { queueingNs, rttNs } = direction;
+    expect([queueingNs!.min, queueingNs!.samples]).toEqual([0, rttNs!.samples]);
+    for (const q of ['p50', 'p95', 'max'] as const) expect(queueingNs![q]).toBeCloseTo(rttNs![q] - rttNs!.min, -1);
+    // 400 segments at 100 Mbit/s take 46 ms, 20 of them on the path.
+    expect(queueingNs!.max).toBeGreaterThan(20 * MS);
+  });
+
+  test('over time: it grows with the window, and no bin has more than the most', () => {
+    const queues = values(analysis.results.timeline, 'queueMaxNs').filter((ns) => ns >= 0);
+    expect(Math.max(...queues)).toBe(direction.queueingNs!.max);
+    expect(queues[0]).toBeLessThan(5 * MS);
+    expect(queues.at(-1)).toBeGreaterThan(20 * MS);
+  });
+});
+
 describe('timelines', () => {
   test('bins add up to the totals', () => {
     const analysis = analyzeFrames(framesOf(transfer({ bytes: 3_000_000, oneWayNs: 10 * MS }).sender));
