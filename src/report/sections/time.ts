@@ -39,7 +39,7 @@ function closeUps({ id, data, carriers }: Scene): Html {
     const what = Number(resent[i]) > 0 ? plural(Number(resent[i]), 'retransmission') : why[i];
     return `${moment(Number(from[i]) * 1e9)}: ${channel}${what}`;
   };
-  return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one. Those of any other stretch: analyze --stretch FROM..TO.</p>
+  return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one. Those of any other stretch: <span class="whole">analyze --stretch FROM..TO</span>.</p>
 <div class="proofs">${shown.map(
     (i) =>
       html`<button type="button" class="proof" data-proof="${id}" data-stay="" data-stretch="${stretch[i]!}" data-from="${from[i]!}" data-to="${to[i]!}">${label(i)}</button>`,
