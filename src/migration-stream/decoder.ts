@@ -184,7 +184,8 @@ export class StreamDriver implements StreamConsumer {
   #begin(offset: number): void {
     this.#begun = true;
     this.#cursor.jump(offset);
-    if (!this.#proven) this.#lostAt = offset;
+    if (this.#proven) this.#sink.streamStart(offset);
+    else this.#lostAt = offset;
     if (this.#reading) this.#step(true);
   }
 
@@ -232,7 +233,10 @@ export class StreamDriver implements StreamConsumer {
 
   #found(): void {
     const { offset, tNs, frame } = this.#cursor;
-    if (!this.#proven) this.#onProven?.();
+    if (!this.#proven) {
+      this.#onProven?.();
+      this.#sink.streamStart(this.#lostAt);
+    }
     this.account.undecodedBytes += offset - this.#lostAt;
     this.#sink.blind(this.#lostAt, offset, tNs);
     this.#log.note(this.#proven ? 'stream/resync' : 'stream/mid-stream', {

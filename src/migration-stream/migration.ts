@@ -96,7 +96,7 @@ interface Mark {
 interface OpenPhase {
   readonly kind: PhaseKind;
   readonly startNs: number;
-  readonly startOffset: number;
+  startOffset: number;
   /** Bytes of the other channels while it lasts. */
   otherBytes: number;
 }
@@ -545,11 +545,15 @@ export class MigrationState implements MigrationSink {
     this.rounds.blind();
   }
 
+  streamStart(offset: number): void {
+    if (this.#phase?.kind === 'setup') this.#phase.startOffset = offset;
+  }
+
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
     // The last page may be cut off: what did not come was counted with its header. (After a recovery streams share this.)
-    if (!this.#generations && this.#pageStart < offset && offset < this.#pageEnd) {
+    if (this.#pageStart < offset && offset < this.#pageEnd) {
       this.#ramRecordBytes -= this.#pageEnd - offset;
       this.#pageEnd = 0;
     }

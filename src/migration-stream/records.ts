@@ -140,6 +140,8 @@ export interface MigrationSink {
   sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void;
   /** Some bytes between two holes while the place is lost; `text` when they look like a piece of the description. */
   glimpse(offset: number, tNs: number, text: boolean): void;
+  /** The first byte seen of the stream lies at `offset`: 0, unless what was before is not in the capture. */
+  streamStart(offset: number): void;
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */
   blind(offset: number, resumed: number, tNs: number): void;
   /** The stream is over; `offset` is its length, `tNs` when its last byte was seen. */

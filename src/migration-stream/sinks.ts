@@ -41,6 +41,7 @@ class SilentSink implements MigrationSink {
   sighting(): void {}
   glimpse(): void {}
   blind(_offset: number, _resumed: number): void {}
+  streamStart(_offset: number): void {}
   streamEnd(_offset: number): void {}
 }
 

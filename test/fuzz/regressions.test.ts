@@ -11,13 +11,16 @@ import { batchOf, captureInterface, ethernet, frame, ipv4, tcp } from '../suppor
 import { ascii, be32, decodeChunks, PAGE, range, stream } from '../support/migration-stream.js';
 import { random } from '../support/random.js';
 
-/** One connection whose client sends `bytes` and ends; frame `i` is stamped `stamp(i)`, the capture lost number `lost`. */
-function sent(bytes: Uint8Array, stamp = (i: number): number => i * 10_000, lost = -1): Results {
+/**
+ * One connection whose client sends `bytes` and ends; frame `i` is stamped `stamp(i)`, the capture lost number `lost` and the
+ * first `ahead` bytes of the stream.
+ */
+function sent(bytes: Uint8Array, stamp = (i: number): number => i * 10_000, lost = -1, ahead = 0): Results {
   const client = (offset: number, flags: string, payload: Uint8Array = new Uint8Array(0)): Uint8Array =>
     frame(ethernet(), ipv4(), tcp({ seq: 1 + offset, ack: 1, flags }, payload));
   const frames = [client(-1, 'S')];
-  for (let at = 0; at < bytes.length; at += 1400) frames.push(client(at, 'A', bytes.subarray(at, at + 1400)));
-  frames.push(client(bytes.length, 'FA'));
+  for (let at = 0; at < bytes.length; at += 1400) frames.push(client(ahead + at, 'A', bytes.subarray(at, at + 1400)));
+  frames.push(client(ahead + bytes.length, 'FA'));
   const analysis = new Analysis();
   const timed = frames.map((each, i) => ({ bytes: each, tNs: stamp(i) }));
   analysis.push(batchOf(timed.filter((_, i) => i !== lost)));
@@ -157,6 +160,20 @@ test('a page of the preempt channel that is cut off counts as far as it came', (
   for (const offset of [0, PAGE]) sink.page(offset, 1, 0, offset, PAGE_NORMAL, PAGE);
   sink.streamEnd(PAGE + 10);
   expect(state.finish().ramRecordBytes).toBe(PAGE + 10);
+});
+
+test('a page of the main channel that is cut off counts as far as it came, beside multifd channels too', () => {
+  const state = new MigrationState(new AnomalyLog(), 0, 0);
+  state.joinMultifd(false);
+  state.page(100, 1, 0, 0, PAGE_NORMAL, PAGE);
+  state.streamEnd(150, 2);
+  expect(state.finish().ramRecordBytes).toBe(50);
+});
+
+test('a stream whose first bytes come late and far ahead: its phases are no longer than itself', () => {
+  const { migration } = sent(memory(8).end().eof().build(), undefined, undefined, 4 << 20);
+  const [{ phases, bytes }] = migration.migrations as [(typeof migration.migrations)[0]];
+  expect(phases.reduce((sum, phase) => sum + phase.bytes, 0)).toBe(bytes.total);
 });
 
 test('of two streams of one migration, a page cut off is taken back once', () => {

@@ -316,6 +316,7 @@ export function recordingSink(records: string[]): MigrationSink {
       say(`sighting @${offset} ${block}+${address / PAGE} ${KINDS[kind]}`),
     glimpse: () => {},
     blind: (offset, resumed) => say(`blind ${offset} to ${resumed}`),
+    streamStart: () => undefined,
     streamEnd: (offset) => say(`stream end @${offset}`),
   };
 }
