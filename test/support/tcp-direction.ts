@@ -38,6 +38,7 @@ export const tcpDirection = (facts: Partial<TcpDirection>): TcpDirection => ({
   pipe: null,
   lateOriginals: 0,
   inferredRetransmissions: 0,
+  retransmittedAtLeast: false,
   rhythm: null,
   comb: null,
   pacingRate: null,

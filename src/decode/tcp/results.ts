@@ -103,6 +103,11 @@ export interface TcpDirection {
    * them; part of retransmittedSegments.
    */
   inferredRetransmissions: number;
+  /**
+   * There may have been more retransmissions: some were lost before a capture away from the sender, and no identification
+   * counts them.
+   */
+  retransmittedAtLeast: boolean;
   rhythm: Rhythm | null;
   comb: Comb | null;
   /** Rate at which the sender spaces its frames by a timer, bytes per second; null where it does not or cannot be seen. */

@@ -181,6 +181,25 @@ describe('stream offsets', () => {
     expect(rows.map(({ ackOffset }) => ackOffset)).toEqual([Number.NaN, 0, -1000, 0]);
   });
 
+  test.each([
+    [1, 0, 2, 3],
+    [2, 0, 1, 3],
+    [3, 0, 1, 2],
+    [0, 2, 3, 1],
+    [1, 2, 3, 0],
+  ])('are the same when taps put the first frames in the order %i %i %i %i', (...order) => {
+    const script = new Script().open();
+    script.client({ length: 1000 }).server({ ack: 1000, length: 10 }).client({ seq: 1000, ack: 10, length: 500 });
+    const frames = script.frames();
+    const taken = [...order.map((n) => ({ ...frames[n]!, tNs: 1000 })), ...frames.slice(order.length)];
+    const data = annotated(taken).filter(({ newBytes }) => newBytes > 0);
+    expect(data.map(({ offset, newBytes }) => [offset, newBytes])).toEqual([
+      [0, 1000],
+      [0, 10],
+      [1000, 500],
+    ]);
+  });
+
   test('a FIN is not a byte, whichever order its acknowledgement comes in', () => {
     const closing = { flags: 'FA', seq: 10 };
     const inOrder = new Script().open().client({ length: 10 }).client(closing).server({ ack: 11 });

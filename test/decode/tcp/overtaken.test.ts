@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { framesOf, transfer } from '../../support/conversation.js';
 import { Script } from '../../support/script.js';
-import { analyzeFrames } from '../../support/tcp-analysis.js';
+import { analyzeFrames, bulk } from '../../support/tcp-analysis.js';
 
 const MSS = 1448;
 const RTT_MS = 40;
@@ -72,4 +73,13 @@ describe('a retransmission that never arrives, over IPv6', () => {
     expect(retransmitted([informed, next, later, fill])).toBe(2);
     expect(retransmitted([informed, next, later, again, fill])).toBe(3);
   });
+});
+
+test('the count is a lower bound from away where no identification counts on', () => {
+  const { sender, receiver } = transfer({ bytes: 1_000_000, oneWayNs: 1e7, lose: (n) => n % 100 === 50 });
+  const atLeast = (packets: typeof sender, ipVersion: 4 | 6): boolean =>
+    bulk(analyzeFrames(framesOf(packets, { ipVersion }))).direction.retransmittedAtLeast;
+  expect([atLeast(receiver, 6), atLeast(receiver, 4), atLeast(sender, 6)]).toEqual([true, false, false]);
+  const { receiver: lossless } = transfer({ bytes: 100_000, oneWayNs: 1e7 });
+  expect(atLeast(lossless, 6)).toBe(false);
 });

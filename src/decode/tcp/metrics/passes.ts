@@ -131,6 +131,7 @@ const emptyDirection = (): TcpDirection => ({
   pipe: null,
   lateOriginals: 0,
   inferredRetransmissions: 0,
+  retransmittedAtLeast: false,
   rhythm: null,
   comb: null,
   pacingRate: null,

@@ -282,19 +282,23 @@ function fillCounts(state: Repeats, inferred: Inferred, into: TcpDirection): voi
   into.outOfOrderSegments = state.reordered;
   into.lateOriginals = state.late;
   into.inferredRetransmissions = inferred.segments;
+  into.retransmittedAtLeast = !inferred.counted && into.retransmittedSegments > 0;
 }
 
 interface Inferred {
   readonly segments: number;
   /** Of these the ones that a reported loss triggered. */
   readonly fast: number;
+  /** Every packet that was sent is accounted for. */
+  readonly counted: boolean;
 }
 
 /** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
 function inferred(own: DirectionEnd, state: Repeats): Inferred {
-  if (own.atSender) return { segments: 0, fast: 0 };
-  const segments = missingByIpId(own, state) ?? own.overtaken;
-  return { segments, fast: Math.min(segments, own.overtakenFast) };
+  if (own.atSender) return { segments: 0, fast: 0, counted: true };
+  const missing = missingByIpId(own, state);
+  const segments = missing ?? own.overtaken;
+  return { segments, fast: Math.min(segments, own.overtakenFast), counted: missing !== null };
 }
 
 /** Identifications missing beyond what lost originals explain; null where identifications do not tell. */
