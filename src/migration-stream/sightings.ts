@@ -102,10 +102,10 @@ export class Sightings {
       const high = Math.min(end.offset, reach);
       starts.push({ offset: (low + high) / 2, widthBytes: high - low });
     }
-    // The start may be dated late, by what else was going on when the search began.
+    // The start may be dated late, by what else was going on when the search began: even later than the end.
     let latestNs = Number.NEGATIVE_INFINITY;
     const timeline = [...points, end].map(({ offset, tNs }) => {
-      latestNs = Math.max(latestNs, tNs);
+      latestNs = Math.max(latestNs, Math.min(tNs, end.tNs));
       return { offset, tNs: latestNs };
     });
     return toRounds(starts, stream, end, timeline);

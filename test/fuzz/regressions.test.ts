@@ -97,12 +97,13 @@ test('rounds estimated from single headers end no sooner than they begin, althou
   const rounds = sightings.rounds({
     pageSize: PAGE,
     totalPages: 60,
-    start: { offset: 0, tNs: 1000 },
+    start: { offset: 0, tNs: 1017 },
     end: { offset: 120 * (PAGE + 8), tNs: 1000 },
     complete: true,
   });
   expect(rounds.length).toBeGreaterThan(1);
   for (const round of rounds) expect(round.endNs).toBeGreaterThanOrEqual(round.startNs);
+  expect(rounds.at(-1)!.endNs).toBe(1000);
 });
 
 test('rounds estimated from any headers follow one another', () => {
