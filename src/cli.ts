@@ -1,10 +1,9 @@
 #!/usr/bin/env node
 // The program `migscope`: hands the process's streams to the command line and ends with its exit code.
-import { setFlagsFromString } from 'node:v8';
 import { run } from './cli/program.js';
+import { keepHeapSmall } from './heap.js';
 
-// Connections come and go by the thousand in some captures: what is let go is collected before the heap has doubled by it.
-setFlagsFromString('--heap-growing-percent=20');
+keepHeapSmall();
 
 // A reader that went away (`migscope … | head`) ends us quietly, as it ends other tools; a full disk does not.
 for (const stream of [process.stdout, process.stderr]) {

@@ -100,10 +100,19 @@ export async function analyzeFiles(
 /** Frames from which a thread of their own pays for TCP metrics: with fewer, starting it costs what it saves. */
 const MANY_FRAMES = 1_000_000;
 
+/** Longest frame that may carry nothing. */
+const EMPTY_FRAME_BYTES = 118;
+
 /** Whether so many are to come, if all are as large as those of the first batch. */
-function hasManyFrames(source: CaptureSource, { count, captured }: PacketBatch): boolean {
+function hasManyFrames(source: CaptureSource, { count, captured, wire }: PacketBatch): boolean {
   let bytes = 0;
-  for (let row = 0; row < count; row++) bytes += captured[row]!;
+  let filled = 0;
+  for (let row = 0; row < count; row++) {
+    bytes += captured[row]!;
+    if (wire[row]! > EMPTY_FRAME_BYTES) filled++;
+  }
+  // What begins with handshakes alone goes on with larger frames, and with connections, for which memory is wanted.
+  if (filled < count / 8) return false;
   return ((source.progress().totalBytes ?? 0) / bytes) * count >= MANY_FRAMES && availableParallelism() > 1;
 }
 

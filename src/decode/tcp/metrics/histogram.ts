@@ -12,16 +12,15 @@ const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 const DROP_BITS = 13;
 
 const NO_COUNTS = new Uint32Array(0);
-/** Samples kept as a list: room for so many at first, and at most. */
-const FEW_FIRST = 8;
-const FEW_MOST = 64;
+/** Samples kept as a list, at most. */
+const FEW = 64;
 
 export class LogHistogram {
   samples = 0;
   min = Number.POSITIVE_INFINITY;
   max = 0;
   /** Buckets of the first samples, in the order in which they came; empty once they are counted. */
-  #few = NO_COUNTS;
+  #few: number[] = [];
   #base = 0;
   #counts = NO_COUNTS;
 
@@ -35,15 +34,15 @@ export class LogHistogram {
     const bucket = words[HIGH]! >>> DROP_BITS;
     const at = bucket - this.#base;
     if (at >= 0 && at < this.#counts.length) this.#counts[at]!++;
-    else if (this.samples <= FEW_MOST) this.#keep(bucket);
+    else if (this.samples <= FEW) this.#few.push(bucket);
     else this.#extend(bucket);
   }
 
   /** Value below which the share `q` of the samples lies, within a bucket's width. */
   quantile(q: number): number {
     const rank = Math.max(1, Math.ceil(q * this.samples));
-    if (this.samples <= FEW_MOST) {
-      const bucket = this.#few.slice(0, this.samples).sort()[rank - 1];
+    if (this.samples <= FEW) {
+      const bucket = [...this.#few].sort((a, b) => a - b)[rank - 1];
       return bucket === undefined ? this.max : Math.min(this.max, Math.max(this.min, middle(bucket)));
     }
     let seen = 0;
@@ -68,19 +67,10 @@ export class LogHistogram {
     };
   }
 
-  #keep(bucket: number): void {
-    if (this.samples > this.#few.length) {
-      const few = new Uint32Array(Math.max(FEW_FIRST, 2 * this.#few.length));
-      few.set(this.#few);
-      this.#few = few;
-    }
-    this.#few[this.samples - 1] = bucket;
-  }
-
   /** Counts what has no place yet: the list, when it is full, and a bucket beyond those there are. */
   #extend(bucket: number): void {
     const few = this.#few;
-    this.#few = NO_COUNTS;
+    this.#few = [];
     for (const one of few) this.#count(one);
     this.#count(bucket);
   }
