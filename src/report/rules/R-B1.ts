@@ -2,6 +2,9 @@ import { bitRate, digits, duration, percent, plural } from '../format.js';
 import { lossesOf } from './loss.js';
 import { defineRule } from './rule.js';
 
+/** Losses below this number are an anecdote. */
+const MIN_RARE = 3;
+
 export default defineRule({
   id: 'R-B1',
   title: 'Packet loss limits the rate',
@@ -11,6 +14,12 @@ export default defineRule({
   explains: ['R-E1', 'R-E2', 'R-E3', 'R-E7', 'R-E8', 'R-F1', 'R-G2', 'R-H7'],
   thresholds: {
     minRepeatedShare: { value: 0.001, unit: 'share of bytes', meaning: 'sent again before loss is worth a word' },
+    minRareShare: {
+      value: 0.0001,
+      unit: 'share of bytes',
+      meaning: 'the same on a path without a queue, where TCP did little but grow back',
+    },
+    minRareHeldShare: { value: 0.8, unit: 'share of time', meaning: 'in recovery or regrowth, for so rare losses' },
     minHeldShare: { value: 0.3, unit: 'share of time', meaning: 'time in recovery or regrowth' },
     maxSpuriousShare: {
       value: 0.5,
@@ -51,9 +60,12 @@ export default defineRule({
       const loss = lossesOf(transfer);
       const { segments, spurious, repeatedShare, heldShare, ceiling, rttNs, episodes } = loss;
       const goodput = transfer.goodput;
-      if (segments === 0 || repeatedShare < limits.minRepeatedShare || spurious > limits.maxSpuriousShare * segments)
+      if (segments === 0 || spurious > limits.maxSpuriousShare * segments) return [];
+      // On a long path a few losses hold a rate down for seconds; where a queue fills, the line is the limit and not they.
+      const rare = repeatedShare < limits.minRepeatedShare;
+      if (rare && (repeatedShare < limits.minRareShare || episodes.length < MIN_RARE || loss.queueFull !== false))
         return [];
-      if (heldShare !== null && heldShare < limits.minHeldShare) return [];
+      if (heldShare !== null && heldShare < (rare ? limits.minRareHeldShare : limits.minHeldShare)) return [];
       if (loss.stalledNs > 0.5 * transfer.durationNs) return []; // R-B2, R-B5
       const held =
         ceiling === null ||
@@ -84,7 +96,7 @@ export default defineRule({
       );
       return [
         {
-          confidence: ceiling === null || loss.queueFull === null ? 0.75 : 0.9,
+          confidence: rare ? 0.65 : ceiling === null || loss.queueFull === null ? 0.75 : 0.9,
           packets: events.map((event) => event.frame),
           interval: longest.map((episode) => [episode.startNs, episode.startNs + episode.durationNs] as const),
           metrics: {

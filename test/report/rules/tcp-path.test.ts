@@ -1,5 +1,7 @@
 import { describe } from 'vitest';
+import type { ReportData } from '../../../src/report/report.js';
 import {
+  type BinParts,
   connection,
   direction,
   episodes,
@@ -64,6 +66,50 @@ describe('loss', () => {
     severity: 'minor',
     metrics: { retransmittedSegments: 30, queueFull: 'no' },
   });
+  // Five losses in 130 MB: at 20 ms they allow about as much.
+  const rare = (tables: ReportData['tables']) =>
+    withForward(
+      {
+        ...lossy,
+        ...{ uniqueBytes: 65e6, wireSegments: 45_000, retransmittedSegments: 5, retransmittedBytes: 7240 },
+        retransmissions: { fast: 5 },
+      },
+      { tables },
+    );
+  const five = {
+    tcpEpisodes: episodes(
+      ...[1, 2, 4, 6, 8].map((seconds) => ({
+        kind: 'recovery' as const,
+        firstFrame: 100 * seconds,
+        startNs: seconds * S,
+        durationNs: 22 * MS,
+        retransmittedBytes: 1448,
+      })),
+    ),
+  };
+  const level = (rttMs: (startNs: number) => number, everyThird: BinParts['limit'] = 'Congestion') => ({
+    ...five,
+    timeline: timeline(50 * MS, 200, (index, startNs) => ({
+      bytes: index % 20 < 10 ? 280_000 : 370_000,
+      limit: index % 3 === 0 ? everyThird! : 'Congestion',
+      row: { rttMinNs: rttMs(startNs) * MS, rttMaxNs: 60 * MS },
+    })),
+  });
+  speaks(
+    'R-B1',
+    'a few losses on a long path without a queue, between which TCP only grew back',
+    rare(level(() => 20)),
+    {
+      confidence: 0.65,
+      metrics: { queueFull: 'no' },
+    },
+  );
+  silent('R-B1', 'as few where the sender had other things to wait for', rare(level(() => 20, 'SenderApplication')));
+  silent(
+    'R-B1',
+    'as few, each when the queue had filled: the line is the limit',
+    rare(level((startNs) => 20 + (5 * ((startNs - 50 * MS) % S)) / S)),
+  );
   const blow = (rttMs: (startNs: number) => number) =>
     withForward(lossy, {
       tables: {
