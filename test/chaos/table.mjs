@@ -78,7 +78,7 @@ function unexplained(whole, harmed, { may, says, quiet = false }) {
   const told = changed.filter((key) => !['time', 'duplicates', 'downtime'].includes(key));
   if (told.length > 0 && codes.length === 0 && !quiet) odd.push(`${told.join(', ')}: nothing said`);
   // Lost answers leave no trace.
-  if (says && changed.length > 0 && !codes.some((code) => says.test(code))) odd.push(`${says.source} is not said`);
+  if (says && told.length > 0 && !codes.some((code) => says.test(code))) odd.push(`${says.source} is not said`);
   if (after.bytes + after.unseen > before.bytes) odd.push('more bytes than there were');
   const [was, is] = [whole, harmed].map(({ migrations }) => migrations[0]?.downtime ?? null);
   if (was && is) {
