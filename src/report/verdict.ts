@@ -277,11 +277,13 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   return figures;
 }
 
-/** A median this far above the least round trip is worth a word about queues. */
+/** A median this far above the least round trip, and by this much, is worth a word about queues. */
 const QUEUED = 1.25;
+const QUEUED_NS = 1e6;
 
 function queued({ rttMinNs, rttP50Ns }: Traffic): string {
-  if (rttMinNs === null || rttP50Ns === null || rttP50Ns < QUEUED * rttMinNs) return '';
+  if (rttMinNs === null || rttP50Ns === null) return '';
+  if (rttP50Ns < Math.max(QUEUED * rttMinNs, rttMinNs + QUEUED_NS)) return '';
   return `; queues add ${duration(rttP50Ns - rttMinNs)}`;
 }
 

@@ -44,7 +44,7 @@ function connectionTable(connections: readonly Connection[]): Html {
     numeric('Goodput'),
     numeric('RTT p50'),
     numeric('RTT p95'),
-    numeric('Queueing p95'),
+    numeric('Queue p95'),
     numeric('Retrans.'),
     numeric('Timeouts'),
     numeric('Out of order'),
