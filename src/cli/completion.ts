@@ -58,7 +58,7 @@ function argumentValues(command: Command): Values {
 const flagsOf = (option: Option): string[] => [option.short, option.long].filter((flag) => flag != null);
 
 /** A bash script that completes commands, options, their values, and file names. */
-export function bashCompletion(program: Command): string {
+function bashCompletion(program: Command): string {
   const name = program.name();
   const reply = (values: Values): string => {
     if (values === 'none') return 'COMPREPLY=()';
@@ -97,7 +97,7 @@ const zshText = (text: string): string =>
   text.replace(/[[\]:'"\\$`]/g, (character) => (character === "'" ? '’' : `\\${character}`));
 
 /** A zsh script that completes commands, options with their descriptions, their values, and file names. */
-export function zshCompletion(program: Command): string {
+function zshCompletion(program: Command): string {
   const name = program.name();
   const action = (values: Values): string => {
     if (values === 'none') return ' ';

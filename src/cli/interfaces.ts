@@ -22,7 +22,7 @@ export function registerInterfaces(program: Command, io: CliIo): void {
 }
 
 /** One line an interface, columns aligned. */
-export function interfaceTable(interfaces: readonly InterfaceFacts[]): string {
+function interfaceTable(interfaces: readonly InterfaceFacts[]): string {
   const rows = [
     ['interface', 'state', 'speed', 'MTU', 'frames', 'addresses'],
     ...interfaces.map((facts) => [

@@ -25,7 +25,7 @@ const item = (head: string, text: string): string[] => ['.TP', `.B ${roff(head)}
 const verbatim = (lines: readonly string[]): string[] => ['.nf', ...lines.map((line) => roff(line.trim())), '.fi'];
 
 /** The whole manual as roff source, one section a command. */
-export function manPage(program: Command): string {
+function manPage(program: Command): string {
   const lines = [
     `.TH ${program.name().toUpperCase()} 1 "" "${program.name()} ${VERSION}"`,
     '.SH NAME',

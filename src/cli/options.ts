@@ -63,7 +63,7 @@ export const addJudgementOptions = (command: Command): Command =>
       parseThreshold,
     );
 
-export function parsePort(text: string): number {
+function parsePort(text: string): number {
   const port = Number(text);
   if (!/^\d+$/.test(text) || port < 1 || port > 65_535)
     throw new InvalidArgumentError('Expected a port from 1 to 65535.');
@@ -110,7 +110,7 @@ const BYTE_RATES: Readonly<Record<string, number>> = {
 const TIMES_NS: Readonly<Record<string, number>> = { us: 1e3, ms: 1e6, s: 1e9 };
 
 /** '10Gbit', '32MiB' (per second) → bytes per second; '300ms' → ns. */
-export function parseWhatIf(text: string): WhatIf {
+function parseWhatIf(text: string): WhatIf {
   const result: { bandwidth?: number; downtime?: number } = {};
   for (const part of text.split(',')) {
     const match = /^(bandwidth|downtime)=(\d+(?:\.\d+)?)([a-z]+)(?:\/s)?$/i.exec(part.trim());

@@ -100,7 +100,7 @@ async function signalsHeard(): Promise<void> {
  * one. A link stays, what it points to is replaced. Throws InputError with the system's reason (disk full, no permission)
  * and leaves nothing behind, nor does a signal that ends the process.
  */
-export function writeWhole(path: string, content: string | Uint8Array): void {
+function writeWhole(path: string, content: string | Uint8Array): void {
   const target = existsSync(path) ? realpathSync(path) : path;
   const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;

@@ -43,7 +43,7 @@ Examples:
 const EXIT_TEXT = `\nExit codes:\n  ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join('   ')}`;
 
 /** Builds the program; `io` is all it may touch. */
-export function buildProgram(io: CliIo): Command {
+function buildProgram(io: CliIo): Command {
   const program = new Command('migscope');
   program
     .description(

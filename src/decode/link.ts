@@ -76,7 +76,7 @@ export function looksLikeEthernet(walk: FrameWalk, at: number): boolean {
 }
 
 /** The IP version at `walk.at` says what follows. */
-export function rawIp(walk: FrameWalk): number {
+function rawIp(walk: FrameWalk): number {
   if (walk.at >= walk.end) return walk.missing(walk.at + 1);
   const version = walk.bytes[walk.at]! >>> 4;
   if (version === 4) return ETHERTYPE_IPV4;

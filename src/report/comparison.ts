@@ -561,7 +561,7 @@ function changeWords(figure: ComparedFigure, i: number): string {
 }
 
 /** A value of a figure as the reader sees it. */
-export function figureText({ unit, values }: ComparedFigure, i: number): string {
+function figureText({ unit, values }: ComparedFigure, i: number): string {
   const value = values[i] ?? null;
   if (value === null) return '–';
   switch (unit) {

@@ -25,7 +25,7 @@ export interface TableFile {
 }
 
 /** A JSON table as an arquero table. */
-export function unitTable(json: JsonTable): UnitTable {
+function unitTable(json: JsonTable): UnitTable {
   const names = Object.keys(json.columns);
   return {
     table: makeTable(Object.fromEntries(names.map((name) => [name, json.columns[name]!.values as Cell[]])), names),
@@ -255,7 +255,7 @@ export function hotRegions(report: ReportData, migration: number, limit: number)
 const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
 
 /** Every table a user can take out, by file name. */
-export function finishedTables(report: ReportData): Record<string, UnitTable> {
+function finishedTables(report: ReportData): Record<string, UnitTable> {
   const tables: Record<string, UnitTable> = {
     rounds: fromRows(
       {

@@ -33,7 +33,7 @@ export const droppedBlock = (count) => (frames) => {
 export const doubled = (frames) => frames.flatMap((frame) => [frame, frame]);
 
 /** One frame in `every` recorded twice. */
-export const doubledOne = (every) => (frames) => frames.flatMap((frame, i) => (i % every ? [frame] : [frame, frame]));
+const doubledOne = (every) => (frames) => frames.flatMap((frame, i) => (i % every ? [frame] : [frame, frame]));
 
 /** Neighbours in the wrong order, time stamps and all, one pair in `every`. */
 export const swapped = (every) => (frames) => {

@@ -99,6 +99,7 @@ test('rounds estimated from single headers end no sooner than they begin, althou
     totalPages: 60,
     start: { offset: 0, tNs: 1017 },
     end: { offset: 120 * (PAGE + 8), tNs: 1000 },
+    fromStart: true,
     complete: true,
   });
   expect(rounds.length).toBeGreaterThan(1);
@@ -114,7 +115,8 @@ test('rounds estimated from any headers follow one another', () => {
     for (let i = 0; i < 20; i++) sightings.add((offset += below(60 * PAGE)), offset, 0, below(60));
     const start = { offset: 0, tNs: 0 };
     const end = { offset: offset + below(3) * below(100 * PAGE), tNs: offset };
-    const rounds = sightings.rounds({ pageSize: PAGE, totalPages: 60, start, end, complete: seed % 2 === 0 });
+    const shape = { pageSize: PAGE, totalPages: 60, fromStart: seed % 3 === 0, complete: seed % 2 === 0 };
+    const rounds = sightings.rounds({ ...shape, start, end });
     let beforeNs = 0;
     expect(rounds.reduce((sum, { bytes }) => sum + bytes, 0)).toBeLessThanOrEqual(end.offset);
     for (const { startNs, endNs } of rounds) {

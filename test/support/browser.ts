@@ -9,7 +9,7 @@ import { describe } from 'vitest';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 
 /** Path of a browser, or null. */
-export const browserPath: string | null = (() => {
+const browserPath: string | null = (() => {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   const candidates = [process.env['CHROMIUM'], ...NAMES.flatMap((name) => folders.map((folder) => join(folder, name)))];
   for (const path of candidates) {

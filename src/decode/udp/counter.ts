@@ -11,7 +11,7 @@ const JUMP_PACKETS = 65_536;
 /** Counters followed at once in one direction: sessions overlap while keys change. */
 const COUNTERS = 8;
 
-export class Counter {
+class Counter {
   readonly #flow: Flow;
   readonly #side: 0 | 1;
   #highest = Number.NaN;

@@ -32,8 +32,8 @@ export interface TransportFlow {
 }
 
 /** Series of a flow's timeline, in order. */
-export const SERIES_CLIENT_BYTES = 0;
-export const SERIES_SERVER_BYTES = 1;
+const SERIES_CLIENT_BYTES = 0;
+const SERIES_SERVER_BYTES = 1;
 const SERIES_LOST = 2;
 const SERIES_RETRANSMITTED = 3;
 const SERIES_RTT_MIN = 4;

@@ -7,7 +7,7 @@ import type { Scene } from './scene.js';
 const RUNS: readonly Colour[] = ['run0', 'run1', 'run2', 'run3', 'run4', 'run5'];
 
 /** Colour of the nth run; they repeat after six. */
-export const runColour = (n: number): Colour => RUNS[n % RUNS.length]!;
+const runColour = (n: number): Colour => RUNS[n % RUNS.length]!;
 
 /** Names of the runs in order, as the datasets carry them. */
 const runsOf = ({ data }: Scene): string[] => (data['runs']?.['name'] ?? []).map(String);

@@ -7,7 +7,7 @@ export interface AnnounceParameters {
   readonly stepMs: number;
 }
 
-export const DEFAULT_ANNOUNCE: AnnounceParameters = { initialMs: 50, maxMs: 550, rounds: 5, stepMs: 100 };
+const DEFAULT_ANNOUNCE: AnnounceParameters = { initialMs: 50, maxMs: 550, rounds: 5, stepMs: 100 };
 
 /** ms after the guest's start at which each announcement leaves. */
 export function announceTimes({ initialMs, maxMs, rounds, stepMs }: AnnounceParameters = DEFAULT_ANNOUNCE): number[] {

@@ -29,7 +29,7 @@ export function historyModel({ memoryBytes, pageBytes, bandwidth, history }: His
   });
 }
 
-export function dirtiedWithin({ seconds, pages }: DirtyHistory, from: number, to: number): number {
+function dirtiedWithin({ seconds, pages }: DirtyHistory, from: number, to: number): number {
   let start = 0;
   let total = 0;
   for (let at = 0; at < seconds.length; at++) {

@@ -48,7 +48,7 @@ export const relativeError = (predicted: number, measured: number | null): numbe
   measured !== null && measured > 0 ? predicted / measured - 1 : null;
 
 /** QEMU's downtime-limit when nobody sets one (migration/options.c, DEFAULT_MIGRATE_SET_DOWNTIME). */
-export const DEFAULT_DOWNTIME_SECONDS = 0.3;
+const DEFAULT_DOWNTIME_SECONDS = 0.3;
 
 /** Reads what the models need from a migration. Rounds after the switch to post-copy are not passes and are left out. */
 export function modelInput(

@@ -26,10 +26,6 @@ export function remainingFloor(set: WorkingSet, bandwidth: number): number {
   return set.bytes * (1 + lambertW0(-ratio * Math.exp(-ratio)) / ratio);
 }
 
-/** d_min, seconds: the network part of the downtime cannot get below it at this bandwidth. */
-export const lowestDowntime = (set: WorkingSet, bandwidth: number): number =>
-  remainingFloor(set, bandwidth) / bandwidth;
-
 /** B_req(d), bytes per second. */
 export const requiredBandwidth = (set: WorkingSet, downtimeSeconds: number): number =>
   dirtiedIn(set, downtimeSeconds) / downtimeSeconds;

@@ -26,7 +26,7 @@ export interface WhatIfResult {
  * Wire bytes dirtied within t seconds, as fitted to the rounds; null without two rounds.
  * A constant rate stands in when all rounds are of one length, limited to the first pass.
  */
-export function dirtyingOf(
+function dirtyingOf(
   input: ModelInput,
 ): { readonly dirtied: (seconds: number) => number; readonly fitted: boolean } | null {
   const samples = settledSamples(input);

@@ -19,7 +19,7 @@ export interface DiagnoseOptions {
   readonly rules?: readonly Rule[];
 }
 
-export const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
+const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
 /** Without TCP these are empty, or about something else. */
 const TCP_TABLES = new Set(['connections', 'timeline', 'tcpEvents', 'tcpEpisodes']);
 /** Proof frames and intervals kept per finding. */

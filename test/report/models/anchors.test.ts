@@ -13,13 +13,7 @@ import {
 } from '../../../src/report/models/ceilings.js';
 import { geometricPrecopy } from '../../../src/report/models/geometric.js';
 import { historyModel } from '../../../src/report/models/history.js';
-import {
-  dirtiedIn,
-  lambertW0,
-  lowestDowntime,
-  remainingFloor,
-  requiredBandwidth,
-} from '../../../src/report/models/saturating.js';
+import { dirtiedIn, lambertW0, remainingFloor, requiredBandwidth } from '../../../src/report/models/saturating.js';
 import { expectedDowntime, switchoverThreshold } from '../../../src/report/models/switchover.js';
 
 const MIB = 2 ** 20;
@@ -85,7 +79,7 @@ describe('working-set pre-copy', () => {
   ])('W = %d, D0 = %d, B = %d', (bytes, dirtyRate, bandwidth, floor, downtime, required) => {
     const set = { bytes, dirtyRate };
     expect(remainingFloor(set, bandwidth)).toBeCloseTo(floor, -1);
-    expect(lowestDowntime(set, bandwidth) / downtime).toBeCloseTo(1, 4);
+    expect(remainingFloor(set, bandwidth) / bandwidth / downtime).toBeCloseTo(1, 4);
     expect(requiredBandwidth(set, 0.3)).toBeCloseTo(required, -1);
   });
 
