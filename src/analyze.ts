@@ -5,6 +5,7 @@
 import { type Anomaly, AnomalyLog } from './anomaly.js';
 import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
 import type { ColumnData } from './columns.js';
+import { clockLeaps } from './decode/clock-leaps.js';
 import { decodeFrames } from './decode/frame.js';
 import { Signals } from './decode/signals.js';
 import { Silences } from './decode/silences.js';
@@ -178,7 +179,15 @@ export class Analysis {
     const udp = this.#udp.finish();
     const tcp = this.#metrics.finish();
     const signals = this.#signals.finish();
-    const migration = this.#streams.finish(tcp.connections, signals);
+    const silences = this.#silences.finish();
+    const leaps = clockLeaps(silences);
+    for (const { startNs, endNs, frame } of leaps)
+      this.log.note('capture/time-forwards', {
+        tNs: endNs,
+        frame,
+        detail: `${((endNs - startNs) / 1e9).toFixed(1)} s`,
+      });
+    const migration = this.#streams.finish(tcp.connections, signals, leaps);
     return {
       capture,
       frames: this.#frames,
@@ -190,7 +199,7 @@ export class Analysis {
       multipath,
       migration,
       signals,
-      silences: this.#silences.finish(),
+      silences,
     };
   }
 }

@@ -33,6 +33,11 @@ export const ANOMALIES = {
     'The compressed input ends early or is damaged; all that could be unpacked counts.',
   ),
   'capture/time-backwards': kind('note', 'capture', 'Time stamps step back; intervals use the latest time seen.'),
+  'capture/time-forwards': kind(
+    'warning',
+    'capture',
+    'Time stamps leap ahead while the clocks of both ends stand still; times and rates across the leap are wrong.',
+  ),
   'capture/dropped': kind('warning', 'capture', 'The capture lost frames by its own count.'),
   'capture/narrowed': kind(
     'note',

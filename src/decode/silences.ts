@@ -61,6 +61,8 @@ interface Silence {
   readonly sinceNs: number;
   /** How far the sender's clock went ahead meanwhile, by its TCP timestamps; NaN where they do not tell. */
   readonly clockNs: number;
+  /** The same in ticks of unknown length; NaN without TCP timestamps. */
+  readonly clockTicks: number;
 }
 
 const UNITS: Readonly<Record<keyof Silence, string>> = {
@@ -78,6 +80,7 @@ const UNITS: Readonly<Record<keyof Silence, string>> = {
   framesBefore: 'count',
   sinceNs: 'ns',
   clockNs: 'ns',
+  clockTicks: 'count',
 };
 const TEXTS: readonly (keyof Silence)[] = ['kind', 'from', 'to', 'mac'];
 
@@ -253,6 +256,7 @@ export class Silences {
       framesBefore: heard.frames[id]!,
       sinceNs: heard.sinceNs[id]!,
       clockNs: kind === 'tcp' ? clockNs(heard, id, rows, row) : Number.NaN,
+      clockTicks: kind === 'tcp' ? clockTicks(heard, id, rows, row) : Number.NaN,
     };
     heard.silences.set(id, [...kept.filter((other) => other !== shortest), silence]);
   }
@@ -296,9 +300,13 @@ const isTag = (type: number): boolean => type === 0x8100 || type === 0x88a8;
 function clockNs(heard: Heard, id: number, rows: SegmentRows, row: number): number {
   const observedNs = heard.lastNs[id]! - heard.sinceNs[id]!;
   const ticks = (heard.lastTick[id]! - heard.firstTick[id]!) | 0;
-  if ((rows.options[row]! & OPTION_TIMESTAMP) === 0 || observedNs < CLOCK_NS || ticks <= 0) return Number.NaN;
-  const elapsed = (rows.tsValue[row]! - heard.lastTick[id]!) | 0;
-  return Math.round(elapsed * tickNs(observedNs / ticks));
+  if (observedNs < CLOCK_NS || ticks <= 0) return Number.NaN;
+  return Math.round(clockTicks(heard, id, rows, row) * tickNs(observedNs / ticks));
+}
+
+function clockTicks(heard: Heard, id: number, rows: SegmentRows, row: number): number {
+  if ((rows.options[row]! & OPTION_TIMESTAMP) === 0) return Number.NaN;
+  return (rows.tsValue[row]! - heard.lastTick[id]!) | 0;
 }
 
 /** The tick a measured one stands for: clocks run at 1000, 250, 100 Hz, or else as measured. */

@@ -57,6 +57,8 @@ const FIRST_SECTIONS = 16;
 /** The newest whole sections tell the size of a burst; fewer than the least tell nothing. */
 const NEWEST_SECTIONS = 8;
 const LEAST_SECTIONS = 3;
+/** A section this many times as long as usual was held up: the destination stood still, or the clock was set. */
+const HELD_UP = 8;
 /** Bursts a section may take. With more, a different number of them makes hardly another size. */
 const MOST_BURSTS = 6;
 /** What waits, as a share of the buffer: between two thirds and all of it, less what is in flight. */
@@ -227,10 +229,13 @@ export class SendBuffer {
   }
 }
 
+/** Bytes per ns; a span in which the sender was held up for other reasons does not count. */
 function rateOf(spans: readonly SectionSpan[]): number {
+  const mostNs = HELD_UP * typical(spans.map(({ durationNs }) => durationNs));
   let bytes = 0;
   let durationNs = 0;
   for (const span of spans) {
+    if (span.durationNs > mostNs) continue;
     bytes += span.bytes;
     durationNs += span.durationNs;
   }

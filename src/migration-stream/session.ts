@@ -6,6 +6,7 @@
 // proxy for.
 import type { AnomalyLog } from '../anomaly.js';
 import { type ColumnData, TableBuilder } from '../columns.js';
+import type { ClockLeap } from '../decode/clock-leaps.js';
 import {
   type ClaimStream,
   type HoleCause,
@@ -93,6 +94,8 @@ export interface MigrationOptions {
 const ANNOUNCING_NS = 1.5e9;
 /** By so much time a mirror's port may outweigh when it ends. */
 const NEXT_PORT_NS = 0.5e9;
+/** Confidence in a downtime that is measured with a clock that leapt. */
+const LEAPT_CONFIDENCE = 0.2;
 /** Page size of RDMA writes where nothing has told it. */
 const LIKELY_PAGE_BYTES = 4096;
 
@@ -333,8 +336,13 @@ export class MigrationStreams implements RdmaConsumer {
    * Ends everything; call after the transports have ended their streams.
    *
    * @param signals  what Signals collected, for the announcements of guests
+   * @param leaps    of the capture's clock
    */
-  finish(endings: readonly ConnectionEnding[] = [], signals: ColumnData | null = null): MigrationResults {
+  finish(
+    endings: readonly ConnectionEnding[] = [],
+    signals: ColumnData | null = null,
+    leaps: readonly ClockLeap[] = [],
+  ): MigrationResults {
     const byId = new Map(endings.map((ending) => [ending.id, ending]));
     const migrations: Migration[] = [];
     const channels: Channel[] = [];
@@ -361,6 +369,11 @@ export class MigrationStreams implements RdmaConsumer {
         migration.downtime.method += '; what a relay before the capture held back is not in it';
     }
     if (signals) boundByAnnouncements(migrations, signals);
+    for (const { downtime, startNs } of migrations) {
+      if (!downtime || !leaps.some((leap) => leap.startNs < downtime.endNs && startNs < leap.endNs)) continue;
+      downtime.confidence = Math.min(LEAPT_CONFIDENCE, downtime.confidence ?? 1);
+      downtime.method += '; uncertain, for the clock of the capture was set ahead meanwhile';
+    }
     for (const entry of this.#entries) if (!isProven(entry)) this.#leaveOpaque(entry);
     const opaque = [...this.#opaque.values()];
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };

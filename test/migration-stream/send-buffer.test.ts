@@ -180,6 +180,25 @@ describe('when a byte was written', () => {
     expect(Math.abs(buffer.written(offset, tNs).tNs - frontier)).toBeLessThan(20 * MS);
   });
 
+  test('as ever, though one of the newest sections was held up for an hour', () => {
+    const delayMs = (heldUpMs: number): number => {
+      const { buffer, offset, tNs } = sender([150, ...range(0, 10).map(() => 60)]);
+      buffer.section(offset, tNs);
+      for (let ms = 0; ms < 60; ms++) buffer.left(offset + ms * 1000, tNs + (ms + (ms > 5 ? heldUpMs : 0)) * MS);
+      let at = offset + 60_000;
+      let ms = tNs / MS + 60 + heldUpMs;
+      for (let section = 0; section < 4; section++) {
+        buffer.section(at, ms * MS, (section + 1) * 65);
+        for (let i = 0; i < 60; i++) buffer.left(at + i * 1000, (ms + i) * MS);
+        at += 60_000;
+        ms += 60;
+      }
+      return ms - buffer.written(at, ms * MS).tNs / MS;
+    };
+    expect(delayMs(0)).toBeGreaterThan(20);
+    expect(Math.abs(delayMs(3600e3) - delayMs(0))).toBeLessThan(1);
+  });
+
   test('before a silence that is longer than an iterating source ever keeps: a pause with the guest stopped', () => {
     const { buffer, offset, tNs } = sender([150, ...range(0, 12).map(() => 60), 200]);
     expect(buffer.written(offset, tNs + 400 * MS).tNs).toBeLessThan(tNs);

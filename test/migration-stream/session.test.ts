@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import type { ColumnData } from '../../src/columns.js';
+import type { ClockLeap } from '../../src/decode/clock-leaps.js';
 import { FLAG_ACK, FLAG_FIN, FLAG_RST } from '../../src/decode/rows.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { RESYNC_SEARCH_BYTES, STREAM_SEARCHES } from '../../src/limits.js';
@@ -36,6 +37,7 @@ function analyse(
   options: MigrationOptions = {},
   endings: readonly ConnectionEnding[] = [],
   signals: ColumnData | null = null,
+  leaps: readonly ClockLeap[] = [],
 ): MigrationResults & { codes: string[] } {
   const log = new AnomalyLog();
   const directory = {
@@ -48,7 +50,7 @@ function analyse(
   const reassembler = new Reassembler(streams.claim, log);
   feed(reassembler, frames);
   reassembler.finish();
-  return { ...streams.finish(endings, signals), codes: log.finish().map(({ code }) => code) };
+  return { ...streams.finish(endings, signals, leaps), codes: log.finish().map(({ code }) => code) };
 }
 
 /** Opens a connection and sends bytes from offset 0 on. */
@@ -699,6 +701,16 @@ describe('when the guest runs again', () => {
     ...sent(connection, whole).map((frame) => ({ ...frame, tNs })),
     { ...replied(connection, 0, pong(1), shut(0)), tNs: tNs + 5e6 },
   ];
+
+  test('nobody says for sure where the clock of the capture was set meanwhile', () => {
+    const confidence = (startNs: number, endNs: number): [number, boolean] => {
+      const leaps = [{ startNs, endNs, frame: 1 }];
+      const [migration] = analyse(moved(0, 40e6), [{}], {}, [], null, leaps).migrations;
+      return [migration!.downtime!.confidence!, migration!.downtime!.method.includes('was set ahead meanwhile')];
+    };
+    expect(confidence(41e6, 44e6)).toEqual([0.2, true]);
+    expect(confidence(46e6, 90e6)).toEqual([0.9, false]);
+  });
 
   test('not before the end mark, at the latest with its first announcement', () => {
     const signals = announcements(
