@@ -246,7 +246,8 @@ function withNeighboursSwapped(frames: readonly CapturedFrame[]): CapturedFrame[
 
 /** What depends on the time of the copies, a microsecond later, is compared elsewhere. */
 function strip(direction: TcpDirection): unknown {
-  const { rhythm, limitedBy, limitSummary, comb, rttNs, frames, wireBytes, networkDuplicates, ...rest } = direction;
+  const { rhythm, limitedBy, limitSummary, comb, rttNs, frames, networkDuplicates, ...others } = direction;
+  const { wireBytes, wireRate, overheads, ...rest } = others;
   return rest;
 }
 

@@ -351,6 +351,7 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
       endNs: migration.endNs,
       handshakeRttNs: run.rttMs * 1e6,
       endedBy: run.outcome === 'completed' ? 'fin' : 'capture-end',
+      completeness: 31,
       closedFirstBy: run.outcome === 'completed' ? 0 : null,
       vantage: 'source',
       options: { mss: [1460, 1460], windowScale: [10, 10], sack: true, timestamps: true },

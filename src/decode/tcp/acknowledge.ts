@@ -192,6 +192,7 @@ function takeBlocks(
   const { view } = batch;
   const { sacked } = data;
   const at = rows.sack[row]!;
+  let selective = false;
   for (let block = 0; block < rows.sackBlocks[row]!; block++) {
     const left = unwrap(view.getUint32(at + 8 * block), data.nextSeq, data.sentMax);
     const rightRaw = view.getUint32(at + 8 * block + 4);
@@ -208,7 +209,9 @@ function takeBlocks(
     if (data.afterTimeout) judgeTimeout(data, left, right, -1);
     sacked.merge(left, right);
     data.latestReportNs = tNs;
+    selective = true;
   }
+  if (selective) data.selectiveAcks++;
 }
 
 /** Gives up holes that were acknowledged a while ago: the peer has the bytes, so the capture lost them. */

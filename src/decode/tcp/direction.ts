@@ -89,6 +89,7 @@ export class Direction {
   /** Acknowledgements in a row that repeat the highest one, and all of them. */
   repeatedAcks = 0;
   duplicateAcks = 0;
+  selectiveAcks = 0;
   unseenBytes = 0;
   /** Reports of bytes received twice (RFC 2883). */
   duplicateReports = 0;

@@ -61,6 +61,9 @@ export interface TcpDirection {
   networkDuplicates: number;
   captureDuplicates: number;
   duplicateAcks: number;
+  /** Acknowledgements of this side's data that report something beyond a hole, and those that report something twice. */
+  selectiveAcks: number;
+  duplicateReports: number;
   windowProbes: number;
   keepAlives: number;
   zeroWindow: { episodes: number; totalNs: number };
@@ -82,6 +85,10 @@ export interface TcpDirection {
   ackedBytes: number | null;
   /** Bytes on an Ethernet line, preamble and gap included, behind offloads; null where the segments are not known. */
   wireBytes: number | null;
+  /** The same per second. */
+  wireRate: number | null;
+  /** What all but new payload costs; null where `wireBytes` is. */
+  overheads: Overheads | null;
   /**
    * Marked frames of this side seen here; and what this side says of marks on the other's: frames with ECE and with CWR, or,
    * where the SYNs agreed on accurate feedback (RFC 9768), `echoes` marked packets.
@@ -118,6 +125,16 @@ export interface TcpDirection {
   limitedBy: Record<Limit, number> | null;
 }
 
+/** Shares, 0 … 1. */
+export interface Overheads {
+  /** Headers and gaps, of the bytes on the line. */
+  readonly headers: number;
+  /** Bytes sent before, of the payload. */
+  readonly repeated: number;
+  /** Bytes on the line the other way, of those this way; null where they are not known. */
+  readonly acknowledgements: number | null;
+}
+
 /** How a sender's data comes, in bursts and with pauses, and how its receiver acknowledges. */
 export interface Rhythm {
   /** Frames with gaps below 50 µs (or an eighth of the round trip) form a burst. */
@@ -131,6 +148,8 @@ export interface Rhythm {
   bytesPerAck: number | null;
   /** Acknowledgements that cover more than two segments, share of those that advance. */
   stretchAckShare: number | null;
+  /** Acknowledgements that the receiver held back, waiting for more. */
+  delayedAcks: number;
 }
 
 /** Sending in step with a 100 ms clock, as QEMU's rate limiter makes it. */
@@ -167,6 +186,8 @@ export interface TcpConnection {
   endNs: number;
   handshakeRttNs: number | null;
   endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
+  /** What of it was seen, as Wireshark's tcp.completeness: SYN 1, SYN-ACK 2, ACK 4, data 8, FIN 16, RST 32. */
+  completeness: number;
   /** Which side's FIN or RST came first: 0 client, 1 server; null when neither. */
   closedFirstBy: 0 | 1 | null;
   /** Where the capture point sits as seen from side 0 ('source' = at the client). */

@@ -69,6 +69,7 @@ const quietConnection: Connection = {
   endNs: 10 * S,
   handshakeRttNs: 0.2 * MS,
   endedBy: 'fin',
+  completeness: 31,
   closedFirstBy: 0,
   vantage: 'source',
   options: { mss: [1460, 1460], windowScale: [7, 7], sack: true, timestamps: true },

@@ -121,6 +121,7 @@ export class TcpMetrics {
       endNs: connection.endNs,
       handshakeRttNs: clean && handshakeNs >= 0 ? handshakeNs : null,
       endedBy: closed ?? (silentNs > IDLE_END_NS ? 'idle' : 'capture-end'),
+      completeness: completeness(connection),
       closedFirstBy: connection.closedFirstBy < 0 ? null : connection.closedFirstBy === 0 ? 0 : 1,
       vantage: vantageOf(connection),
       options: {
@@ -157,6 +158,8 @@ function endOf(connection: Connection): ConnectionEnd {
       overtaken: own.overtaken,
       overtakenFast: own.overtakenFast,
       duplicateAcks: own.duplicateAcks,
+      selectiveAcks: own.selectiveAcks,
+      duplicateReports: own.duplicateReports,
       revisedDataFrames: dataTwins.revised,
       revisedAckFrames: ackTwins.revised,
       revisedBytes: dataTwins.revisedBytes,
@@ -165,6 +168,19 @@ function endOf(connection: Connection): ConnectionEnd {
     };
   };
   return { id: connection.id, endNs: connection.endNs, directions: [end(0), end(1)] };
+}
+
+/** Source: Wireshark, tcp.completeness. */
+function completeness({ synNs, synAckNs, establishedNs, reset, directions: [first, second] }: Connection): number {
+  const seen = [
+    !Number.isNaN(synNs),
+    !Number.isNaN(synAckNs),
+    !Number.isNaN(establishedNs),
+    first.dataFrames + second.dataFrames > 0,
+    first.finSent || second.finSent,
+    reset,
+  ];
+  return seen.reduce((sum, yes, bit) => sum + (yes ? 2 ** bit : 0), 0);
 }
 
 const orNull = (value: number): number | null => (Number.isNaN(value) ? null : value);

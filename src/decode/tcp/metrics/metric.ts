@@ -58,6 +58,9 @@ export interface DirectionEnd extends HalfLoops {
   readonly overtakenFast: number;
   /** Acknowledgements of this direction that its peer repeated. */
   readonly duplicateAcks: number;
+  /** Those that report blocks beyond a hole, and those that report a duplicate. */
+  readonly selectiveAcks: number;
+  readonly duplicateReports: number;
   /** Twins that turned out to be the capture's: frames with payload and without, and payload. */
   readonly revisedDataFrames: number;
   readonly revisedAckFrames: number;

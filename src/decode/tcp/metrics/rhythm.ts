@@ -8,6 +8,8 @@ import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from 
 const BURST_GAP_NS = 50e3;
 const BURST_GAP_SHARE = 1 / 8;
 const IDLE_NS = 100e6;
+/** Held back for longer than any path's jitter (Linux: at least 40 ms). */
+const DELAYED_ACK_NS = 35e6;
 
 class Bursts {
   lastNs = Number.NaN;
@@ -27,6 +29,7 @@ class Bursts {
   ackedBytes = 0;
   acks = 0;
   stretchAcks = 0;
+  delayedAcks = 0;
 
   end(): void {
     if (this.frames === 0) return;
@@ -59,6 +62,7 @@ export function rhythm(_: MetricContext): TcpMetric {
               data.acks++;
               data.ackedBytes += step;
               if (step > 2 * data.segmentBytes) data.stretchAcks++;
+              else if (t - data.lastNs - (data.roundTripMinNs || 0) >= DELAYED_ACK_NS) data.delayedAcks++;
             }
             if (loopNs[row]! >= 0 && !(data.roundTripMinNs <= loopNs[row]!)) data.roundTripMinNs = loopNs[row]!;
           }
@@ -93,6 +97,7 @@ export function rhythm(_: MetricContext): TcpMetric {
           idleGaps: state.idleGaps,
           idleNs: state.idleNs,
           bytesPerAck: state.acks > 0 ? state.ackedBytes / state.acks : null,
+          delayedAcks: state.delayedAcks,
           stretchAckShare: state.acks > 0 ? state.stretchAcks / state.acks : null,
         };
       }

@@ -9,6 +9,7 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
+import type { Overheads, TcpDirection } from '../results.js';
 import { ECN_FLAGS, EcnFeedback } from './ecn.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import {
@@ -147,6 +148,8 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         out.networkDuplicates = sum.networkDuplicates;
         out.captureDuplicates = sum.captureDuplicates;
         out.duplicateAcks = state.duplicateAcks;
+        out.selectiveAcks = state.selectiveAcks;
+        out.duplicateReports = state.duplicateReports;
         out.windowProbes = sum.windowProbes;
         out.keepAlives = sum.keepAlives;
         const seconds = (sum.lastNs - sum.firstNs) / 1e9;
@@ -156,6 +159,7 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         out.lastDataNs = Number.isNaN(sum.lastNs) ? null : sum.lastNs;
         out.ackedBytes = Number.isNaN(sum.acked) ? null : sum.acked;
         out.wireBytes = wireBytes(sum, out.wireSegments);
+        out.wireRate = out.wireBytes !== null && seconds > 0 ? out.wireBytes / seconds : null;
         out.ecn = {
           congestionMarks: sum.congestionMarks,
           echoes: sum.feedback.echoes,
@@ -163,6 +167,8 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
           accurate: sum.feedback.accurate,
         };
       }
+      into[0].overheads = overheads(into[0], into[1]);
+      into[1].overheads = overheads(into[1], into[0]);
     },
   };
 }
@@ -173,6 +179,15 @@ function wireBytes(sum: Totals, segments: number | null): number | null {
   const merged = sum.segments - sum.dataFrames;
   const plain = sum.ipBytes + (sum.frames - sum.captureDuplicates) * ETHERNET_BYTES;
   return plain + merged * (headerBytes(sum) + ETHERNET_BYTES);
+}
+
+function overheads({ wireBytes, payloadBytes, uniqueBytes }: TcpDirection, back: TcpDirection): Overheads | null {
+  if (wireBytes === null || payloadBytes === 0) return null;
+  return {
+    headers: 1 - payloadBytes / wireBytes,
+    repeated: 1 - uniqueBytes / payloadBytes,
+    acknowledgements: back.wireBytes === null ? null : back.wireBytes / wireBytes,
+  };
 }
 
 /** IP and TCP headers of a frame, on average. */

@@ -191,6 +191,37 @@ describe('limits of a sender whose windows go out at once, 20 ms apart', () => {
   });
 });
 
+describe('what all but new data costs, and what acknowledgements say', () => {
+  test('headers, repetitions and acknowledgements as shares of the line', () => {
+    const script = new Script()
+      .open()
+      .client({ length: 1000 })
+      .client({ length: 1000, truth: 'timeout', afterMs: 300 });
+    const { direction } = bulk(analyzeFrames(script.server({ ack: 1000 }).frames()));
+    const { wireBytes, wireRate, overheads, throughput, payloadBytes } = direction;
+    expect(wireRate! / throughput).toBeCloseTo(wireBytes! / payloadBytes, 9);
+    expect(overheads!.headers).toBeCloseTo(1 - 2000 / wireBytes!, 9);
+    expect(overheads!.repeated).toBe(0.5);
+    expect(overheads!.acknowledgements).toBeGreaterThan(0.05);
+    expect(overheads!.acknowledgements).toBeLessThan(0.1);
+  });
+
+  test('blocks beyond a hole, reports of duplicates, and acknowledgements that waited', () => {
+    const script = new Script().open().client({ length: 1000 }).server({ ack: 1000, afterMs: 1 });
+    script.client({ seq: 2000, length: 1000 }).server({ ack: 1000, blocks: [[2000, 3000]] });
+    script.client({ seq: 1000, length: 1000, truth: 'fast' }).server({ ack: 3000 });
+    script.client({ seq: 1000, length: 1000, truth: 'timeout' }).server({ ack: 3000, blocks: [[1000, 2000]] });
+    script.client({ seq: 3000, length: 500 }).server({ ack: 3500, afterMs: 42 });
+    const { connection, direction } = bulk(analyzeFrames(script.frames()));
+    const { selectiveAcks, duplicateReports, rhythm } = direction;
+    expect([selectiveAcks, duplicateReports, rhythm!.delayedAcks]).toEqual([1, 1, 1]);
+    expect(connection.completeness).toBe(15);
+    const closed = script.client({ flags: 'FA', seq: 3500 }).server({ flags: 'R', ack: 3501 });
+    expect(bulk(analyzeFrames(closed.frames())).connection.completeness).toBe(63);
+    expect(bulk(analyzeFrames(script.frames().slice(3, 6))).connection.completeness).toBe(8);
+  });
+});
+
 describe('queueing', () => {
   const { sender } = transfer({ bytes: 3_000_000, oneWayNs: 10 * MS, rate: 12.5e6, cwndMax: 400 });
   const analysis = analyzeFrames(framesOf(sender));
