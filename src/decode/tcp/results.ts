@@ -129,7 +129,7 @@ export interface TcpDirection {
 export interface Overheads {
   /** Headers and gaps, of the bytes on the line. */
   readonly headers: number;
-  /** Bytes sent before, of the payload. */
+  /** Bytes that the capture shows again, of the payload. */
   readonly repeated: number;
   /** Bytes on the line the other way, of those this way; null where they are not known. */
   readonly acknowledgements: number | null;
