@@ -163,7 +163,11 @@ export const DAMAGES = {
     may: ['downtime', 'rounds', 'time'], // multifd channels are set side by side by their times
     says: /^capture.time-backwards$/,
   },
-  'clock steps on 1 h': { make: asPcap(clockStep(3600)), may: ['downtime', 'time'] },
+  'clock steps on 1 h': {
+    make: asPcap(clockStep(3600)),
+    may: ['downtime', 'time'],
+    says: /^capture.time-forwards$/,
+  },
   'a bit flipped in every 50th frame': {
     make: asPcap(flipped(50)),
     may: ['pages', 'rounds', 'undecoded', 'downtime'],

@@ -26,6 +26,7 @@ const CUT_BYTES = 4096;
 /** As far as the downtime may move while its interval still holds what it was: the accuracy promised for it. */
 const DOWNTIME_SHARE = 0.25;
 const DOWNTIME_MS = 30;
+const UNCERTAIN = ' (said to be uncertain)';
 
 async function reportOn(file) {
   const log = new program.AnomalyLog();
@@ -51,7 +52,7 @@ function figuresOf(report) {
     pages: kinds ? kinds.join(' + ') : '–',
     rounds: migration ? migration.rounds.length : '–',
     downtime: migration?.downtime
-      ? `${ms(migration.downtime.estimateNs).toFixed(1)}${migration.downtime.method.includes('uncertain') ? ' (said to be uncertain)' : ''}`
+      ? `${ms(migration.downtime.estimateNs).toFixed(1)}${migration.downtime.method.includes('uncertain') ? UNCERTAIN : ''}`
       : '–',
     bytes: sum(report, 'uniqueBytes'),
     unseen: sum(report, 'unseenBytes'),
@@ -73,12 +74,13 @@ function anomaliesOf({ anomalies }) {
 function unexplained(whole, harmed, { may, says, quiet = false }) {
   const [before, after] = [figuresOf(whole), figuresOf(harmed)];
   const codes = [...anomaliesOf(harmed).keys()];
-  const changed = Object.keys(before).filter((key) => key !== 'unseen' && before[key] !== after[key]);
+  const bare = (figure) => String(figure).replace(UNCERTAIN, '');
+  const changed = Object.keys(before).filter((key) => key !== 'unseen' && bare(before[key]) !== bare(after[key]));
   const odd = changed.filter((key) => !may.includes(key)).map((key) => `${key} changed`);
   const told = changed.filter((key) => !['time', 'duplicates', 'downtime'].includes(key));
   if (told.length > 0 && codes.length === 0 && !quiet) odd.push(`${told.join(', ')}: nothing said`);
   // Lost answers leave no trace.
-  if (says && told.length > 0 && !codes.some((code) => says.test(code))) odd.push(`${says.source} is not said`);
+  if (says && changed.length > 0 && !codes.some((code) => says.test(code))) odd.push(`${says.source} is not said`);
   if (after.bytes + after.unseen > before.bytes) odd.push('more bytes than there were');
   const [was, is] = [whole, harmed].map(({ migrations }) => migrations[0]?.downtime ?? null);
   if (was && is) {
@@ -107,6 +109,14 @@ function printDamages(whole, capture) {
     return odd + found.length;
   }, Promise.resolve(0));
 }
+
+/** Whether migrations that will have come out like `full` may look like this before. */
+const isOnTheWay = (outcome, full) => {
+  const outcomes = full.split(', ');
+  return (
+    outcome === 'no migration' || outcome.split(', ').every((one, i) => one === 'incomplete' || one === outcomes[i])
+  );
+};
 
 /** Cuts the file at every CUT_BYTES: all before the cut counts, and nothing else. */
 async function printCuts(name, whole, capture) {
@@ -139,7 +149,7 @@ async function printCuts(name, whole, capture) {
     if ((report.migrations[0]?.rounds.length ?? 0) > most.rounds) note('rounds', cut);
     if (figures.outcome === full.outcome) completedAt ??= cut;
     else if (completedAt !== null) note('outcome', cut);
-    else if (!['incomplete', 'no migration'].includes(figures.outcome)) note(`outcome ${figures.outcome}`, cut);
+    else if (!isOnTheWay(figures.outcome, full.outcome)) note(`outcome ${figures.outcome}`, cut);
     last = { bytes: figures.bytes, pages };
   }
   const share = completedAt === null ? 'the end' : `${((100 * completedAt) / file.length).toFixed(1)} %`;
