@@ -239,7 +239,10 @@ describe('downtime', () => {
 });
 
 test('pages that are estimated from bytes say so', () => {
-  const figures = { rounds: [], pages: {} as Migration['pages'], downtime: null, postcopy: null, returnPath: {} };
+  const figures = {
+    ...{ outcome: 'incomplete' as const, rounds: [], pages: {} as Migration['pages'] },
+    ...{ downtime: null, postcopy: null, returnPath: {} },
+  };
   const said = (features: readonly string[]) => countingRules({ ...figures, features }).map(({ figure }) => figure);
   expect(said(['rounds-inferred'])).toEqual(['pages']);
   expect(said([])).toEqual([]);

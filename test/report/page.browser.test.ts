@@ -117,8 +117,9 @@ describeBrowser('page in a browser', () => {
 
   test('single segments of a channel that carries little are shown when asked for, not in place of the whole run', async () => {
     const report = withSegments(reportData('lossy'));
-    const { tNs } = report.tables['tcpSegments']!.columns;
-    tNs!.values = tNs!.values.map((value) => (Number(value) - 100e6) * 500);
+    const { columns } = report.tables['tcpSegments']!;
+    const { unit, values } = columns['tNs']!;
+    Object.assign(columns, { tNs: { unit, values: values.map((value) => (Number(value) - 100e6) * 500) } });
     const opened = await open(await renderHtml(report));
     const pressed = `[...document.querySelectorAll('.close-ups .proof')].map((one) => one.getAttribute('aria-pressed'))`;
     await opened.evaluate(`document.querySelector('.close-ups').scrollIntoView({ behavior: 'instant' })`);
