@@ -26,8 +26,8 @@ interface FlowPaths {
   /** The path of the flow's first row, then those found to carry copies. */
   readonly tunnels: number[];
   rows: number;
-  /** RECENT × FIELDS, a ring; null once all has been looked for. */
-  recent: Float64Array | null;
+  /** Up to RECENT × FIELDS, a ring; null once all has been looked for. A list: most flows are seen with one or two rows. */
+  recent: number[] | null;
 }
 
 export class TunnelCopies {
@@ -70,13 +70,13 @@ export class TunnelCopies {
       this.#older = this.#flows;
       this.#flows = new Map();
     }
-    const flow = this.#older.get(key) ?? { tunnels: [tunnel], rows: 0, recent: new Float64Array(RECENT * FIELDS) };
+    const flow = this.#older.get(key) ?? { tunnels: [tunnel], rows: 0, recent: [] };
     this.#flows.set(key, flow);
     return flow;
   }
 }
 
-function isCopy(batch: PacketBatch, rows: SegmentRows, row: number, recent: Float64Array): boolean {
+function isCopy(batch: PacketBatch, rows: SegmentRows, row: number, recent: number[]): boolean {
   for (let at = 0; at < recent.length; at += FIELDS) {
     if (
       recent[at + 1] === rows.seq[row] &&
@@ -92,7 +92,7 @@ function isCopy(batch: PacketBatch, rows: SegmentRows, row: number, recent: Floa
   return false;
 }
 
-function remember(batch: PacketBatch, rows: SegmentRows, row: number, recent: Float64Array, at: number): void {
+function remember(batch: PacketBatch, rows: SegmentRows, row: number, recent: number[], at: number): void {
   recent[at] = rows.tunnel[row]!;
   recent[at + 1] = rows.seq[row]!;
   recent[at + 2] = rows.ack[row]!;

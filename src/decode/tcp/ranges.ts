@@ -16,8 +16,9 @@ export class RangeSet {
   bytes = 0;
   starts = NOTHING;
   ends = NOTHING;
-  readonly notes: Float64Array[];
+  notes = NO_NOTES;
   readonly #limit: number;
+  readonly #noteCount: number;
 
   /**
    * `limit`: ranges kept at most; beyond it the two closest neighbours become one and `merged` counts it.
@@ -26,7 +27,7 @@ export class RangeSet {
    */
   constructor(limit: number, noteCount = 0) {
     this.#limit = limit;
-    this.notes = noteCount === 0 ? NO_NOTES : new Array<Float64Array>(noteCount).fill(NOTHING);
+    this.#noteCount = noteCount;
   }
 
   /** Times that neighbours had to be joined to stay within the limit. */
@@ -135,7 +136,7 @@ export class RangeSet {
     if (after > this.starts.length) {
       this.starts = grown(this.starts, after);
       this.ends = grown(this.ends, after);
-      for (let n = 0; n < this.notes.length; n++) this.notes[n] = grown(this.notes[n]!, after);
+      this.notes = Array.from({ length: this.#noteCount }, (_, n) => grown(this.notes[n] ?? NOTHING, after));
     }
     if (removed !== added && at + removed < count) {
       this.starts.copyWithin(at + added, at + removed, count);

@@ -38,6 +38,18 @@ export class LogHistogram {
     else this.#extend(bucket);
   }
 
+  /** One of its own with the same samples. */
+  copy(): LogHistogram {
+    const copy = new LogHistogram();
+    copy.samples = this.samples;
+    copy.min = this.min;
+    copy.max = this.max;
+    copy.#few = this.#few.slice();
+    copy.#base = this.#base;
+    copy.#counts = this.#counts.slice();
+    return copy;
+  }
+
   /** Value below which the share `q` of the samples lies, within a bucket's width. */
   quantile(q: number): number {
     const rank = Math.max(1, Math.ceil(q * this.samples));

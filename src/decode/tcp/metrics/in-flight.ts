@@ -11,10 +11,11 @@ import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, typ
 const DOUBT_SHARE = 0.05;
 
 class Flight {
-  flight = new LogHistogram();
-  pipe = new LogHistogram();
+  readonly flight = new LogHistogram();
+  /** Made where it first differs from `flight`: with most connections it never does. */
+  pipe: LogHistogram | null = null;
   /** Share of the peer's window. */
-  use = new LogHistogram();
+  readonly use = new LogHistogram();
 }
 
 export function inFlight(_: MetricContext): TcpMetric {
@@ -25,8 +26,9 @@ export function inFlight(_: MetricContext): TcpMetric {
       for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
+        if (pipe[row] !== flight[row]) state.pipe ??= state.flight.copy();
         state.flight.add(flight[row]!);
-        state.pipe.add(pipe[row]!);
+        state.pipe?.add(pipe[row]!);
         const share = flight[row]! / (flight[row]! + room[row]!);
         state.use.add(share > 1 ? 1 : share);
       }
@@ -39,7 +41,7 @@ export function inFlight(_: MetricContext): TcpMetric {
         const doubt = doubtOf(connection.directions[side], state.flight.max);
         into[side].inFlight = middled(state.flight.quantiles(), doubt);
         into[side].inFlightDoubt = doubt;
-        into[side].pipe = state.pipe.quantiles();
+        into[side].pipe = (state.pipe ?? state.flight).quantiles();
         into[side].windowUse = state.use.quantiles();
       }
     },

@@ -42,7 +42,8 @@ class Totals {
   /** IP bytes and frames of the wire behind offloads are worked out at the end from these. */
   ipBytes = 0;
   congestionMarks = 0;
-  readonly feedback = new EcnFeedback();
+  /** Made with the first frame that says something. */
+  feedback: EcnFeedback | null = null;
 }
 
 /** ECN field of a packet that met congestion. Source: RFC 3168 §5. */
@@ -71,8 +72,11 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         sum.ipBytes += rows.ipBytes[row]!;
         if (rows.ecn[row] === CONGESTION_EXPERIENCED) sum.congestionMarks++;
         const flags = rows.flags[row]!;
-        if (flags & ECN_FLAGS || sum.feedback.accurate) {
-          sum.feedback.take(flags, ackOffset[row]!, totals.at(id ^ 1).feedback);
+        if (flags & ECN_FLAGS || sum.feedback?.accurate) {
+          const peer = totals.at(id ^ 1);
+          sum.feedback ??= new EcnFeedback();
+          peer.feedback ??= new EcnFeedback();
+          sum.feedback.take(flags, ackOffset[row]!, peer.feedback);
         }
         if (kind === VERDICT_NETWORK_DUPLICATE) sum.networkDuplicates++;
         else if (kind === VERDICT_WINDOW_PROBE) sum.windowProbes++;
@@ -162,9 +166,9 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         out.wireRate = out.wireBytes !== null && seconds > 0 ? out.wireBytes / seconds : null;
         out.ecn = {
           congestionMarks: sum.congestionMarks,
-          echoes: sum.feedback.echoes,
-          windowReductions: sum.feedback.reductions,
-          accurate: sum.feedback.accurate,
+          echoes: sum.feedback?.echoes ?? 0,
+          windowReductions: sum.feedback?.reductions ?? 0,
+          accurate: sum.feedback?.accurate ?? false,
         };
       }
       into[0].overheads = overheads(into[0], into[1]);
