@@ -2,6 +2,7 @@
 // terminal, the page and the comparison share, so that all three say the same.
 import { LIMITS, type Limit, type TcpDirection } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
+import { BELIEVED } from '../migration-stream/downtime.js';
 import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
@@ -206,11 +207,17 @@ export function convergenceOf(migration: Migration): Convergence | null {
   return { text: plateau ? `${text}; the rounds no longer shrink` : text, plateau };
 }
 
-/** "about 46.1 ms"; "at least" where the estimate is no more than the shortest that the wire allows, and far below the longest. */
-function pauseText({ earliestStartNs, latestStartNs, endNs, estimateNs }: Downtime): string {
+/**
+ * "about 46.1 ms"; "at least" where the estimate is no more than the shortest that the wire allows, and far below the longest;
+ * "perhaps" where it is uncertain otherwise.
+ */
+export function pauseText(downtime: Downtime): string {
+  const { earliestStartNs, latestStartNs, endNs, estimateNs } = downtime;
   const isLowest = estimateNs <= 1.01 * (endNs - latestStartNs) && endNs - earliestStartNs > 1.5 * estimateNs;
-  return `${isLowest ? 'at least' : 'about'} ${duration(estimateNs)}`;
+  return `${isLowest ? 'at least' : isUncertain(downtime) ? 'perhaps' : 'about'} ${duration(estimateNs)}`;
 }
+
+const isUncertain = ({ confidence }: Downtime): boolean => confidence !== undefined && confidence < BELIEVED;
 
 /** "46.1 ms to 49.1 ms", or one figure where both ends agree. */
 export function downtimeRange({ earliestStartNs, latestStartNs, endNs }: Downtime): string {
@@ -230,7 +237,7 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
       ? {
           label: 'Downtime',
           value: duration(downtime.estimateNs),
-          note: `the wire alone allows ${downtimeRange(downtime)}`,
+          note: `${isUncertain(downtime) ? 'uncertain; ' : ''}the wire alone allows ${downtimeRange(downtime)}`,
         }
       : { label: 'Downtime', value: '–', note: 'the switch-over is not in the capture' },
     {

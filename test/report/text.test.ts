@@ -46,6 +46,15 @@ describe('terminal summary', () => {
     );
   });
 
+  test('a pause that is not sure is called so, and what the wire allows stays beside it', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const downtime = { ...migration!.downtime!, confidence: 0.3 };
+    const text = render({ ...report, migrations: [{ ...migration!, downtime }] });
+    expect(text).toContain('The guest was paused for perhaps 47.6 ms.');
+    expect(text).toMatch(/the wire alone allows/);
+  });
+
   test('a run that is cut off claims no downtime', () => {
     const text = render(reportData('lossy'));
     expect(text).toContain('Not finished when the capture ends');

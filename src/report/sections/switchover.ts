@@ -2,14 +2,14 @@
 import { bytes, duration, moment, plain, plural } from '../format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Migration } from '../report.js';
-import { downtimeRange } from '../verdict.js';
+import { downtimeRange, pauseText } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
 export function switchSection(migration: Migration, { figures }: Drawn, rows: number): Html {
   const { downtime, devices, phases, postcopy } = migration;
   if (!downtime && devices.length === 0 && phases.length === 0) return html``;
   const lead = downtime
-    ? `The guest stood still for about ${duration(downtime.estimateNs)}; the wire shows ${downtimeRange(downtime)} (${downtime.method}).`
+    ? `The guest stood still for ${pauseText(downtime)}; the wire shows ${downtimeRange(downtime)} (${downtime.method}).`
     : 'The switch-over is not in the capture, so nothing can be said about downtime.';
   const latency = postcopy?.requestLatencyNs;
   return html`<section><h2>Switch-over and devices</h2><p class="lead">${lead}</p>
