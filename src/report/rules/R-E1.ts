@@ -72,7 +72,7 @@ export default defineRule({
             ...(neededBandwidth === null
               ? []
               : [
-                  `Bandwidth: ${prices?.bandwidthFor?.isUpperBound === false ? 'about' : 'at most'} ${bitRate(neededBandwidth)} for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
+                  `Bandwidth: about ${bitRate(neededBandwidth)}${prices?.bandwidthFor?.isUpperBound === false ? '' : ', or less,'} would do for a downtime of ${duration(context.downtimeLimitNs)} (now ${bitRate(input.bandwidth)}).`,
                 ]),
             `Downtime: allow ${duration(enoughNs)}: virsh migrate-setmaxdowntime DOMAIN ${Math.ceil(enoughNs / 1e6)}, or QMP migrate-set-parameters downtime-limit.`,
             prices

@@ -31,7 +31,7 @@ function remediesList(migration: Migration): Html {
   if (migration.outcome === 'completed' || !isRemedies(found)) return html``;
   const { bandwidthFor, limitBelowNs = null, downtimeFor, postcopy, autoConverge, xbzrleShare } = found;
   return html`<div class="ways"><h3>What would have let it finish</h3><ul class="facts">
-${bandwidthFor ? html`<li><b>Bandwidth:</b> ${bandwidthFor.isUpperBound ? 'at most ' : ''}${bitRate(bandwidthFor.bandwidth)} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>` : ''}
+${bandwidthFor ? html`<li><b>Bandwidth:</b> ${bitRate(bandwidthFor.bandwidth)}${bandwidthFor.isUpperBound ? ', or less,' : ''} instead of ${bitRate(downtimeFor.bandwidth)}, for a downtime of ${duration(bandwidthFor.downtimeLimitNs)}.</li>` : ''}
 <li><b>Downtime:</b> a limit of ${duration(downtimeFor.downtimeNs)} or more at the bandwidth it had${limitBelowNs === null ? '' : html`; the one in force was below ${duration(limitBelowNs)}`}.</li>
 <li><b>Post-copy:</b> ${duration(postcopy.migrationNs)} in all, of which the guest waits for missing pages in the last ${duration(postcopy.degradedNs)} (${bytes(postcopy.bytesAfterSwitch)}).</li>
 ${autoConverge ? html`<li><b>Auto-converge:</b> slowing the guest by ${autoConverge.throttlePercent} %, reached after another ${duration(autoConverge.extraNs)}.</li>` : ''}
