@@ -283,7 +283,7 @@ function finishedTables(report: ReportData): Record<string, UnitTable> {
           r.goodput,
           r.dirtyPagesPerSecond,
           r.pages.normal,
-          r.pages.zero,
+          m.pages.zero === null ? null : r.pages.zero,
           r.pages.xbzrle,
           r.pages.compressed,
           r.boundary,

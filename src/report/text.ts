@@ -336,7 +336,7 @@ function writeRounds(page: TextPage, migration: Migration): void {
       bitRate(round.goodput),
       bytes(dirtied),
       count(round.pages.normal + round.pages.xbzrle + round.pages.compressed),
-      count(round.pages.zero),
+      migration.pages.zero === null ? '–' : count(round.pages.zero),
     ];
   };
   const head = ['round', 'start', 'took', 'sent', 'rate', 'dirtied', 'pages', 'zero'];

@@ -61,6 +61,15 @@ describe('terminal summary', () => {
     expect(text).not.toMatch(/paused|The pause/);
   });
 
+  test('zero pages that cannot be seen are none of a round’s figures either', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const unseen = { ...migration!, pages: { ...migration!.pages, zero: null } };
+    const text = render({ ...report, migrations: [unseen] });
+    expect(text).toContain('zero pages not visible');
+    expect(text).toMatch(/^ {2}1 .* 7,951 +–$/m);
+  });
+
   test('each round is a row with what was sent and what was dirtied meanwhile', () => {
     expect(render(reportData('healthy'))).toMatch(
       /^ {2}1 +0\.0210 s +536 ms +32\.7 MB +488 Mbit\/s +2\.41 MB +7,951 +4,390$/m,
