@@ -22,26 +22,35 @@ const LONGEST_TICK_NS = 1e9;
 /** Leaps that the silences show, oldest first; see Silences.finish(). */
 export function clockLeaps({ rows, columns }: ColumnData): ClockLeap[] {
   const value = (name: string, row: number): number => Number(columns[name]!.values[row]);
-  const leaps: (ClockLeap & { readonly direction: number })[] = [];
-  const found: ClockLeap[] = [];
+  const still = new Map<number, ClockLeap[]>();
   for (let row = 0; row < rows; row++) {
     const [startNs, endNs, measuredNs] = [value('startNs', row), value('endNs', row), value('clockNs', row)];
     const clockNs = Number.isNaN(measuredNs) ? value('clockTicks', row) * LONGEST_TICK_NS : measuredNs;
     // Unknown clocks compare as false.
     if (endNs - startNs < LEAP_NS || !(clockNs < STILL_SHARE * (endNs - startNs))) continue;
-    leaps.push({ startNs, endNs, frame: value('frameAfter', row), direction: value('direction', row) });
+    const direction = value('direction', row);
+    const ofDirection = still.get(direction) ?? [];
+    ofDirection.push({ startNs, endNs, frame: value('frameAfter', row) });
+    still.set(direction, ofDirection);
   }
-  for (const leap of leaps) {
-    const other = leaps.find(
-      ({ direction, startNs, endNs }) =>
-        direction === (leap.direction ^ 1) && startNs < leap.endNs && leap.startNs < endNs,
-    );
-    if (!other) continue;
-    const startNs = Math.max(leap.startNs, other.startNs);
-    const endNs = Math.min(leap.endNs, other.endNs);
-    // Every connection of the capture shows it, and each of them twice.
-    if (found.some((known) => known.startNs < endNs && startNs < known.endNs)) continue;
-    found.push({ startNs, endNs, frame: Math.min(leap.frame, other.frame) });
+  const seen: ClockLeap[] = [];
+  for (const [direction, stills] of still) {
+    const others = direction & 1 ? [] : (still.get(direction + 1) ?? []);
+    for (const one of stills) {
+      const other = others.find(({ startNs, endNs }) => startNs < one.endNs && one.startNs < endNs);
+      if (!other) continue;
+      seen.push({
+        startNs: Math.max(one.startNs, other.startNs),
+        endNs: Math.min(one.endNs, other.endNs),
+        frame: Math.min(one.frame, other.frame),
+      });
+    }
   }
-  return found.sort((a, b) => a.startNs - b.startNs);
+  // Every connection of the capture shows a leap.
+  const leaps: ClockLeap[] = [];
+  for (const leap of seen.sort((a, b) => a.startNs - b.startNs)) {
+    const latest = leaps.at(-1);
+    if (!latest || leap.startNs >= latest.endNs) leaps.push(leap);
+  }
+  return leaps;
 }

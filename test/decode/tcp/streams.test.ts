@@ -4,6 +4,7 @@ import { TCP_EPISODE_UNITS } from '../../../src/decode/tcp/results.js';
 import { fairness, type Stream, summarizeStreams } from '../../../src/decode/tcp/streams.js';
 import { framesOf, transfer } from '../../support/conversation.js';
 import { analyzeFrames } from '../../support/tcp-analysis.js';
+import { limitShares } from '../../support/tcp-direction.js';
 
 const MS = 1e6;
 
@@ -57,15 +58,7 @@ describe('streams of one transfer', () => {
   });
 
   test('limits are weighted by bytes and still sum to 1', () => {
-    const none = {
-      'sender-application': 0,
-      'rate-limit': 0,
-      'receiver-window': 0,
-      congestion: 0,
-      recovery: 0,
-      'send-buffer': 0,
-      idle: 0,
-    };
+    const none = limitShares({});
     const streams = [
       stream(0, { uniqueBytes: 3e6, limitedBy: { ...none, congestion: 1 } }),
       stream(1, { uniqueBytes: 1e6, limitedBy: { ...none, idle: 1 } }),

@@ -95,7 +95,8 @@ function viewOf(connection: ConnectionEnd, side: number): TimelineView {
   return { windowScale: windowUnit, loop, addNs: Number.isNaN(other) ? 0 : other };
 }
 
-const emptyDirection = (): TcpDirection => ({
+/** A direction of which nothing was sent and nothing is known. */
+export const emptyDirection = (): TcpDirection => ({
   frames: 0,
   dataFrames: 0,
   wireSegments: 0,
