@@ -23,6 +23,8 @@ export interface WantedStretch {
 export class Stretch {
   readonly #wanted: WantedStretch;
   readonly #rows = new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS);
+  /** First row that is of the id's present connection, where it had another. */
+  readonly #begins = new Map<number, number>();
 
   constructor(wanted: WantedStretch) {
     this.#wanted = wanted;
@@ -48,25 +50,23 @@ export class Stretch {
 
   /** The id passes on to a new connection: what was seen of the old one goes. */
   forget(connection: number): void {
-    for (let row = 0; row < this.#rows.rows; row++) {
-      if (this.#rows.get(row, 'direction') >> 1 === connection) this.#rows.set(row, 'direction', Number.NaN);
-    }
+    this.#begins.set(connection, this.#rows.rows);
   }
 
   /** The stretch, of the direction that sent most in it, before those that were chosen for their disturbances. */
   before(chosen: ColumnData): ColumnData {
     const seen = this.#rows;
+    const live = Array.from({ length: seen.rows }, (_, row) => row).filter(
+      (row) => row >= (this.#begins.get(seen.get(row, 'direction') >> 1) ?? 0),
+    );
     const sent = new Map<number, number>();
-    for (let row = 0; row < seen.rows; row++) {
+    for (const row of live) {
       if (seen.get(row, 'kind') === ACKNOWLEDGEMENT) continue;
       const direction = seen.get(row, 'direction');
       sent.set(direction, (sent.get(direction) ?? 0) + seen.get(row, 'bytes'));
     }
-    sent.delete(Number.NaN);
     const [direction] = [...sent].reduce((most, one) => (one[1] > most[1] ? one : most), [Number.NaN, 0]);
-    const own = Array.from({ length: seen.rows }, (_, row) => row).filter(
-      (row) => seen.get(row, 'direction') === direction,
-    );
+    const own = live.filter((row) => seen.get(row, 'direction') === direction);
     const stretches = (chosen.columns['stretch']?.values ?? []) as ArrayLike<number>;
     const next = stretches.length > 0 ? stretches[stretches.length - 1]! + 1 : 0;
     const columns = Object.entries(TCP_SEGMENT_UNITS).map(([name, unit]) => {
