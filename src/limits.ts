@@ -21,8 +21,9 @@ export const TUNNEL_PATHS = 4096;
 export const INTERFACES = 4096;
 /** Live connections; 5 KB each at least, 20 KB with data. Beyond: the longest idle one is closed and counted. */
 export const CONNECTIONS = 16_384;
-/** Live flows without TCP. Beyond: the quarter of them that was idle longest is forgotten. */
-export const UDP_FLOWS = 65_536;
+/** Live flows without TCP; 0.5 to 3 KB each. Beyond: the quarter of them that was idle longest is forgotten, but none whose
+ * byte streams are followed. */
+export const UDP_FLOWS = 32_768;
 /** Flows without TCP that have a timeline. Beyond: a flow takes it from one half its size. */
 export const UDP_TIMELINES = 16;
 /** Wire bytes from which a flow without TCP gets a timeline. Below: totals only. */

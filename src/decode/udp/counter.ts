@@ -12,14 +12,16 @@ const JUMP_PACKETS = 65_536;
 const COUNTERS = 8;
 
 class Counter {
+  readonly session: number;
   readonly #flow: Flow;
   readonly #side: 0 | 1;
   #highest = Number.NaN;
-  /** One bit a packet, by number modulo the size. */
-  readonly #seen = new Uint32Array(WINDOW_PACKETS / 32);
+  /** One bit a packet, by number modulo the size; null while none of them is missing. */
+  #seen: Uint32Array | null = null;
   duplicates = 0;
 
-  constructor(flow: Flow, side: 0 | 1) {
+  constructor(session: number, flow: Flow, side: 0 | 1) {
+    this.session = session;
     this.#flow = flow;
     this.#side = side;
   }
@@ -28,13 +30,12 @@ class Counter {
     const ahead = number - this.#highest;
     // Also true for the first one: NaN compares false.
     if (!(Math.abs(ahead) < JUMP_PACKETS)) {
-      this.#seen.fill(0xffff_ffff); // nothing before it is missing
+      this.#seen = null; // nothing before it is missing
       this.#highest = number;
     } else if (ahead > 0) {
-      for (let i = 1; i < Math.min(ahead, WINDOW_PACKETS); i++) this.#mark(number - i, false);
+      if (ahead > 1) this.#miss(number, ahead);
       this.#mark(number, true);
       this.#highest = number;
-      if (ahead > 1) this.#flow.lost(this.#side, ahead - 1);
     } else if (ahead <= -WINDOW_PACKETS || this.#wasSeen(number)) {
       this.duplicates++;
     } else {
@@ -44,12 +45,21 @@ class Counter {
     }
   }
 
+  /** The packets between the highest so far and `number`, which is `ahead` of it. */
+  #miss(number: number, ahead: number): void {
+    this.#seen ??= new Uint32Array(WINDOW_PACKETS / 32).fill(0xffff_ffff);
+    for (let i = 1; i < Math.min(ahead, WINDOW_PACKETS); i++) this.#mark(number - i, false);
+    this.#flow.lost(this.#side, ahead - 1);
+  }
+
   #wasSeen(number: number): boolean {
+    if (this.#seen === null) return true;
     const slot = number % WINDOW_PACKETS;
     return ((this.#seen[slot >>> 5]! >>> (slot & 31)) & 1) === 1;
   }
 
   #mark(number: number, seen: boolean): void {
+    if (this.#seen === null) return;
     const slot = number % WINDOW_PACKETS;
     const bit = 1 << (slot & 31);
     this.#seen[slot >>> 5] = seen ? this.#seen[slot >>> 5]! | bit : this.#seen[slot >>> 5]! & ~bit;
@@ -59,7 +69,8 @@ class Counter {
 /** Counters by session, both directions of one flow; keys are 32-bit session identifiers. */
 export class SessionCounters {
   readonly #flow: Flow;
-  readonly #counters: readonly [Map<number, Counter>, Map<number, Counter>] = [new Map(), new Map()];
+  /** Of each side, the oldest first. */
+  readonly #counters: readonly [Counter[], Counter[]] = [[], []];
   #sessions = 0;
   #duplicates = 0;
 
@@ -69,12 +80,13 @@ export class SessionCounters {
 
   take(side: 0 | 1, session: number, number: number): void {
     const counters = this.#counters[side];
-    let counter = counters.get(session);
+    let counter: Counter | undefined;
+    for (const known of counters) if (known.session === session) counter = known;
     if (counter === undefined) {
-      if (counters.size >= COUNTERS) counters.delete(counters.keys().next().value!);
+      if (counters.length >= COUNTERS) counters.shift();
       this.#flow.sequenced(side);
-      counter = new Counter(this.#flow, side);
-      counters.set(session, counter);
+      counter = new Counter(session, this.#flow, side);
+      counters.push(counter);
       this.#sessions++;
     }
     const before = counter.duplicates;

@@ -138,7 +138,10 @@ export class UdpFlows {
   }
 
   #forgetIdle(): void {
-    const byAge = this.#flows.map((_, entry) => entry).sort((a, b) => this.#flows[a]!.endNs - this.#flows[b]!.endNs);
+    const sinceNs = this.#flows.map(({ streams, endNs }) => (streams.length > 0 ? Number.POSITIVE_INFINITY : endNs));
+    const byAge = sinceNs
+      .map((_, entry) => entry)
+      .sort((a, b) => (sinceNs[a] === sinceNs[b] ? 0 : sinceNs[a]! - sinceNs[b]!));
     const forgotten = byAge.slice(0, Math.ceil(byAge.length / 4));
     for (const entry of forgotten) this.#flows[entry]!.transport?.finish();
     const kept = byAge.slice(forgotten.length).sort((a, b) => a - b);

@@ -97,7 +97,8 @@ export class QuicHandshake {
   /** Side that opened the connection and the id it chose for the server; null until a packet of it was opened. */
   #client: 0 | 1 | null = null;
   #destination: Buffer | null = null;
-  readonly #keys = new Map<string, Keys>();
+  /** By version and label, while there is something to open. */
+  #keys: Map<string, Keys> | null = null;
   readonly #messages: [CryptoBytes | null, CryptoBytes | null] = [null, null];
   #opened = 0;
   #hello: Facts | null = null;
@@ -126,7 +127,7 @@ export class QuicHandshake {
         this.#budget.packets--;
         const destination = bytes.subarray(at + 6, at + 6 + destinationBytes);
         this.#initial(bytes.subarray(at, packetEnd), fields.at - at, version, destination, side);
-        if (this.#tries === 0) this.#forget();
+        if (this.#done || this.#tries === 0) this.#forget();
       }
       at = packetEnd;
     }
@@ -135,7 +136,6 @@ export class QuicHandshake {
   /** The server sent a Retry: the client begins again, under keys of the id that came with it. */
   retried(): void {
     this.#client = null;
-    this.#keys.clear();
     this.#forget();
   }
 
@@ -155,6 +155,7 @@ export class QuicHandshake {
   }
 
   #forget(): void {
+    this.#keys = null;
     for (const side of [0, 1] as const) {
       this.#budget.waitingBytes -= this.#messages[side]?.reservedBytes ?? 0;
       this.#messages[side] = null;
@@ -166,7 +167,7 @@ export class QuicHandshake {
     if (this.#client === null) {
       // Whoever sent it, it is the client's if keys of its own destination id open it.
       this.#destination = Buffer.from(destination);
-      this.#keys.clear();
+      this.#keys = null;
       plain = opened(packet, numberAt, this.#keysOf(version, 'client in'));
       if (plain !== null) this.#client = side;
     } else {
@@ -179,10 +180,11 @@ export class QuicHandshake {
 
   #keysOf(version: number, label: string): Keys {
     const name = `${version} ${label}`;
-    let keys = this.#keys.get(name);
+    const known = (this.#keys ??= new Map<string, Keys>());
+    let keys = known.get(name);
     if (keys === undefined) {
       keys = initialKeys(version, this.#destination!, label);
-      this.#keys.set(name, keys);
+      known.set(name, keys);
     }
     return keys;
   }

@@ -154,8 +154,8 @@ class SpinBit {
   #packets = 0;
   #flips = 0;
   #flipNs = Number.NaN;
-  /** The last times between flips, in a ring. */
-  readonly #recent = new Float64Array(SPIN_MEDIAN_OF);
+  /** The last times between flips, in a ring; null before the first. */
+  #recent: Float64Array | null = null;
   #samples = 0;
 
   constructor(flow: Flow) {
@@ -174,6 +174,7 @@ class SpinBit {
     this.#flipNs = tNs;
     if (!(ns > 0)) return; // the first flip, or time stepped back
     const median = this.#median();
+    this.#recent ??= new Float64Array(SPIN_MEDIAN_OF);
     this.#recent[this.#samples++ % SPIN_MEDIAN_OF] = ns;
     if (Number.isNaN(median) || (ns <= median * SPIN_FACTOR && ns * SPIN_FACTOR >= median)) this.#flow.roundTrip(ns);
   }
@@ -187,6 +188,6 @@ class SpinBit {
 
   #median(): number {
     const count = Math.min(this.#samples, SPIN_MEDIAN_OF);
-    return count === 0 ? Number.NaN : this.#recent.slice(0, count).sort()[count >>> 1]!;
+    return count === 0 ? Number.NaN : this.#recent!.slice(0, count).sort()[count >>> 1]!;
   }
 }

@@ -53,6 +53,7 @@ const CONNECTIONS_PER_FLOW = 64;
 const REPORT_WORDS = 512;
 /** Acknowledgements waiting for their ACK2. */
 const ACK_TIMES = 64;
+const NO_FATES = new Uint8Array(0);
 /** Round-trip time and its variance that both protocols start with, before there was a sample. */
 const RTT_INITIAL_US = 100_000;
 const RTT_VARIANCE_INITIAL_US = 50_000;
@@ -264,6 +265,11 @@ class Payloads implements OrderedPackets {
   }
 }
 
+interface AckTimes {
+  readonly numbers: Uint32Array;
+  readonly timesNs: Float64Array;
+}
+
 /** Data that one side sends, with what the other side says about it. */
 class UdtDirection {
   readonly #flow: Flow;
@@ -281,7 +287,7 @@ class UdtDirection {
   #highestStampUs = 0;
   #highestNs = Number.NaN;
   /** SEEN, LOST … of each packet, by number modulo the size; empty until there is data. */
-  #fate = new Uint8Array(0);
+  #fate = NO_FATES;
   payloadBytes = 0;
   #uniqueBytes = 0;
   #fullBytes = 0;
@@ -298,9 +304,8 @@ class UdtDirection {
   #capacityPackets = 0;
   /** Gaps between consecutive packets: smoothed. */
   #gapNs = Number.NaN;
-  /** When acknowledgement number n passed, at n modulo the size. */
-  readonly #ackNumbers = new Uint32Array(ACK_TIMES);
-  readonly #ackTimesNs = new Float64Array(ACK_TIMES);
+  /** When acknowledgement number n passed, at n modulo the size; null before the first. */
+  #acks: AckTimes | null = null;
   #ack2Samples = 0;
   #ack2MinNs = Number.POSITIVE_INFINITY;
 
@@ -348,9 +353,12 @@ class UdtDirection {
       if (isSample && rttUs > 0 && rttUs <= RTT_MAX_US) flow.roundTrip(rttUs * 1000);
       const buffer = view.getUint32(at + 28);
       if (buffer < this.#bufferMinPackets) this.#bufferMinPackets = buffer;
-      const ack = view.getUint32(at + 4);
-      this.#ackNumbers[ack % ACK_TIMES] = ack;
-      this.#ackTimesNs[ack % ACK_TIMES] = flow.tNs;
+      if (this.#pair !== null) {
+        const acks = (this.#acks ??= { numbers: new Uint32Array(ACK_TIMES), timesNs: new Float64Array(ACK_TIMES) });
+        const ack = view.getUint32(at + 4);
+        acks.numbers[ack % ACK_TIMES] = ack;
+        acks.timesNs[ack % ACK_TIMES] = flow.tNs;
+      }
     }
     if (captured >= HEADER_BYTES + 24) {
       const rate = view.getUint32(at + 32);
@@ -403,9 +411,10 @@ class UdtDirection {
   acknowledgementReceived(ack: number): void {
     // The acknowledgement was noted by the direction it is about, which is the one whose sender sends the ACK2.
     const slot = ack % ACK_TIMES;
-    if (this.#ackNumbers[slot] !== ack || this.#ackTimesNs[slot] === 0) return;
-    const ns = this.#flow.tNs - this.#ackTimesNs[slot]!;
-    this.#ackTimesNs[slot] = 0;
+    const acks = this.#acks;
+    if (acks === null || acks.numbers[slot] !== ack || acks.timesNs[slot] === 0) return;
+    const ns = this.#flow.tNs - acks.timesNs[slot]!;
+    acks.timesNs[slot] = 0;
     if (ns < 0) return;
     this.#ack2Samples++;
     if (ns < this.#ack2MinNs) this.#ack2MinNs = ns;

@@ -98,22 +98,35 @@ test('what encapsulation costs, and whether it fits', () => {
 });
 
 describe('bounds', () => {
+  /** As many flows of one datagram each, one a nanosecond. */
+  function* manyFlows(total: number) {
+    for (let done = 0; done < total; done += 4000) {
+      const frames = Array.from({ length: Math.min(4000, total - done) }, (_, i) => ({
+        bytes: frame(ethernet(), ipv4({ src: `10.${u24(done + i).join('.')}` }), udp({ checksum: false }, 'x')),
+        tNs: done + i,
+      }));
+      yield batchOf(frames, { firstFrame: done + 1 });
+    }
+  }
+
   test('more flows than are kept: those idle longest are forgotten', () => {
     const total = UDP_FLOWS + 5;
-    function* batches() {
-      for (let done = 0; done < total; done += 4000) {
-        const frames = Array.from({ length: Math.min(4000, total - done) }, (_, i) => ({
-          bytes: frame(ethernet(), ipv4({ src: `10.${u24(done + i).join('.')}` }), udp({ checksum: false }, 'x')),
-          tNs: done + i,
-        }));
-        yield batchOf(frames, { firstFrame: done + 1 });
-      }
-    }
-    const { flows, log } = analysedUdp(batches());
+    const { flows, log } = analysedUdp(manyFlows(total));
     expect(flows.length).toBe(UDP_FLOWS * 0.75 + 5);
     expect([flows[0]!.firstFrame, flows.at(-1)!.firstFrame]).toEqual([UDP_FLOWS * 0.25 + 1, total]);
     expect(flows.at(-1)!.client.address).toBe(`10.${u24(total - 1).join('.')}`);
     expect(log.count('udp/flows-full')).toBe(UDP_FLOWS / 4);
+  });
+
+  test('more flows than are kept: one whose byte streams are followed is none of the forgotten', () => {
+    const hello = frame(ethernet(), ipv4(), udp({ srcPort: 9001, dstPort: 9000 }, udt.handshake({ own: 1 })));
+    function* batches() {
+      yield batchOf([{ bytes: hello, tNs: 0 }], { firstFrame: 1 });
+      yield* manyFlows(UDP_FLOWS + 5);
+    }
+    const { flows } = analysedUdp(batches());
+    expect(flows.length).toBe(UDP_FLOWS * 0.75 + 6);
+    expect(flows[0]).toMatchObject({ transport: 'udt', firstFrame: 1 });
   });
 
   test('more big flows than timelines: a bigger one takes over', () => {
