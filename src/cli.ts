@@ -16,7 +16,9 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 
 process.exitCode = await run(process.argv.slice(2), {
-  stdin: process.stdin,
+  get stdin() {
+    return process.stdin; // takes a while to make
+  },
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,

@@ -1,6 +1,6 @@
 // The program as it is installed: bundled, in a process of its own, with what it loads only when it is needed.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,4 +33,28 @@ test('a comparison as a page', () => {
 test('its version is that of the package', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
   expect(migscope('--version').trim()).toBe(version);
+});
+
+test('what every command needs was compiled when the program was built, and V8 takes it', () => {
+  const scripts = new URL('../../dist/cli/code-cache.js', import.meta.url).href;
+  const program = new URL('../../dist/cli/program.js', import.meta.url).href;
+  const rejected = `import { scripts } from '${scripts}'; import '${program}';
+    console.log(JSON.stringify([...scripts].map(([name, script]) => [name, script.cachedDataRejected])))`;
+  const found = execFileSync(process.execPath, ['--input-type=module', '-e', rejected], { encoding: 'utf8' });
+  const byName = new Map(JSON.parse(found) as [string, boolean][]);
+  expect(byName.get('program')).toBe(false);
+  expect([...byName.values()]).not.toContain(true);
+});
+
+test('where V8 is another, or was not there when it was built, it is compiled anew', () => {
+  const dist = join(folder, 'dist');
+  cpSync('dist', dist, { recursive: true });
+  cpSync('package.json', join(folder, 'package.json'));
+  symlinkSync(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'));
+  const summary = migscope('analyze', SAMPLE);
+  const moved = (...flags: string[]): string =>
+    execFileSync(process.execPath, [...flags, join(dist, 'cli.js'), 'analyze', SAMPLE], { encoding: 'utf8' });
+  expect(moved('--no-opt')).toBe(summary); // other switches
+  for (const name of readdirSync(join(dist, 'cli'))) if (name.endsWith('.cache')) rmSync(join(dist, 'cli', name));
+  expect(moved()).toBe(summary);
 });
