@@ -12,13 +12,14 @@ import { Silences } from './decode/silences.js';
 import { UDP_STREAM_BASE } from './decode/stream.js';
 import { Connections } from './decode/tcp/connections.js';
 import { FrameLog } from './decode/tcp/frame-log.js';
-import { PassesAside } from './decode/tcp/metrics/aside.js';
+import { TcpMetricsAside } from './decode/tcp/metrics/aside.js';
 import { TcpMetrics } from './decode/tcp/metrics/index.js';
 import { Multipath, type MultipathConnection } from './decode/tcp/mptcp.js';
 import type { PairedCapture } from './decode/tcp/pairing.js';
 import { Reassembler } from './decode/tcp/reassembly.js';
 import type { ConnectionSnapshot, TcpResults } from './decode/tcp/results.js';
 import { Stretch, type WantedStretch } from './decode/tcp/stretch.js';
+import type { Connection } from './decode/tcp/tracker.js';
 import { TunnelCopies } from './decode/tunnel-copies.js';
 import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
@@ -34,7 +35,10 @@ export interface AnalysisOptions {
   readonly keepFrames?: boolean;
   /** Keep every segment of a stretch (bounded), for the time-sequence graph. */
   readonly stretch?: WantedStretch;
-  /** Measure TCP on a thread of its own: pays for large captures. snapshot() then knows less of its course in time. */
+  /**
+   * Track and measure TCP on a thread of its own: pays for large captures. snapshot() then knows only what was sent. Not
+   * with `keepFrames` or `stretch`.
+   */
   readonly aside?: boolean;
 }
 
@@ -81,7 +85,7 @@ export class Analysis {
   readonly log: AnomalyLog;
   readonly #copies = new TunnelCopies();
   readonly #connections: Connections;
-  readonly #metrics: TcpMetrics;
+  readonly #tcp: TcpMetrics | TcpMetricsAside;
   readonly #signals = new Signals();
   readonly #silences = new Silences();
   readonly #streams: MigrationStreams;
@@ -97,13 +101,15 @@ export class Analysis {
   constructor(log = new AnomalyLog(), options: AnalysisOptions = {}) {
     this.log = log;
     this.#connections = new Connections(log);
-    this.#metrics = new TcpMetrics(this.#connections, log, options.aside ? new PassesAside() : undefined);
+    const here = !options.aside || options.keepFrames || options.stretch;
+    this.#tcp = here ? new TcpMetrics(log) : new TcpMetricsAside(log);
     this.#streams = new MigrationStreams(log, { identity: (connection) => this.#identity(connection) }, options);
     this.#multipath = new Multipath(this.#streams.claim);
     this.#reassembler = new Reassembler(this.#multipath.claim, log);
     this.#udp = new UdpFlows(log, this.#streams.claim, this.#streams);
     // Ids of connections are reused: whoever keeps something by id forgets it then.
     this.#connections.onReplaced((id) => {
+      this.#tcp.forget(id);
       this.#reassembler.forget(id);
       this.#streams.forget(id);
       this.#silences.forget(id);
@@ -115,12 +121,12 @@ export class Analysis {
 
   /** Takes one batch; nothing of it is kept. */
   push(batch: PacketBatch): void {
-    const rows = this.#metrics.nextRows();
+    const rows = this.#tcp.nextRows();
     decodeFrames(batch, rows, this.log);
     this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
     this.#copies.push(batch, rows);
     this.#connections.annotate(batch, rows);
-    this.#metrics.push(batch, rows);
+    this.#tcp.push(batch, rows);
     this.#frameLog?.push(batch, rows);
     this.#stretch?.push(batch, rows);
     this.#signals.push(batch, rows);
@@ -151,17 +157,20 @@ export class Analysis {
 
   /** What is needed to set this capture beside the one of the other host; null without `keepFrames`. */
   pairable(capture: CaptureInfo): PairedCapture | null {
-    return this.#frameLog && { log: this.#frameLog, connections: this.#connections, epochNs: capture.epochNs };
+    const tcp = this.#tcp;
+    if (!this.#frameLog || !(tcp instanceof TcpMetrics)) return null;
+    const connection = (id: number): Connection => tcp.connection(id);
+    return { log: this.#frameLog, connections: this.#connections, connection, epochNs: capture.epochNs };
   }
 
   /** What is known right now; for a live view. */
   snapshot(): Snapshot {
     const migration = this.#streams.snapshot();
     const channels = migration
-      ? migration.channels.map((channel) => ({ ...channel, ...this.#metrics.snapshot(channel.connection) }))
-      : this.#metrics
+      ? migration.channels.map((channel) => ({ ...channel, ...this.#snapshotOf(channel.connection) }))
+      : this.#connections
           .busiest(BUSIEST_CONNECTIONS)
-          .map((connection) => ({ ...this.#metrics.snapshot(connection), kind: 'unknown' as const, index: null }));
+          .map((connection) => ({ ...this.#snapshotOf(connection), kind: 'unknown' as const, index: null }));
     return {
       nowNs: this.#latestNs,
       frames: this.#frames,
@@ -172,12 +181,17 @@ export class Analysis {
     };
   }
 
+  #snapshotOf(id: number): ConnectionSnapshot {
+    return this.#tcp.snapshot(this.#connections.identity(id), this.#connections.sentBytes(id));
+  }
+
   /** Ends the analysis. `capture` is the source's info, complete by now. */
   finish(capture: CaptureInfo): Results {
     this.#reassembler.finish();
     const multipath = this.#multipath.finish();
     const udp = this.#udp.finish();
-    const tcp = this.#metrics.finish();
+    this.#connections.trim();
+    const tcp = this.#tcp.finish(this.#connections.ids().map((id) => this.#connections.identity(id)));
     const signals = this.#signals.finish();
     const silences = this.#silences.finish();
     const leaps = clockLeaps(silences);

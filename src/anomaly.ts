@@ -186,6 +186,20 @@ export class AnomalyLog {
     if (entry.samples.length < ANOMALY_SAMPLES) entry.samples.push(location);
   }
 
+  /** Takes what another log has noted, as that log's finish() gives it. */
+  take(anomalies: readonly Anomaly[]): void {
+    for (const { code, direction, count, first, last, samples } of anomalies) {
+      const key = `${code} ${direction}`;
+      const entry = this.#entries.get(key);
+      if (!entry) this.#entries.set(key, { code, direction, count, first, last, samples: [...samples] });
+      else {
+        entry.count += count;
+        entry.last = last;
+        entry.samples.push(...samples.slice(0, ANOMALY_SAMPLES - entry.samples.length));
+      }
+    }
+  }
+
   /** How often `code` was noted, all directions together. */
   count(code: AnomalyCode): number {
     let total = 0;

@@ -5,7 +5,7 @@
 // holds only the pseudo header's sum was never finished: Linux leaves the rest to the network card (CHECKSUM_PARTIAL,
 // __tcp_v4_send_check() in net/ipv4/tcp_ipv4.c), so the frame was taken on the host that sent it, or on a virtual link.
 import type { PacketBatch } from '../capture/packet-batch.js';
-import { FLAG_RST, FLAG_SYN, KIND_TCP, NO_DIRECTION, type SegmentRows, VERDICT_CAPTURE_DUPLICATE } from './rows.js';
+import { FLAG_RST, FLAG_SYN, KIND_TCP, MARK_NEWS, NO_DIRECTION, type SegmentRows } from './rows.js';
 
 export interface PathSign {
   readonly kind: 'hop-limit-change' | 'unfinished-checksum';
@@ -56,10 +56,11 @@ export class PathSigns {
     const before = this.#hopLimits[id]!;
     const after = rows.ttl[row]!;
     const flags = rows.flags[row]!;
-    // A reset may come from a box on the way, a second copy from another point of capture.
-    if ((flags & FLAG_RST) !== 0 || rows.verdict[row] === VERDICT_CAPTURE_DUPLICATE) return;
+    // A reset may come from a box on the way, what says nothing new from another point of capture.
+    const opens = (flags & FLAG_SYN) !== 0;
+    if ((flags & FLAG_RST) !== 0 || (before !== 0 && !opens && (rows.marks[row]! & MARK_NEWS) === 0)) return;
     this.#hopLimits[id] = after;
-    if ((flags & FLAG_SYN) !== 0) {
+    if (opens) {
       // A connection begins, perhaps under the id of an earlier one.
       this.#changes[id] = 0;
       this.#unfinished[id] = 0;

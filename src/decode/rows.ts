@@ -1,7 +1,8 @@
 // SegmentRows: what decoding a batch yields, one row per frame at the same index, column by column.
 //
-// decodeFrames() writes the upper part. connections.ts writes the annotated part for TCP rows. Afterwards rows are
-// read-only. Offsets such as `transport` and `payload` are indexes into the batch's `bytes`.
+// decodeFrames() writes the first part. For TCP rows connections.ts then writes where they belong, and tracker.ts what they
+// are: perhaps on another thread, so that whoever else looks at rows has to do without that last part, or must know that it
+// is written here. Offsets such as `transport` and `payload` are indexes into the batch's `bytes`.
 import { BATCH_ROWS } from '../limits.js';
 
 /** What a row is. */
@@ -28,13 +29,25 @@ export const FLAG_AE = 0x100;
 
 /** Which TCP options a row carries. */
 export const OPTION_TIMESTAMP = 0x01; // tsValue, tsEcho are set
-export const OPTION_SACK = 0x02; // sack, sackBlocks are set
+export const OPTION_SACK = 0x02; // sackEdges, sackBlocks are set
 export const OPTION_MSS = 0x04; // mss is set
 export const OPTION_WINDOW_SCALE = 0x08; // windowScale is set
 export const OPTION_SACK_PERMITTED = 0x10;
 export const OPTION_MPTCP = 0x20; // mptcp is set
 export const OPTION_DUPLICATE = 0x40; // the first SACK block reports a duplicate (RFC 2883): duplicateFrom, duplicateTo are set
 export const OPTIONS_CUT = 0x80; // the options are not wholly in the capture: absence proves nothing
+
+/** Why a TCP row's payload is not taken for bytes of its stream. */
+export const STRAY_NONE = 0; // it is
+export const STRAY_WINDOW = 1; // outside any plausible window: stale, forged or damaged
+export const STRAY_KEEP_ALIVE = 2; // a byte that all have already, sent to hear from the peer
+
+/** What the capture shows of a TCP row beside its headers. */
+export const MARK_OUT = 0x01; // went out of the capturing host
+export const MARK_IN = 0x02; // came into it
+export const MARK_UNFINISHED = 0x04; // its checksum is left to a network card
+export const MARK_FINISHED = 0x08; // its checksum is whole
+export const MARK_NEWS = 0x10; // says or acknowledges more than any row before: no copy of one
 
 /** What a TCP row was found to be (tables 1 to 4 of the TCP reference in docs/). */
 export const VERDICT_NONE = 0; // no sequence space and not special: a pure acknowledgement
@@ -95,8 +108,8 @@ export interface SegmentRows {
   readonly options: Uint8Array;
   readonly tsValue: Uint32Array;
   readonly tsEcho: Uint32Array;
-  /** First byte of the first SACK block (8 bytes each) and number of whole blocks present (0 … 4). */
-  readonly sack: Uint32Array;
+  /** Raw left and right edges of the row's SACK blocks from index 8 × row on, and number of whole blocks present (0 … 4). */
+  readonly sackEdges: Uint32Array;
   readonly sackBlocks: Uint8Array;
   /** Raw sequence numbers between which something arrived twice. */
   readonly duplicateFrom: Uint32Array;
@@ -111,13 +124,21 @@ export interface SegmentRows {
   readonly payloadCap: Uint32Array;
   readonly payloadLen: Uint32Array;
 
-  // Annotated by connections.ts, TCP rows only.
+  // Where it belongs: by connections.ts, TCP rows only.
   /** 2 × connection + side; side 0 opened the connection (or was seen first). NO_DIRECTION where none. */
   readonly direction: Uint32Array;
   /** Stream offset of the first payload byte: bytes since the direction's first data byte. May be negative before it. */
   readonly offset: Float64Array;
   /** Stream offset of the reverse direction that `ack` names. NaN without ACK flag or before any reverse reference. */
   readonly ackOffset: Float64Array;
+  /** STRAY_… of the row's payload. */
+  readonly stray: Uint8Array;
+  /** MARK_… bits; those about the host and the checksum of a connection's first frames only. */
+  readonly marks: Uint8Array;
+  /** Interface, hop limit and length of what precedes the IP header: copies taken at different places differ in it. */
+  readonly place: Int32Array;
+
+  // What it is: by tracker.ts, TCP rows only.
   readonly verdict: Uint8Array;
   /** Payload bytes seen for the first time with this row. */
   readonly newBytes: Uint32Array;
@@ -183,7 +204,7 @@ export function createRows(shared = false, paths?: SegmentRows): SegmentRows {
     options: new Uint8Array(room(n)),
     tsValue: new Uint32Array(room(4 * n)),
     tsEcho: new Uint32Array(room(4 * n)),
-    sack: new Uint32Array(room(4 * n)),
+    sackEdges: new Uint32Array(room(4 * 8 * n)),
     sackBlocks: new Uint8Array(room(n)),
     duplicateFrom: new Uint32Array(room(4 * n)),
     duplicateTo: new Uint32Array(room(4 * n)),
@@ -196,6 +217,9 @@ export function createRows(shared = false, paths?: SegmentRows): SegmentRows {
     direction: new Uint32Array(room(4 * n)),
     offset: new Float64Array(room(8 * n)),
     ackOffset: new Float64Array(room(8 * n)),
+    stray: new Uint8Array(room(n)),
+    marks: new Uint8Array(room(n)),
+    place: new Int32Array(room(4 * n)),
     verdict: new Uint8Array(room(n)),
     newBytes: new Uint32Array(room(4 * n)),
     trigger: new Uint8Array(room(n)),

@@ -1,7 +1,7 @@
 // Feeds a Reassembler with rows written by hand and shows what one direction's consumer is given.
 import { AnomalyLog } from '../../src/anomaly.js';
 import { createBatch } from '../../src/capture/packet-batch.js';
-import { createRows, FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_TCP, VERDICT_NEW } from '../../src/decode/rows.js';
+import { createRows, FLAG_ACK, FLAG_FIN, FLAG_RST, FLAG_SYN, KIND_TCP, STRAY_NONE } from '../../src/decode/rows.js';
 import type { ClaimStream, StreamConsumer } from '../../src/decode/stream.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { BATCH_ROWS } from '../../src/limits.js';
@@ -15,7 +15,7 @@ export interface Frame {
   readonly captured?: number;
   readonly ack?: number;
   readonly flags?: number;
-  readonly verdict?: number;
+  readonly stray?: number;
   readonly tNs?: number;
 }
 
@@ -98,7 +98,7 @@ export function feed(reassembler: Reassembler, frames: readonly Frame[], batchRo
       rows.payloadCap[row] = frame.captured ?? payload.length;
       rows.offset[row] = frame.offset ?? 0;
       rows.ackOffset[row] = frame.ack ?? Number.NaN;
-      rows.verdict[row] = frame.verdict ?? VERDICT_NEW;
+      rows.stray[row] = frame.stray ?? STRAY_NONE;
       at += payload.length;
     });
     reassembler.push(batch, rows);

@@ -3,16 +3,19 @@ import { type Anomaly, AnomalyLog } from '../../src/anomaly.js';
 import type { PacketBatch } from '../../src/capture/packet-batch.js';
 import { openFiles } from '../../src/capture/source.js';
 import { decodeFrames } from '../../src/decode/frame.js';
-import { createRows, type SegmentRows } from '../../src/decode/rows.js';
+import type { SegmentRows } from '../../src/decode/rows.js';
 import { Connections, type ConnectionsOptions } from '../../src/decode/tcp/connections.js';
 import { TcpMetrics } from '../../src/decode/tcp/metrics/index.js';
 import type { TcpConnection, TcpDirection, TcpResults } from '../../src/decode/tcp/results.js';
+import type { Connection } from '../../src/decode/tcp/tracker.js';
 import { batchOf, type CapturedFrame, LINK_ETHERNET } from './frames.js';
 
 export interface TcpAnalysis {
   readonly results: TcpResults;
   readonly anomalies: readonly Anomaly[];
   readonly connections: Connections;
+  /** The state of a connection at the end. */
+  readonly connection: (id: number) => Connection;
 }
 
 export interface TcpSetting extends ConnectionsOptions {
@@ -61,19 +64,21 @@ export async function framesOfFile(path: string): Promise<CapturedFrame[]> {
 
 function start(setting: TcpSetting): { push(batch: PacketBatch): void; finish(): TcpAnalysis } {
   const log = new AnomalyLog();
-  const rows = createRows();
   const connections = new Connections(log, setting);
-  const metrics = new TcpMetrics(connections, log);
+  const metrics = new TcpMetrics(log);
+  connections.onReplaced((id) => metrics.forget(id));
   return {
     push(batch) {
+      const rows = metrics.nextRows();
       decodeFrames(batch, rows, log);
       connections.annotate(batch, rows);
       metrics.push(batch, rows);
       setting.watch?.(batch, rows);
     },
     finish() {
-      const results = metrics.finish();
-      return { results, anomalies: log.finish(), connections };
+      connections.trim();
+      const results = metrics.finish(connections.ids().map((id) => connections.identity(id)));
+      return { results, anomalies: log.finish(), connections, connection: (id) => metrics.connection(id) };
     },
   };
 }

@@ -121,8 +121,8 @@ describeShared('migrations, captured at both hosts', () => {
 /** A capture as one half of a pair. */
 async function paired(path: string): Promise<PairedCapture> {
   const log = new FrameLog();
-  const { connections } = await analyzeFile(sharedCapture(path), { watch: (batch, rows) => log.push(batch, rows) });
-  return { log, connections, epochNs: null };
+  const analysis = await analyzeFile(sharedCapture(path), { watch: (batch, rows) => log.push(batch, rows) });
+  return { log, ...analysis, epochNs: null };
 }
 
 describeShared('two captures of one run', () => {

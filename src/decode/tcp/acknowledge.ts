@@ -1,6 +1,5 @@
 // What an acknowledgement says about the data of the other side: how far it arrived, what arrived beyond, how much more
 // may be sent, and how long the round trip took.
-import type { PacketBatch } from '../../capture/packet-batch.js';
 import { FLAG_FIN, FLAG_RST, FLAG_SYN, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 import { CAPTURE_REORDER_NS } from './classify.js';
 import { type Direction, HOLE_ACKED_NS } from './direction.js';
@@ -19,28 +18,16 @@ const SHIFT_MAX = 14;
 /**
  * Takes the acknowledgement in `row`, sent by `peer`, for what `data` has sent.
  *
- * Fills ackOffset, windowBytes and unseenBytes, and loopNs where the acknowledgement answers a known frame.
+ * Fills windowBytes and unseenBytes, and loopNs where the acknowledgement answers a known frame.
  */
-export function acknowledge(
-  batch: PacketBatch,
-  rows: SegmentRows,
-  row: number,
-  tNs: number,
-  data: Direction,
-  peer: Direction,
-): void {
+export function acknowledge(rows: SegmentRows, row: number, tNs: number, data: Direction, peer: Direction): void {
   const raw = rows.ack[row]!;
   const flags = rows.flags[row]!;
   if (!data.referenced) {
     data.referenced = true;
     data.nextSeq = raw;
   }
-  let offset = unwrap(raw, data.nextSeq, data.sentMax);
-  if (offset > data.finOffset && data.finOffset >= data.sentMax) {
-    offset = data.finOffset;
-    data.finAcked = true;
-  }
-  rows.ackOffset[row] = data.started ? offset : Number.NaN;
+  const offset = data.started ? rows.ackOffset[row]! : unwrap(raw, data.nextSeq, data.sentMax);
   if (offset < data.acked - WINDOW_MAX_BYTES || offset > data.sentMax + WINDOW_MAX_BYTES) return;
   if (offset > data.sentMax) passUnseen(data, offset, raw, tNs, echoOf(rows, row));
 
@@ -72,7 +59,7 @@ export function acknowledge(
     data.edge = offset + windowBytes;
     rows.windowBytes[row] = windowBytes;
   }
-  if (rows.options[row]! & OPTION_SACK) takeBlocks(batch, rows, row, tNs, data, offset);
+  if (rows.options[row]! & OPTION_SACK) takeBlocks(rows, row, tNs, data, offset);
   data.latestAckNs = tNs;
   const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
   if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
@@ -181,21 +168,13 @@ function inferShift(data: Direction, peer: Direction, ackedBytes: number, shrunk
 }
 
 /** SACK blocks: a block below what is acknowledged (or inside the next one) reports a duplicate and no new data. */
-function takeBlocks(
-  batch: PacketBatch,
-  rows: SegmentRows,
-  row: number,
-  tNs: number,
-  data: Direction,
-  acked: number,
-): void {
-  const { view } = batch;
+function takeBlocks(rows: SegmentRows, row: number, tNs: number, data: Direction, acked: number): void {
+  const { sackEdges } = rows;
   const { sacked } = data;
-  const at = rows.sack[row]!;
   let selective = false;
   for (let block = 0; block < rows.sackBlocks[row]!; block++) {
-    const left = unwrap(view.getUint32(at + 8 * block), data.nextSeq, data.sentMax);
-    const rightRaw = view.getUint32(at + 8 * block + 4);
+    const left = unwrap(sackEdges[8 * row + 2 * block]!, data.nextSeq, data.sentMax);
+    const rightRaw = sackEdges[8 * row + 2 * block + 1]!;
     // A FIN received out of order is reported like a byte.
     const right = Math.min(unwrap(rightRaw, data.nextSeq, data.sentMax), data.finOffset);
     if (left < acked || right <= left) {
@@ -237,9 +216,9 @@ export function giveUp(data: Direction, start: number, end: number): number {
   return bytes;
 }
 
-/** Shifts every offset of `data` so that raw number `raw` becomes offset 0: the first byte seen. */
-export function rebase(data: Direction, raw: number, tNs: number): void {
-  const bytes = unwrap(raw, data.nextSeq, data.sentMax);
+/** Shifts every offset of `data` so that raw number `raw` stands at `offset`: the first byte seen at 0. */
+export function rebase(data: Direction, raw: number, offset: number, tNs: number): void {
+  const bytes = unwrap(raw, data.nextSeq, data.sentMax) - offset;
   data.sentMax -= bytes;
   data.acked -= bytes;
   data.edge -= bytes;

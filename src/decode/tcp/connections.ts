@@ -1,4 +1,4 @@
-// Connections: finds the connection of every TCP row, keeps both directions' state and annotates the rows.
+// Connections: finds the connection of every TCP row, and where in its streams the row belongs.
 //
 // An open-addressing table maps (addresses, ports, tunnel) to a slot; the slot is the connection's id. A connection that
 // starts anew on known addresses gets a slot of its own. Beyond the limit the connections that were idle longest give
@@ -11,32 +11,11 @@ import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { CONNECTIONS } from '../../limits.js';
 import { addressText } from '../address.js';
-import {
-  FLAG_ACK,
-  FLAG_FIN,
-  FLAG_RST,
-  FLAG_SYN,
-  KIND_TCP,
-  NO_DIRECTION,
-  OPTION_MSS,
-  OPTION_SACK_PERMITTED,
-  OPTION_TIMESTAMP,
-  OPTION_WINDOW_SCALE,
-  OPTIONS_CUT,
-  type SegmentRows,
-  TRIGGER_NONE,
-  VERDICT_CAPTURE_DUPLICATE,
-  VERDICT_NETWORK_DUPLICATE,
-  VERDICT_NONE,
-} from '../rows.js';
-import { acknowledge } from './acknowledge.js';
-import { Direction } from './direction.js';
+import { FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_TCP, NO_DIRECTION, type SegmentRows } from '../rows.js';
 import { grown } from './ranges.js';
 import type { Endpoint } from './results.js';
-import { seqDistance, WINDOW_MAX_BYTES } from './sequence.js';
-import { transmit } from './transmit.js';
-import { TWIN_NONE, TWIN_OTHER_PLACE, Twins } from './twins.js';
-import { MARKED_FRAMES, noteMarks } from './vantage.js';
+import { SequenceSpace } from './sequence-space.js';
+import { MARKED_FRAMES, marksOf } from './vantage.js';
 
 /** Who talks to whom, known from the first frame on. */
 export interface ConnectionIdentity {
@@ -48,43 +27,30 @@ export interface ConnectionIdentity {
   readonly startNs: number;
 }
 
-/** One connection while the capture is read. Times in ns since the capture's first frame, NaN where not seen. */
-export class Connection {
-  readonly directions: readonly [Direction, Direction];
+/** A connection as far as it takes to tell it from others on the same addresses, and to place its frames. */
+class Entry {
+  /** By side. */
+  readonly spaces: readonly [SequenceSpace, SequenceSpace] = [new SequenceSpace(), new SequenceSpace()];
   endNs: number;
-  /** First SYN, first SYN-ACK, and the first ACK that completes the handshake. */
-  synNs = Number.NaN;
-  synAckNs = Number.NaN;
-  establishedNs = Number.NaN;
-  /** SYN or SYN-ACK were sent more than once: times between them prove nothing. */
-  handshakeRepeated = false;
-  /** Side whose FIN or RST came first, −1 while neither has. */
-  closedFirstBy = -1;
   reset = false;
-  /** SYN-ACK seen, what follows it not yet. */
-  opening = false;
   /** It gave its slot up, and no other has taken it yet. */
   evicted = false;
   frames = 0;
 
   constructor(
-    readonly id: number,
     readonly encapsulation: readonly string[],
     readonly firstFrame: number,
     readonly startNs: number,
   ) {
     this.endNs = startNs;
-    this.directions = [new Direction(2 * id), new Direction(2 * id + 1)];
   }
 
   /** Both sides have sent FIN, or one has sent RST. */
   get closed(): boolean {
-    return this.reset || (this.directions[0].finSent && this.directions[1].finSent);
+    return this.reset || (this.spaces[0].finSent && this.spaces[1].finSent);
   }
 }
 
-/** Rows cleared and then filled: so few that they stay in the processor's nearest cache. */
-const ROWS_AT_ONCE = 256;
 /** Places for slots of recent rows; a power of two. */
 const RECENT = 256;
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
@@ -93,8 +59,6 @@ const SIDE_0 = 2;
 const SIDE_1 = 6;
 const SYN_ACK = FLAG_SYN | FLAG_ACK;
 const EMPTY = -1;
-/** Source: RFC 7323 §2.3. */
-const WINDOW_SCALE_MAX = 14;
 /** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
 const REUSE_IDLE_NS = 60e9;
 
@@ -108,10 +72,9 @@ export class Connections {
   evicted = 0;
   readonly #log: AnomalyLog;
   readonly #limit: number;
-  readonly #slots: Connection[] = [];
+  readonly #slots: Entry[] = [];
   readonly #listeners: ((id: number) => void)[] = [];
-  /** Salt against captures made to collide. */
-  readonly #twins = new Twins();
+  /** Against captures made to collide. */
   readonly #salt = (Math.random() * 0x1_0000_0000) >>> 0;
   #keys = new Uint32Array(KEY_WORDS * 16);
   /** Slot by hash, linear probing; a power of two, at most half full. */
@@ -141,18 +104,21 @@ export class Connections {
     this.#limit = options.limit ?? CONNECTIONS;
   }
 
-  /** One more than the highest id. Closed connections keep theirs; see `Connection.evicted` for those that gave it up. */
-  get count(): number {
-    return this.#slots.length;
+  /** Ids in use, in order. Closed connections keep theirs unless others need it. */
+  ids(): number[] {
+    return Array.from(this.#slots.keys()).filter((id) => !this.#slots[id]!.evicted);
   }
 
-  connection(id: number): Connection {
-    return this.#slots[id]!;
+  /** Bytes of its streams that both sides of a connection have sent, as far as is known. */
+  sentBytes(id: number): readonly [number, number] {
+    const [first, second] = this.#slots[id]!.spaces;
+    return [first.sentBytes, second.sentBytes];
   }
 
-  /** The transmit state of a direction id. */
-  direction(id: number): Direction {
-    return this.#slots[id >>> 1]!.directions[id & 1]!;
+  /** Ids of the `count` connections that carried most so far, the busiest first. */
+  busiest(count: number): number[] {
+    const carried = new Map(this.ids().map((id) => [id, this.sentBytes(id)[0] + this.sentBytes(id)[1]]));
+    return [...carried.keys()].sort((a, b) => carried.get(b)! - carried.get(a)!).slice(0, count);
   }
 
   /** Who talks to whom; may be asked while the capture is read. */
@@ -178,63 +144,31 @@ export class Connections {
     for (let live = this.#slots.length - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
   }
 
-  /** Fills the annotated part of every row. */
+  /** Fills what rows say of where they belong. */
   annotate(batch: PacketBatch, rows: SegmentRows): void {
     this.trim();
     this.#batches = (this.#batches + 1) >>> 0;
-    for (let from = 0; from < batch.count; from += ROWS_AT_ONCE) {
-      const to = Math.min(batch.count, from + ROWS_AT_ONCE);
-      clear(rows, from, to);
-      this.#annotate(batch, rows, from, to);
-    }
-  }
-
-  #annotate(batch: PacketBatch, rows: SegmentRows, from: number, to: number): void {
-    const { kind, direction } = rows;
-    for (let row = from; row < to; row++) {
+    const { count, tNs, iface, start } = batch;
+    const { kind, direction, flags, marks, place, ackOffset } = rows;
+    for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
         continue;
       }
       const id = this.#find(batch, rows, row);
-      const connection = this.#slots[id]!;
+      const entry = this.#slots[id]!;
       const side = this.#side;
       direction[row] = 2 * id + side;
       if (this.#touched[id] !== this.#batches) this.#touch(id);
-      connection.frames++;
-      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
-      const tNs = Math.max(batch.tNs[row]!, connection.endNs);
-      connection.endNs = tNs;
-      const sender = connection.directions[side]!;
-      const receiver = connection.directions[1 - side]!;
-      if (connection.frames <= MARKED_FRAMES) noteMarks(batch, rows, row, sender);
-      const twin = this.#twins.look(batch, rows, row, connection.frames, 0.5 * sender.roundTripMinNs);
-      const share = rows.payloadLen[row]! > 0 ? sender.dataTwins : sender.ackTwins;
-      share.count(twin, rows.payloadLen[row]!);
-      if (twin !== TWIN_NONE) {
-        const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
-        rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
-        if (byCapture)
-          this.#log.note('tcp/captured-twice', { frame: batch.firstFrame + row, tNs, direction: sender.id });
-        rows.offset[row] = sender.offsetOf(rows.seq[row]!, rows.flags[row]!);
-        if (rows.flags[row]! & FLAG_ACK) rows.ackOffset[row] = receiver.ackOffsetOf(rows.ack[row]!);
-        continue;
-      }
-      if (rows.flags[row]! & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
-      else if (connection.opening) completeHandshake(connection, side, tNs);
-      if (rows.flags[row]! & FLAG_ACK) acknowledge(batch, rows, row, tNs, receiver, sender);
-      transmit(rows, row, tNs, sender);
-      if (rows.verdict[row] === VERDICT_NETWORK_DUPLICATE) this.#judgeCopy(batch, rows, row, tNs, sender);
+      const now = tNs[row]!;
+      if (now > entry.endNs) entry.endNs = now;
+      marks[row] = ++entry.frames <= MARKED_FRAMES ? marksOf(batch, rows, row) : 0;
+      place[row] = iface[row]! | (rows.ttl[row]! << 16) | ((rows.addresses[row]! - start[row]!) << 24);
+      const flag = flags[row]!;
+      if (flag & FLAG_RST) entry.reset = true;
+      ackOffset[row] = flag & FLAG_ACK ? entry.spaces[1 - side]!.acknowledged(rows.ack[row]!, rows, row) : Number.NaN;
+      entry.spaces[side]!.sent(rows, row, entry.endNs);
     }
-  }
-
-  /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
-  #judgeCopy(batch: PacketBatch, rows: SegmentRows, row: number, tNs: number, sender: Direction): void {
-    sender.dataTwins.countLate(rows.payloadLen[row]!);
-    if (!sender.dataTwins.doubled) return;
-    rows.verdict[row] = VERDICT_CAPTURE_DUPLICATE;
-    rows.flight[row] = rows.pipe[row] = Number.NaN;
-    this.#log.note('tcp/captured-twice', { frame: batch.firstFrame + row, tNs, direction: sender.id });
   }
 
   /** The row's connection, made when there is none or a new one starts on known addresses. Sets `#side`. */
@@ -329,12 +263,12 @@ export class Connections {
    * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only).
    */
   #startsAnew(id: number, rows: SegmentRows, row: number, tNs: number): boolean {
-    const connection = this.#slots[id]!;
-    const sender = connection.directions[this.#side];
-    if (sender.started && sender.synSent && seqDistance(sender.initialSeq, rows.seq[row]!) === 0) return false;
-    if (!sender.started) return connection.closed || connection.directions[1 - this.#side]!.dataFrames > 0;
-    if (connection.closed || tNs - connection.endNs > REUSE_IDLE_NS) return true;
-    return Math.abs(seqDistance(sender.nextSeq, rows.seq[row]!)) > WINDOW_MAX_BYTES;
+    const entry = this.#slots[id]!;
+    const sender = entry.spaces[this.#side];
+    const seq = rows.seq[row]!;
+    if (sender.synSent && sender.initialSeq === seq) return false;
+    if (!sender.started) return entry.closed || entry.spaces[1 - this.#side]!.hasData;
+    return entry.closed || tNs - entry.endNs > REUSE_IDLE_NS || sender.isBeyond(seq);
   }
 
   /** Makes a connection for the key at hand; `previous` is the one on the same addresses, EMPTY when there is none. */
@@ -358,7 +292,7 @@ export class Connections {
     }
     const labels = rows.tunnels[rows.tunnel[row]!]?.labels ?? [];
     this.#superseded[id] = 0;
-    this.#slots[id] = new Connection(id, labels, batch.firstFrame + row, batch.tNs[row]!);
+    this.#slots[id] = new Entry(labels, batch.firstFrame + row, batch.tNs[row]!);
     this.#insert(id);
     return id;
   }
@@ -419,9 +353,9 @@ export class Connections {
     if (this.#superseded[id] === 0) this.#forget(id);
     this.#superseded[id] = 1;
     this.evicted++;
-    const connection = this.#slots[id]!;
-    connection.evicted = true;
-    this.#log.note('tcp/connections-full', { frame: connection.firstFrame, tNs: connection.endNs });
+    const entry = this.#slots[id]!;
+    entry.evicted = true;
+    this.#log.note('tcp/connections-full', { frame: entry.firstFrame, tNs: entry.endNs });
     for (const listener of this.#listeners) listener(id);
     this.#unlink(id);
     this.#free.push(id);
@@ -469,89 +403,3 @@ export class Connections {
 const wordsOf = (tunnelAndVersion: number): number => ((tunnelAndVersion & 15) === 4 ? 1 : 4);
 
 const swapped = (ports: number): number => ((ports << 16) | (ports >>> 16)) >>> 0;
-
-/** Puts "nothing known" into the annotated part of rows [from, to). */
-function clear(rows: SegmentRows, from: number, to: number): void {
-  rows.offset.fill(Number.NaN, from, to);
-  rows.ackOffset.fill(Number.NaN, from, to);
-  rows.verdict.fill(VERDICT_NONE, from, to);
-  rows.newBytes.fill(0, from, to);
-  rows.trigger.fill(TRIGGER_NONE, from, to);
-  rows.segments.fill(0, from, to);
-  rows.loopNs.fill(Number.NaN, from, to);
-  rows.flight.fill(Number.NaN, from, to);
-  rows.pipe.fill(Number.NaN, from, to);
-  rows.room.fill(Number.NaN, from, to);
-  rows.windowBytes.fill(Number.NaN, from, to);
-  rows.reactionNs.fill(Number.NaN, from, to);
-  rows.unseenBytes.fill(0, from, to);
-}
-
-/** Follows a connection's opening and closing. */
-function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number, tNs: number): void {
-  const flags = rows.flags[row]!;
-  const [client, server] = connection.directions;
-  if (flags & FLAG_SYN) {
-    const sender = connection.directions[side];
-    readSynOptions(sender, rows, row);
-    if (flags & FLAG_ACK) {
-      if (Number.isNaN(connection.synAckNs)) {
-        connection.synAckNs = tNs;
-        connection.opening = true;
-        if (!connection.handshakeRepeated && connection.synNs <= tNs) {
-          client.sampleAckLoop(tNs - connection.synNs);
-          server.sampleEchoLoop(tNs - connection.synNs);
-        }
-      } else connection.handshakeRepeated = true;
-      agree(client, server);
-    } else if (Number.isNaN(connection.synNs)) connection.synNs = tNs;
-    else connection.handshakeRepeated = true;
-  }
-  if (flags & FLAG_RST) connection.reset = true;
-  if (flags & (FLAG_RST | FLAG_FIN) && connection.closedFirstBy < 0) connection.closedFirstBy = side;
-}
-
-/** The client's first frame after the SYN-ACK completes the handshake. */
-function completeHandshake(connection: Connection, side: 0 | 1, tNs: number): void {
-  if (side !== 0) return;
-  connection.opening = false;
-  connection.establishedNs = tNs;
-  if (connection.handshakeRepeated) return;
-  const [client, server] = connection.directions;
-  server.sampleAckLoop(tNs - connection.synAckNs);
-  client.sampleEchoLoop(tNs - connection.synAckNs);
-}
-
-function readSynOptions(sender: Direction, rows: SegmentRows, row: number): void {
-  const options = rows.options[row]!;
-  sender.synOptionsWhole = (options & OPTIONS_CUT) === 0;
-  if (options & OPTION_MSS) sender.mss = rows.mss[row]!;
-  if (options & OPTION_WINDOW_SCALE) sender.windowScale = Math.min(rows.windowScale[row]!, WINDOW_SCALE_MAX);
-  if (options & OPTION_SACK_PERMITTED) sender.sackPermitted = true;
-  if (options & OPTION_TIMESTAMP) sender.timestamps = true;
-}
-
-/** What the two SYNs agreed on: an option counts only when both carry it. */
-function agree(client: Direction, server: Direction): void {
-  // A SYN-ACK may answer only what the SYN offered, so its option speaks for both (RFC 7323 §2.2).
-  if (!Number.isNaN(server.windowScale)) {
-    server.setShift(server.windowScale);
-    client.setShift(client.windowScale);
-  }
-  const noScale = (side: Direction): boolean => side.synOptionsWhole && Number.isNaN(side.windowScale);
-  if (noScale(client) || noScale(server)) {
-    server.setShift(0);
-    client.setShift(0);
-  }
-  const noSack = (side: Direction): boolean => side.synOptionsWhole && !side.sackPermitted;
-  if (noSack(client) || noSack(server)) client.sackUsable = server.sackUsable = false;
-  // An offer that was not taken up: frames carry none (RFC 7323 §3.2). A frame that does anyway speaks for itself.
-  const noStamp = (side: Direction): boolean => side.synOptionsWhole && !side.timestamps;
-  if (noStamp(client) || noStamp(server)) client.timestamps = server.timestamps = false;
-  const agreed = Number.isNaN(client.mss)
-    ? server.mss
-    : Number.isNaN(server.mss)
-      ? client.mss
-      : Math.min(client.mss, server.mss);
-  client.agreedMss = server.agreedMss = agreed;
-}

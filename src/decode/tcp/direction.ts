@@ -6,11 +6,9 @@
 // "Sender's view": a capture taken at the receiver shows acknowledgements long before the sender has them. `known` holds
 // back each one until the sender shows that it arrived, so that what was in flight is what the sender thought it was.
 import { SACKED_RANGES, SEQUENCE_HOLES } from '../../limits.js';
-import { FLAG_SYN } from '../rows.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { IpIds } from './ip-ids.js';
 import { RangeSet } from './ranges.js';
-import { unwrap } from './sequence.js';
 import { Transmitted } from './transmitted.js';
 import { TwinShare } from './twins.js';
 
@@ -53,9 +51,6 @@ export class Direction {
   acked = Number.NaN;
   /** Where the stream ends, once a FIN said so. */
   finOffset = Number.POSITIVE_INFINITY;
-  finAcked = false;
-  /** A frame that lay too far ahead to be believed alone; −1 when there is none. */
-  suspectSeq = -1;
 
   // What was sent.
   readonly transmitted = new Transmitted();
@@ -69,7 +64,6 @@ export class Direction {
   dataFrames = 0;
   /** Largest payload of a frame. */
   payloadMax = 0;
-  firstSentNs = Number.NaN;
   latestSentNs = Number.NaN;
   /** Highest timestamp of a frame with payload, NaN before the first. */
   latestTsValue = Number.NaN;
@@ -193,16 +187,6 @@ export class Direction {
     const roundTrip = this.roundTripNs;
     const deviation = this.isAtSender ? this.ackLoopVarNs : this.echoLoopVarNs;
     return (Number.isNaN(roundTrip) ? 0 : roundTrip) + Math.max(200e6, 4 * deviation);
-  }
-
-  /** Offset of the first payload byte of a frame with this raw number; NaN before the first frame. */
-  offsetOf(seq: number, flags: number): number {
-    return this.started ? unwrap(seq, this.nextSeq, this.sentMax) + (flags & FLAG_SYN ? 1 : 0) : Number.NaN;
-  }
-
-  /** Offset that the acknowledgement number names; NaN before the first frame of this side. */
-  ackOffsetOf(ack: number): number {
-    return this.started ? Math.min(unwrap(ack, this.nextSeq, this.sentMax), this.finOffset) : Number.NaN;
   }
 
   /** A sample of the loop to the peer. Source of the weights: RFC 6298 §2. */

@@ -116,8 +116,10 @@ function scanOptions(
       case SACK: {
         const blocks = (length - 2) >>> 3;
         if (blocks > 0) {
-          rows.sack[row] = at + 2;
-          rows.sackBlocks[row] = Math.min(4, blocks);
+          const kept = Math.min(4, blocks);
+          for (let edge = 0; edge < 2 * kept; edge++)
+            rows.sackEdges[8 * row + edge] = view.getUint32(at + 2 + 4 * edge);
+          rows.sackBlocks[row] = kept;
           found |= OPTION_SACK;
           if (reportsDuplicate(view, at + 2, blocks, rows.ack[row]!)) {
             rows.duplicateFrom[row] = view.getUint32(at + 2);

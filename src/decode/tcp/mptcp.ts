@@ -17,14 +17,7 @@ import {
   REASSEMBLY_DIRECTION_BYTES,
   REASSEMBLY_TOTAL_BYTES,
 } from '../../limits.js';
-import {
-  FLAG_SYN,
-  KIND_TCP,
-  NO_DIRECTION,
-  OPTION_MPTCP,
-  type SegmentRows,
-  VERDICT_CAPTURE_DUPLICATE,
-} from '../rows.js';
+import { FLAG_SYN, KIND_TCP, NO_DIRECTION, OPTION_MPTCP, type SegmentRows } from '../rows.js';
 import type { ClaimStream, HoleCause, StreamConsumer, StreamEnd } from '../stream.js';
 import { StreamFeed } from '../stream-feed.js';
 
@@ -73,13 +66,13 @@ export class Multipath {
     this.#claim = claim;
   }
 
-  /** Takes annotated rows, before reassembly delivers their bytes. */
+  /** Takes rows that know where they belong, before reassembly delivers their bytes. */
   push(batch: PacketBatch, rows: SegmentRows): void {
     const { count } = batch;
     const { kind, options, direction } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP || (options[row]! & OPTION_MPTCP) === 0) continue;
-      if (direction[row] === NO_DIRECTION || rows.verdict[row] === VERDICT_CAPTURE_DUPLICATE) continue;
+      if (direction[row] === NO_DIRECTION) continue;
       const at = rows.mptcp[row]!;
       switch (batch.bytes[at + 2]! >>> 4) {
         case MP_CAPABLE:

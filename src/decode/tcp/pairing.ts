@@ -16,11 +16,14 @@ import type { FrameLog } from './frame-log.js';
 import { IpIds } from './ip-ids.js';
 import { LogHistogram } from './metrics/histogram.js';
 import type { Quantiles } from './results.js';
+import type { Connection } from './tracker.js';
 
 /** One of the two captures, analysed. */
 export interface PairedCapture {
   readonly log: FrameLog;
   readonly connections: Connections;
+  /** The state of a connection at the end of the capture. */
+  readonly connection: (id: number) => Connection;
   /** Absolute time of its first frame; null when it has none. */
   readonly epochNs: bigint | null;
 }
@@ -98,7 +101,7 @@ export function pair(first: PairedCapture, second: PairedCapture): Pairing {
   const clocks = new Clocks();
   const found: Matched[] = [];
   for (const [a, b] of counterparts(first.connections, second.connections)) {
-    const nearFirst = toClient(first.connections, a) <= toClient(second.connections, b);
+    const nearFirst = toClient(first.connection(a)) <= toClient(second.connection(b));
     for (const side of [0, 1] as const) {
       const sentFirst = nearFirst === (side === 0);
       const [from, to] = sentFirst ? [first, second] : [second, first];
@@ -126,8 +129,7 @@ const epochGap = (first: PairedCapture, second: PairedCapture): number =>
 function counterparts(first: Connections, second: Connections): [number, number][] {
   const names = (connections: Connections): Map<string, number[]> => {
     const byName = new Map<string, number[]>();
-    for (let id = 0; id < connections.count; id++) {
-      if (connections.connection(id).evicted) continue;
+    for (const id of connections.ids()) {
       const { client, server } = connections.identity(id);
       const ends = [`${client.address} ${client.port}`, `${server.address} ${server.port}`];
       const name = ends.join(' ');
@@ -143,8 +145,7 @@ function counterparts(first: Connections, second: Connections): [number, number]
 }
 
 /** Least time to the client and back: the capture with less is the one at the client. */
-function toClient(connections: Connections, id: number): number {
-  const [client, server] = connections.connection(id).directions;
+function toClient({ directions: [client, server] }: Connection): number {
   const loops = [client.echoLoopMinNs, server.ackLoopMinNs].filter((ns) => !Number.isNaN(ns));
   return loops.length > 0 ? Math.min(...loops) : Number.POSITIVE_INFINITY;
 }
@@ -179,8 +180,8 @@ function match(
 ): Matched {
   const here = from.log;
   const there = to.log;
-  const sender = from.connections.direction(sentIn);
-  const receiver = to.connections.direction(receivedIn);
+  const sender = from.connection(sentIn >>> 1).directions[sentIn & 1]!;
+  const receiver = to.connection(receivedIn >>> 1).directions[receivedIn & 1]!;
   // Both captures count offsets from the first byte they saw: the raw numbers of offset 0 tell them apart.
   const shift = (receiver.nextSeq - sender.nextSeq + (sender.sentMax - receiver.sentMax)) | 0;
   const sent = rowsOf(here, sentIn, true).sort((a, b) => here.offset[a]! - here.offset[b]! || a - b);

@@ -18,9 +18,8 @@ import {
   KIND_TCP,
   NO_DIRECTION,
   type SegmentRows,
-  VERDICT_CAPTURE_DUPLICATE,
-  VERDICT_KEEP_ALIVE,
-  VERDICT_OUT_OF_WINDOW,
+  STRAY_KEEP_ALIVE,
+  STRAY_WINDOW,
 } from '../rows.js';
 import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../stream.js';
 
@@ -55,9 +54,9 @@ export class Reassembler {
     this.#log = log;
   }
 
-  /** Takes the TCP rows of one batch, annotated by connections. */
+  /** Takes the TCP rows of one batch, which know where they belong. */
   push(batch: PacketBatch, rows: SegmentRows): void {
-    const { kind, direction, flags, payloadLen, offset, ackOffset, verdict } = rows;
+    const { kind, direction, flags, payloadLen, offset, ackOffset, stray } = rows;
     const { count, tNs, firstFrame } = batch;
     const streams = this.#streams;
     for (let row = 0; row < count; row++) {
@@ -71,15 +70,14 @@ export class Reassembler {
       if (own & reverse & UNWANTED) continue;
       const flag = flags[row]!;
       if (flag & FLAG_SYN) status[d] = status[d]! | SYN_SEEN;
-      const rowVerdict = verdict[row]!;
-      if (rowVerdict === VERDICT_CAPTURE_DUPLICATE || rowVerdict === VERDICT_OUT_OF_WINDOW) continue;
+      if (stray[row] === STRAY_WINDOW) continue;
       const t = tNs[row]!;
       const frame = firstFrame + row;
 
       if (!(own & UNWANTED)) {
         const length = payloadLen[row]!;
         let stream = streams[d];
-        if (length > 0 && rowVerdict !== VERDICT_KEEP_ALIVE) {
+        if (length > 0 && stray[row] !== STRAY_KEEP_ALIVE) {
           stream ??= this.#open(d, offset[row]!);
           const at = rows.payload[row]!;
           stream.segment(batch.bytes, at, rows.payloadCap[row]!, length, offset[row]!, t, frame);

@@ -7,6 +7,7 @@ import {
   FLAG_SYN,
   OPTION_TIMESTAMP,
   type SegmentRows,
+  STRAY_WINDOW,
   TRIGGER_CONTROL,
   TRIGGER_PROBE,
   TRIGGER_TIMEOUT,
@@ -23,13 +24,8 @@ import { openHole, rebase } from './acknowledge.js';
 import { probeVerdict, triggerOf, verdictBelow } from './classify.js';
 import { type Direction, HOLE_FOUND_NS } from './direction.js';
 import { countOvertaken, takeBackOvertaken } from './overtaken.js';
-import { advance, seqDistance, unwrap, WINDOW_MAX_BYTES } from './sequence.js';
+import { advance } from './sequence.js';
 
-/** A second frame within this distance confirms a jump that was not believed at first. */
-const CONFIRM_BYTES = 2 ** 24;
-/** A jump over bytes that the capture lost is believed when the stream could have carried them: 100 Gbit/s. */
-const BELIEVABLE_BYTES_PER_NS = 12.5;
-const SEQUENCE_SPACE = 2 ** 32;
 /** The handshake, all there is without timestamps, may have taken this much longer than the shortest loop. */
 const JITTER = 0.01;
 /** Acknowledged entries are kept at least this long. */
@@ -39,23 +35,19 @@ const STEADY_LOOPS = 2;
 const STEADY_NS = 1e6;
 
 /**
- * Takes the frame in `row` as sent by `sender`.
+ * Takes the frame in `row`, whose place in the stream is known, as sent by `sender`.
  *
- * Fills offset, verdict, newBytes, trigger, segments, flight, pipe, room, reactionNs; loopNs when the row's
+ * Fills verdict, newBytes, trigger, segments, flight, pipe, room, reactionNs; loopNs when the row's
  * acknowledgement gave none.
  */
 export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Direction): void {
   const flags = rows.flags[row]!;
   const length = rows.payloadLen[row]!;
-  const first = (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0;
-  if (!sender.started) start(sender, first, tNs);
+  const from = rows.offset[row]!;
+  if (!sender.started) start(sender, (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0, from, tNs);
   const stamped = (rows.options[row]! & OPTION_TIMESTAMP) !== 0;
   if (stamped) sender.timestamps = true;
-  let from = unwrap(first, sender.nextSeq, sender.sentMax);
-  const plausible = isPlausible(sender, from, first, tNs, flags);
-  if (first === sender.nextSeq) from = sender.sentMax;
-  rows.offset[row] = from;
-  if (!plausible) {
+  if (rows.stray[row] === STRAY_WINDOW) {
     rows.verdict[row] = VERDICT_OUT_OF_WINDOW;
     return;
   }
@@ -88,50 +80,18 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
   describeView(rows, row, tNs, sender, news);
   sender.latestSentNs = tNs;
-  if (Number.isNaN(sender.firstSentNs)) sender.firstSentNs = tNs;
   if (stamped && !(((rows.tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = rows.tsValue[row]!;
 }
 
-/** The first frame of a side fixes what offset 0 is. */
-function start(sender: Direction, first: number, tNs: number): void {
+/** The first frame of a side, raw number `first` at offset `from`, fixes what offset 0 is. */
+function start(sender: Direction, first: number, from: number, tNs: number): void {
   sender.started = true;
-  if (sender.referenced) rebase(sender, first, tNs);
+  if (sender.referenced) rebase(sender, first, from, tNs);
   else {
     sender.referenced = true;
     sender.nextSeq = first;
+    sender.sentMax = from;
   }
-}
-
-/**
- * False for a frame so far from the others that it must be stale or forged. A jump ahead may also be a loss of the
- * capture: believed when the time passed allows for it, or when a second frame confirms it.
- */
-function isPlausible(sender: Direction, from: number, first: number, tNs: number, flags: number): boolean {
-  const jump = from - sender.sentMax;
-  if (jump <= WINDOW_MAX_BYTES && !(from < sender.acked - WINDOW_MAX_BYTES)) return true;
-  if (flags & FLAG_RST) return false;
-  if (jump <= 0) return isBeyondWrap(sender, from, first, tNs);
-  if (jump <= (tNs - sender.latestSentNs) * BELIEVABLE_BYTES_PER_NS) return true;
-  const confirmed = sender.suspectSeq >= 0 && Math.abs(seqDistance(sender.suspectSeq, first)) < CONFIRM_BYTES;
-  sender.suspectSeq = confirmed ? -1 : first;
-  return confirmed;
-}
-
-/**
- * Whether a frame that lies far behind is one far ahead: in a silence of the capture that would have held more than half the
- * sequence space, numbers wrap unseen. A second frame must confirm it. How often they wrapped cannot be told; once is taken.
- */
-function isBeyondWrap(sender: Direction, from: number, first: number, tNs: number): boolean {
-  const silentNs = tNs - sender.latestSentNs;
-  const couldHold = silentNs * (sender.sentMax / (sender.latestSentNs - sender.firstSentNs));
-  if (!(couldHold > SEQUENCE_SPACE / 2)) return false;
-  const confirmed = sender.suspectSeq >= 0 && Math.abs(seqDistance(sender.suspectSeq, first)) < CONFIRM_BYTES;
-  sender.suspectSeq = confirmed ? -1 : first;
-  if (!confirmed) return false;
-  openHole(sender, from + SEQUENCE_SPACE, tNs, -1, -1);
-  sender.sentMax = from + SEQUENCE_SPACE;
-  sender.nextSeq = first;
-  return true;
 }
 
 /** SYN, FIN and RST. True when it was sent before. */
@@ -146,7 +106,7 @@ function takeControl(sender: Direction, flags: number, seq: number, end: number)
     const again = sender.finSent && sender.finOffset === end;
     sender.finSent = true;
     sender.finOffset = end;
-    if (sender.finAcked === false && sender.sentMax === end + 1) forgetPhantom(sender, end);
+    if (sender.sentMax === end + 1) forgetPhantom(sender, end);
     return again;
   }
   return false;
@@ -155,7 +115,6 @@ function takeControl(sender: Direction, flags: number, seq: number, end: number)
 /** The FIN's own number was acknowledged before the FIN was seen: no byte is missing there. */
 function forgetPhantom(sender: Direction, end: number): void {
   if (sender.holes.remove(end, end + 1) === 0) return;
-  sender.finAcked = true;
   sender.sentMax = end;
   sender.nextSeq = advance(sender.nextSeq, -1);
   sender.acked = Math.min(sender.acked, end);

@@ -4,7 +4,6 @@
 // port, a mirror port that sees both ways). Sender and receiver know nothing of the second kind, so a twin never changes
 // the state of a connection. Which kind it was follows from where it was seen, or else from how many there are: networks
 // duplicate rarely, a doubled capture does it to nearly every frame.
-import type { PacketBatch } from '../../capture/packet-batch.js';
 import { OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 
 /** Frames of one connection that a twin may lie apart: captures of both hosts put together are a path apart. */
@@ -40,7 +39,7 @@ export class Twins {
    * `frame` counts the connection's frames from 1. `repeatNs` is the least time after which the sender could have sent the
    * same again (NaN: not known); it decides where there is no IP identification.
    */
-  look(batch: PacketBatch, rows: SegmentRows, row: number, frame: number, repeatNs: number): number {
+  look(rows: SegmentRows, row: number, tNs: number, frame: number, repeatNs: number): number {
     const options = rows.options[row]!;
     const ipId = rows.ipId[row]!;
     let a = rows.direction[row]!;
@@ -53,18 +52,15 @@ export class Twins {
       b = Math.imul(b ^ (b >>> 15) ^ rows.tsEcho[row]!, 0x165667b1);
     }
     if (options & OPTION_SACK) {
-      const { view } = batch;
-      const end = rows.sack[row]! + 8 * rows.sackBlocks[row]!;
-      for (let at = rows.sack[row]!; at < end; at += 4) b = Math.imul(b ^ (b >>> 15) ^ view.getUint32(at), 0x85ebca6b);
+      const { sackEdges } = rows;
+      const end = 8 * row + 2 * rows.sackBlocks[row]!;
+      for (let at = 8 * row; at < end; at++) b = Math.imul(b ^ (b >>> 15) ^ sackEdges[at]!, 0x85ebca6b);
     }
     a ^= a >>> 16;
     const words = this.#words;
     const doubles = this.#doubles;
     const set = (a ^ (b >>> 13)) & (SETS - 1);
-    const tNs = batch.tNs[row]!;
-    // Interface, hop limit and length of what precedes the IP header (VLAN tags) name the place.
-    const before = rows.addresses[row]! - batch.start[row]!;
-    const place = batch.iface[row]! | (rows.ttl[row]! << 16) | (before << 24);
+    const place = rows.place[row]!;
     let found = TWIN_NONE;
     let at = set * WAYS * WORDS;
     for (let way = 0; way < WAYS; way++, at += WORDS) {

@@ -2,10 +2,10 @@
 // too short, from the marks that the capturing host leaves on frames of its own.
 import { type PacketBatch, WAY_IN, WAY_OUT, WAY_UNKNOWN } from '../../capture/packet-batch.js';
 import { isUnfinished } from '../path-signs.js';
-import type { SegmentRows } from '../rows.js';
-import type { Connection } from './connections.js';
+import { MARK_FINISHED, MARK_IN, MARK_OUT, MARK_UNFINISHED, type SegmentRows } from '../rows.js';
 import type { Direction } from './direction.js';
 import type { Vantage } from './results.js';
+import type { Connection } from './tracker.js';
 
 /**
  * Below this round trip both hosts are as good as one, and which of them recorded cannot be told from times. Without a
@@ -77,13 +77,19 @@ const COOKED_2_TYPE_AT = 10;
 const TYPE_TO_US = 0;
 const TYPE_FROM_US = 4;
 
-/** Takes the marks on a frame that `sender` sent. */
-export function noteMarks(batch: PacketBatch, rows: SegmentRows, row: number, sender: Direction): void {
+/** The marks on a frame, MARK_… bits. */
+export function marksOf(batch: PacketBatch, rows: SegmentRows, row: number): number {
   const way = wayOf(batch, row);
-  if (way === WAY_OUT) sender.markedOut++;
-  else if (way === WAY_IN) sender.markedIn++;
-  if (isUnfinished(batch, rows, row)) sender.unfinished++;
-  else sender.finished++;
+  const ofHost = way === WAY_OUT ? MARK_OUT : way === WAY_IN ? MARK_IN : 0;
+  return ofHost | (isUnfinished(batch, rows, row) ? MARK_UNFINISHED : MARK_FINISHED);
+}
+
+/** Takes the marks on a frame that `sender` sent. */
+export function countMarks(marks: number, sender: Direction): void {
+  if (marks & MARK_OUT) sender.markedOut++;
+  else if (marks & MARK_IN) sender.markedIn++;
+  if (marks & MARK_UNFINISHED) sender.unfinished++;
+  else if (marks & MARK_FINISHED) sender.finished++;
 }
 
 function wayOf(batch: PacketBatch, row: number): number {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../../src/anomaly.js';
 import { decodeFrames } from '../../../src/decode/frame.js';
-import { createRows } from '../../../src/decode/rows.js';
 import { Connections } from '../../../src/decode/tcp/connections.js';
 import { FrameLog } from '../../../src/decode/tcp/frame-log.js';
+import { TcpMetrics } from '../../../src/decode/tcp/metrics/index.js';
 import { type PairedCapture, pair } from '../../../src/decode/tcp/pairing.js';
 import { expanded, framesOf, type Packet, transfer } from '../../support/conversation.js';
 import { batchOf, type CapturedFrame } from '../../support/frames.js';
@@ -12,14 +12,16 @@ const MS = 1e6;
 
 function captured(frames: readonly CapturedFrame[], epochNs: bigint, log = new FrameLog()): PairedCapture {
   const connections = new Connections(new AnomalyLog());
-  const rows = createRows();
+  const tcp = new TcpMetrics(new AnomalyLog());
   for (let at = 0; at < frames.length; at += 1000) {
     const batch = batchOf(frames.slice(at, at + 1000), { firstFrame: at + 1 });
+    const rows = tcp.nextRows();
     decodeFrames(batch, rows, new AnomalyLog());
     connections.annotate(batch, rows);
+    tcp.push(batch, rows);
     log.push(batch, rows);
   }
-  return { log, connections, epochNs };
+  return { log, connections, connection: (id) => tcp.connection(id), epochNs };
 }
 
 /** Times of a clock that is `aheadNs` ahead and gains `ppm`. */

@@ -1,13 +1,17 @@
-// Metric passes on a thread of their own: a large capture is measured while what comes next is classified.
+// TCP metrics on a thread of their own: what comes next in a large capture is decoded while frames are tracked and measured.
 //
 // Batches go over in a ring of rows in shared memory; nothing but the frames' times is copied. Either side waits for the
 // other without giving control back to its event loop, so that an analysis stays a sequence of plain calls.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { type Anomaly, AnomalyLog } from '../../../anomaly.js';
 import type { ColumnData } from '../../../columns.js';
 import { BATCH_ROWS } from '../../../limits.js';
 import { createRows, type SegmentRows } from '../../rows.js';
-import type { ConnectionEnd, MetricPasses, MetricResults, RowTimes } from './metric.js';
-import { Passes } from './passes.js';
+import type { ConnectionIdentity } from '../connections.js';
+import type { ConnectionSnapshot, TcpResults } from '../results.js';
+import { TcpMetrics } from './index.js';
+import type { RowTimes, TcpMeasurement } from './metric.js';
+import { bareSnapshotOf } from './snapshot.js';
 
 /** Batches under way: what keeps both sides busy, and the analysis going while the thread starts. */
 const SLOTS = 6;
@@ -40,20 +44,21 @@ export interface AsideStart {
   readonly port: MessagePort;
 }
 
-type Answer = { readonly results: MetricResults } | { readonly error: unknown };
+type Answer = { readonly results: TcpResults; readonly anomalies: readonly Anomaly[] } | { readonly error: unknown };
 
 /** Room for young objects: there are few, and V8 takes ten times as much if it may. */
 const YOUNG_MB = 4;
 
-export class PassesAside implements MetricPasses {
-  readonly timelines = null;
+export class TcpMetricsAside implements TcpMeasurement {
+  readonly #log: AnomalyLog;
   readonly #control = new Int32Array(new SharedArrayBuffer(8));
   readonly #slots: readonly Slot[];
   readonly #port: MessagePort;
   /** Batches handed over. */
   #given = 0;
 
-  constructor() {
+  constructor(log: AnomalyLog) {
+    this.#log = log;
     const first = createSlot();
     this.#slots = [first, ...Array.from({ length: SLOTS - 1 }, () => createSlot(first.rows))];
     const { port1, port2 } = new MessageChannel();
@@ -69,40 +74,44 @@ export class PassesAside implements MetricPasses {
   }
 
   nextRows(): SegmentRows {
-    this.#waitFor(this.#given - SLOTS + 1);
-    return this.#slot.rows;
+    return this.#nextSlot().rows;
   }
 
   push({ count, firstFrame, tNs }: RowTimes): void {
-    const slot = this.#slot;
+    const slot = this.#nextSlot();
     slot.tNs.set(count === tNs.length ? tNs : tNs.subarray(0, count));
     slot.firstFrame[0] = firstFrame;
-    this.#give(count);
+    this.#give(slot, count);
   }
 
   forget(connection: number): void {
-    const { forgotten, forgottenCount } = this.#slot;
+    const { forgotten, forgottenCount } = this.#nextSlot();
     forgotten[forgottenCount[0]!++] = connection;
   }
 
-  finish(connections: readonly ConnectionEnd[]): MetricResults {
-    this.#waitFor(this.#given - SLOTS + 1);
+  snapshot(connection: ConnectionIdentity, sentBytes: readonly [number, number]): ConnectionSnapshot {
+    return bareSnapshotOf(connection, sentBytes);
+  }
+
+  finish(connections: readonly ConnectionIdentity[]): TcpResults {
     this.#port.postMessage(connections);
-    this.#give(END);
+    this.#give(this.#nextSlot(), END);
     this.#waitFor(ALL_DONE);
     const answer = receiveMessageOnPort(this.#port)!.message as Answer;
     this.#port.close();
     if ('error' in answer) throw answer.error;
+    this.#log.take(answer.anomalies);
     return answer.results;
   }
 
-  /** The slot to be filled; free since nextRows(). */
-  get #slot(): Slot {
+  /** The slot to be filled; waits until it is free. */
+  #nextSlot(): Slot {
+    this.#waitFor(this.#given - SLOTS + 1);
     return this.#slots[this.#given % SLOTS]!;
   }
 
-  #give(count: number): void {
-    this.#slot.count[0] = count;
+  #give(slot: Slot, count: number): void {
+    slot.count[0] = count;
     Atomics.store(this.#control, GIVEN, ++this.#given);
     Atomics.notify(this.#control, GIVEN);
   }
@@ -133,9 +142,10 @@ function createSlot(paths?: SegmentRows): Slot {
 /** The thread: measures batch after batch, and answers once. */
 export function runAside({ control, slots, port }: AsideStart): void {
   try {
-    const results = measure(control, slots, port);
+    const log = new AnomalyLog();
+    const results = measure(control, slots, port, log);
     const tables = [results.timeline, results.events, results.episodes, results.segments];
-    port.postMessage({ results } satisfies Answer, tables.flatMap(buffersOf));
+    port.postMessage({ results, anomalies: log.finish() } satisfies Answer, tables.flatMap(buffersOf));
   } catch (error) {
     port.postMessage({ error } satisfies Answer);
   }
@@ -143,15 +153,15 @@ export function runAside({ control, slots, port }: AsideStart): void {
   Atomics.notify(control, DONE);
 }
 
-function measure(control: Int32Array, slots: readonly Slot[], port: MessagePort): MetricResults {
-  const passes = new Passes();
+function measure(control: Int32Array, slots: readonly Slot[], port: MessagePort, log: AnomalyLog): TcpResults {
+  const metrics = new TcpMetrics(log);
   for (let batch = 0; ; batch++) {
     while (Atomics.load(control, GIVEN) === batch) Atomics.wait(control, GIVEN, batch);
     const { rows, tNs, firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
-    for (let at = 0; at < forgottenCount[0]!; at++) passes.forget(forgotten[at]!);
+    for (let at = 0; at < forgottenCount[0]!; at++) metrics.forget(forgotten[at]!);
     forgottenCount[0] = 0;
-    if (count[0] === END) return passes.finish(receiveMessageOnPort(port)!.message as readonly ConnectionEnd[]);
-    passes.push({ count: count[0]!, firstFrame: firstFrame[0]!, tNs }, rows);
+    if (count[0] === END) return metrics.finish(receiveMessageOnPort(port)!.message as readonly ConnectionIdentity[]);
+    metrics.push({ count: count[0]!, firstFrame: firstFrame[0]!, tNs }, rows);
     Atomics.store(control, DONE, batch + 1);
     Atomics.notify(control, DONE);
   }

@@ -1,72 +1,71 @@
-// TCP metrics: what the connections know and what the passes over rows found out, put together.
+// TCP metrics: what the tracker knows and what the passes over rows found out, put together.
 import type { AnomalyLog } from '../../../anomaly.js';
-import type { PacketBatch } from '../../../capture/packet-batch.js';
-import type { SegmentRows } from '../../rows.js';
+import { createRows, type SegmentRows } from '../../rows.js';
 import { giveUp } from '../acknowledge.js';
-import type { Connection, Connections } from '../connections.js';
+import type { ConnectionIdentity } from '../connections.js';
 import type { Direction } from '../direction.js';
 import type { ConnectionSnapshot, TcpConnection, TcpDirection, TcpResults } from '../results.js';
 import { WINDOW_MAX_BYTES } from '../sequence.js';
+import { type Connection, Tracker } from '../tracker.js';
 import { halfLoops, isNear, vantageByMarks, vantageOf } from '../vantage.js';
-import type { ConnectionEnd, DirectionEnd, MetricPasses } from './metric.js';
+import type { ConnectionEnd, DirectionEnd, RowTimes, TcpMeasurement } from './metric.js';
 import { Passes } from './passes.js';
 import { snapshotOf } from './snapshot.js';
 
 /** A connection silent for this long before the capture ended is taken to be over. */
 const IDLE_END_NS = 60e9;
+/** Rows tracked and measured before the next ones: so few that their columns stay in the processor's nearest cache. */
+const ROWS_AT_ONCE = 256;
 
-/** Gives batches to the passes; finish() once. */
-export class TcpMetrics {
-  readonly #connections: Connections;
+/** Tracks and measures on the thread that calls it. */
+export class TcpMetrics implements TcpMeasurement {
   readonly #log: AnomalyLog;
-  readonly #passes: MetricPasses;
+  readonly #tracker: Tracker;
+  readonly #passes = new Passes();
+  #rows: SegmentRows | undefined;
   #latestNs = 0;
 
-  constructor(connections: Connections, log: AnomalyLog, passes: MetricPasses = new Passes()) {
-    this.#connections = connections;
+  constructor(log: AnomalyLog) {
     this.#log = log;
-    this.#passes = passes;
-    connections.onReplaced((id) => passes.forget(id));
+    this.#tracker = new Tracker(log);
   }
 
-  /** Rows for the next batch; those of the last one are given up. */
   nextRows(): SegmentRows {
-    return this.#passes.nextRows();
+    this.#rows ??= createRows();
+    return this.#rows;
   }
 
-  /** Takes a batch whose rows are annotated. */
-  push(batch: PacketBatch, rows: SegmentRows): void {
-    this.#passes.push(batch, rows);
-    if (batch.count > 0) this.#latestNs = Math.max(this.#latestNs, batch.tNs[batch.count - 1]!);
-  }
-
-  /** How connection `id` fares right now. */
-  snapshot(id: number): ConnectionSnapshot {
-    return snapshotOf(this.#connections.connection(id), this.#connections.identity(id), this.#passes.timelines);
-  }
-
-  /** Ids of the `count` connections that carried most so far, the busiest first. */
-  busiest(count: number): number[] {
-    const carried = (id: number): number => {
-      const [first, second] = this.#connections.connection(id).directions;
-      return first.sentMax + second.sentMax;
-    };
-    const ids = Array.from({ length: this.#connections.count }, (_, id) => id);
-    const live = ids.filter((id) => !this.#connections.connection(id).evicted);
-    return live.sort((a, b) => carried(b) - carried(a)).slice(0, count);
-  }
-
-  finish(): TcpResults {
-    this.#connections.trim();
-    const kept: Connection[] = [];
-    for (let id = 0; id < this.#connections.count; id++) {
-      const connection = this.#connections.connection(id);
-      if (connection.evicted) continue;
-      for (const direction of connection.directions) this.#noteGaps(connection, direction);
-      kept.push(connection);
+  push(times: RowTimes, rows: SegmentRows): void {
+    const { count, tNs } = times;
+    for (let from = 0; from < count; from += ROWS_AT_ONCE) {
+      const to = Math.min(count, from + ROWS_AT_ONCE);
+      this.#tracker.push(times, rows, from, to);
+      this.#passes.push(times, rows, from, to);
     }
-    const { directions, ...tables } = this.#passes.finish(kept.map(endOf));
-    const connections = kept.map((connection, at) => this.#describe(connection, directions[at]!));
+    if (count > 0) this.#latestNs = Math.max(this.#latestNs, tNs[count - 1]!);
+  }
+
+  forget(connection: number): void {
+    this.#passes.forget(connection);
+    this.#tracker.forget(connection);
+  }
+
+  /** The state of a connection whose id was not passed on. */
+  connection(id: number): Connection {
+    return this.#tracker.connection(id);
+  }
+
+  snapshot(connection: ConnectionIdentity): ConnectionSnapshot {
+    return snapshotOf(this.#tracker.connection(connection.id), connection, this.#passes.timelines);
+  }
+
+  finish(identities: readonly ConnectionIdentity[]): TcpResults {
+    const tracked = identities.map(({ id }) => this.#tracker.connection(id));
+    for (const connection of tracked) {
+      for (const direction of connection.directions) this.#noteGaps(connection, direction);
+    }
+    const { directions, ...tables } = this.#passes.finish(tracked.map(endOf));
+    const connections = tracked.map((connection, at) => this.#describe(connection, identities[at]!, directions[at]!));
     this.#doubtVantage(connections);
     return { connections, ...tables };
   }
@@ -74,9 +73,9 @@ export class TcpMetrics {
   /** Where one connection shows that two hosts are next to each other, no time tells the place. */
   #doubtVantage(connections: readonly TcpConnection[]): void {
     const pair = ({ client, server }: TcpConnection): string => [client.address, server.address].sort().join(' ');
-    const near = new Set(connections.filter(({ id }) => isNear(this.#connections.connection(id))).map(pair));
+    const near = new Set(connections.filter(({ id }) => isNear(this.#tracker.connection(id))).map(pair));
     for (const connection of connections) {
-      if (near.has(pair(connection))) connection.vantage = vantageByMarks(this.#connections.connection(connection.id));
+      if (near.has(pair(connection))) connection.vantage = vantageByMarks(this.#tracker.connection(connection.id));
     }
   }
 
@@ -102,9 +101,13 @@ export class TcpMetrics {
     if (direction.dataFrames > 0 && !other.started) this.#log.note('tcp/one-sided', where);
   }
 
-  #describe(connection: Connection, directions: [TcpDirection, TcpDirection]): TcpConnection {
+  #describe(
+    connection: Connection,
+    identity: ConnectionIdentity,
+    directions: [TcpDirection, TcpDirection],
+  ): TcpConnection {
     const [first, second] = connection.directions;
-    const { id, encapsulation, client, server, firstFrame, startNs } = this.#connections.identity(connection.id);
+    const { id, encapsulation, client, server, firstFrame, startNs } = identity;
     const clean = !connection.handshakeRepeated;
     const handshakeNs = connection.establishedNs - connection.synNs;
     const closed = connection.reset ? 'rst' : connection.closed ? 'fin' : null;

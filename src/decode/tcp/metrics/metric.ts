@@ -5,7 +5,15 @@
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import type { ColumnData, TableBuilder } from '../../../columns.js';
 import type { SegmentRows } from '../../rows.js';
-import type { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TcpDirection } from '../results.js';
+import type { ConnectionIdentity } from '../connections.js';
+import type {
+  ConnectionSnapshot,
+  TCP_EPISODE_UNITS,
+  TCP_EVENT_UNITS,
+  TCP_SEGMENT_UNITS,
+  TcpDirection,
+  TcpResults,
+} from '../results.js';
 import type { HalfLoops } from '../vantage.js';
 import type { Timelines } from './timelines.js';
 
@@ -80,18 +88,18 @@ export interface MetricResults {
   readonly segments: ColumnData;
 }
 
-/** All metrics, run here or on another thread. */
-export interface MetricPasses {
-  /** Rows for the next batch. They may be used until the next ones are asked for. */
+/** What becomes of rows that know their place: they are tracked and measured, here or on another thread. */
+export interface TcpMeasurement {
+  /** Rows for the next batch. They may be used until the next ones are asked for; see SegmentRows for who writes what. */
   nextRows(): SegmentRows;
-  /** Takes a batch whose rows, from `nextRows()`, are annotated. */
+  /** Takes a batch whose rows, from `nextRows()`, know where they belong. */
   push(times: RowTimes, rows: SegmentRows): void;
   /** The connection's id passes on to a new connection before the next batch. */
   forget(connection: number): void;
-  /** Once. */
-  finish(connections: readonly ConnectionEnd[]): MetricResults;
-  /** What is known so far of the course in time; null where that is on another thread. */
-  readonly timelines: Timelines | null;
+  /** How a connection fares right now; `sentBytes` by its two sides, as far as their places tell. */
+  snapshot(connection: ConnectionIdentity, sentBytes: readonly [number, number]): ConnectionSnapshot;
+  /** Once; `connections` are those whose results are wanted. */
+  finish(connections: readonly ConnectionIdentity[]): TcpResults;
 }
 
 /** State per direction id, made on first use. */

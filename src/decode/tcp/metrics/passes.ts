@@ -1,12 +1,12 @@
 // The list of TCP metrics, and what runs them over rows and puts their tables together.
 import { TableBuilder } from '../../../columns.js';
 import { EVENT_ROWS } from '../../../limits.js';
-import { createRows, type SegmentRows } from '../../rows.js';
+import type { SegmentRows } from '../../rows.js';
 import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, type TcpDirection } from '../results.js';
 import { congestionControl } from './congestion-control.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
-import type { ConnectionEnd, MetricPasses, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
+import type { ConnectionEnd, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
 import { retransmissions } from './retransmissions.js';
 import { rhythm } from './rhythm.js';
 import { roundTrip } from './round-trip.js';
@@ -28,17 +28,13 @@ const METRICS: readonly StartMetric[] = [
   segments,
 ];
 
-/** Rows that every metric sees before the next ones: so few that their columns stay in the processor's nearest cache. */
-const ROWS_AT_ONCE = 256;
-
-/** Runs every metric over annotated rows, on the thread that calls it. */
-export class Passes implements MetricPasses {
+/** Runs every metric over rows that were tracked. */
+export class Passes {
   readonly timelines = new Timelines();
   readonly #events = new TableBuilder(TCP_EVENT_UNITS, EVENT_ROWS);
   readonly #episodes = new TableBuilder(TCP_EPISODE_UNITS, EVENT_ROWS);
   readonly #segments = new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS);
   readonly #metrics: readonly TcpMetric[];
-  #rows: SegmentRows | undefined;
 
   constructor() {
     const context = {
@@ -50,16 +46,9 @@ export class Passes implements MetricPasses {
     this.#metrics = METRICS.map((start) => start(context));
   }
 
-  nextRows(): SegmentRows {
-    this.#rows ??= createRows();
-    return this.#rows;
-  }
-
-  push(times: RowTimes, rows: SegmentRows): void {
-    for (let from = 0; from < times.count; from += ROWS_AT_ONCE) {
-      const to = Math.min(times.count, from + ROWS_AT_ONCE);
-      for (const metric of this.#metrics) metric.push(times, rows, from, to);
-    }
+  /** Takes rows [from, to). */
+  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
+    for (const metric of this.#metrics) metric.push(times, rows, from, to);
   }
 
   forget(connection: number): void {

@@ -1,6 +1,7 @@
 // A connection of a running analysis, for a live view: read from the state that connections and timelines keep anyway.
-import type { Connection } from '../connections.js';
-import { type ConnectionSnapshot, type Endpoint, LIMITS } from '../results.js';
+import type { ConnectionIdentity } from '../connections.js';
+import { type ConnectionSnapshot, LIMITS } from '../results.js';
+import type { Connection } from '../tracker.js';
 import {
   SERIES_LIMIT,
   SERIES_PAYLOAD,
@@ -16,13 +17,13 @@ const NOW_NS = 1e9;
 /** What the busier side of `connection` has sent, and how it fares now. */
 export function snapshotOf(
   connection: Connection,
-  identity: { readonly client: Endpoint; readonly server: Endpoint },
-  timelines: Timelines | null,
+  identity: ConnectionIdentity,
+  timelines: Timelines,
 ): ConnectionSnapshot {
   const [first, second] = connection.directions;
   const side = second.sentMax > first.sentMax ? 1 : 0;
   const sender = connection.directions[side]!;
-  const timeline = timelines?.find(sender.id);
+  const timeline = timelines.find(sender.id);
   const sum = (series: number): number => {
     let total = 0;
     const values = timeline?.bins.series[series];
@@ -43,6 +44,26 @@ export function snapshotOf(
     windowBytes: known(sender.edge - sender.acked),
     inFlightBytes: known(sender.outstanding),
     limit: timeline ? limitNow(timeline) : null,
+  };
+}
+
+/** The same where only the places of its frames are known: what was sent, as if nothing had been sent twice. */
+export function bareSnapshotOf(identity: ConnectionIdentity, sentBytes: readonly [number, number]): ConnectionSnapshot {
+  const { id, client, server } = identity;
+  const [first, second] = sentBytes;
+  const bytes = Math.max(first, second);
+  return {
+    connection: id,
+    sender: second > first ? server : client,
+    receiver: second > first ? client : server,
+    payloadBytes: bytes,
+    uniqueBytes: bytes,
+    retransmittedSegments: 0,
+    retransmittedBytes: 0,
+    rttNs: null,
+    windowBytes: null,
+    inFlightBytes: null,
+    limit: null,
   };
 }
 

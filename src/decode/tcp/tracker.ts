@@ -1,0 +1,224 @@
+// Tracker: follows both directions of every connection and finds out what each row was.
+//
+// It takes rows whose place in their streams is known, and neither looks at the bytes of frames nor at addresses, so it may
+// run on another thread than what finds connections and puts bytes in order.
+import type { AnomalyLog } from '../../anomaly.js';
+import {
+  FLAG_ACK,
+  FLAG_FIN,
+  FLAG_RST,
+  FLAG_SYN,
+  NO_DIRECTION,
+  OPTION_MSS,
+  OPTION_SACK_PERMITTED,
+  OPTION_TIMESTAMP,
+  OPTION_WINDOW_SCALE,
+  OPTIONS_CUT,
+  type SegmentRows,
+  TRIGGER_NONE,
+  VERDICT_CAPTURE_DUPLICATE,
+  VERDICT_NETWORK_DUPLICATE,
+  VERDICT_NONE,
+} from '../rows.js';
+import { acknowledge } from './acknowledge.js';
+import { Direction } from './direction.js';
+import type { RowTimes } from './metrics/metric.js';
+import { transmit } from './transmit.js';
+import { TWIN_NONE, TWIN_OTHER_PLACE, Twins } from './twins.js';
+import { countMarks } from './vantage.js';
+
+/** Source: RFC 7323 §2.3. */
+const WINDOW_SCALE_MAX = 14;
+
+/** What both sides of a connection have done so far. Times in ns since the capture's first frame, NaN where not seen. */
+export class Connection {
+  readonly directions: readonly [Direction, Direction];
+  endNs: number;
+  /** First SYN, first SYN-ACK, and the first ACK that completes the handshake. */
+  synNs = Number.NaN;
+  synAckNs = Number.NaN;
+  establishedNs = Number.NaN;
+  /** SYN or SYN-ACK were sent more than once: times between them prove nothing. */
+  handshakeRepeated = false;
+  /** Side whose FIN or RST came first, −1 while neither has. */
+  closedFirstBy = -1;
+  reset = false;
+  /** SYN-ACK seen, what follows it not yet. */
+  opening = false;
+  frames = 0;
+
+  constructor(
+    readonly id: number,
+    readonly firstFrame: number,
+    readonly startNs: number,
+  ) {
+    this.endNs = startNs;
+    this.directions = [new Direction(2 * id), new Direction(2 * id + 1)];
+  }
+
+  /** Both sides have sent FIN, or one has sent RST. */
+  get closed(): boolean {
+    return this.reset || (this.directions[0].finSent && this.directions[1].finSent);
+  }
+}
+
+export class Tracker {
+  readonly #log: AnomalyLog;
+  readonly #twins = new Twins();
+  /** By id. */
+  readonly #connections: (Connection | undefined)[] = [];
+
+  constructor(log: AnomalyLog) {
+    this.#log = log;
+  }
+
+  /** The connection that has this id at present; it must have had a row. */
+  connection(id: number): Connection {
+    return this.#connections[id]!;
+  }
+
+  /** The id passes on to a new connection. */
+  forget(id: number): void {
+    this.#connections[id] = undefined;
+  }
+
+  /** Fills the last part of rows [from, to), which know their place. */
+  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
+    clear(rows, from, to);
+    const { direction } = rows;
+    for (let row = from; row < to; row++) {
+      const of = direction[row]!;
+      if (of === NO_DIRECTION) continue;
+      const connection = this.#connections[of >>> 1] ?? this.#add(of >>> 1, times.firstFrame + row, times.tNs[row]!);
+      const side = (of & 1) as 0 | 1;
+      connection.frames++;
+      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
+      const tNs = Math.max(times.tNs[row]!, connection.endNs);
+      connection.endNs = tNs;
+      const sender = connection.directions[side]!;
+      const receiver = connection.directions[1 - side]!;
+      const marks = rows.marks[row]!;
+      if (marks !== 0) countMarks(marks, sender);
+      const flags = rows.flags[row]!;
+      const length = rows.payloadLen[row]!;
+      const twin = this.#twins.look(rows, row, times.tNs[row]!, connection.frames, 0.5 * sender.roundTripMinNs);
+      const share = length > 0 ? sender.dataTwins : sender.ackTwins;
+      share.count(twin, length);
+      if (twin !== TWIN_NONE) {
+        const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
+        rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
+        if (byCapture)
+          this.#log.note('tcp/captured-twice', { frame: times.firstFrame + row, tNs, direction: sender.id });
+        continue;
+      }
+      if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
+      else if (connection.opening) completeHandshake(connection, side, tNs);
+      if (flags & FLAG_ACK) acknowledge(rows, row, tNs, receiver, sender);
+      transmit(rows, row, tNs, sender);
+      if (rows.verdict[row] === VERDICT_NETWORK_DUPLICATE) {
+        this.#judgeCopy(rows, row, times.firstFrame + row, tNs, sender);
+      }
+    }
+  }
+
+  #add(id: number, frame: number, tNs: number): Connection {
+    // Filled without gaps, the array stays a plain one.
+    while (this.#connections.length <= id) this.#connections.push(undefined);
+    const connection = new Connection(id, frame, tNs);
+    this.#connections[id] = connection;
+    return connection;
+  }
+
+  /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
+  #judgeCopy(rows: SegmentRows, row: number, frame: number, tNs: number, sender: Direction): void {
+    sender.dataTwins.countLate(rows.payloadLen[row]!);
+    if (!sender.dataTwins.doubled) return;
+    rows.verdict[row] = VERDICT_CAPTURE_DUPLICATE;
+    rows.flight[row] = rows.pipe[row] = Number.NaN;
+    this.#log.note('tcp/captured-twice', { frame, tNs, direction: sender.id });
+  }
+}
+
+/** Puts "nothing known" into rows [from, to). */
+function clear(rows: SegmentRows, from: number, to: number): void {
+  rows.verdict.fill(VERDICT_NONE, from, to);
+  rows.newBytes.fill(0, from, to);
+  rows.trigger.fill(TRIGGER_NONE, from, to);
+  rows.segments.fill(0, from, to);
+  rows.loopNs.fill(Number.NaN, from, to);
+  rows.flight.fill(Number.NaN, from, to);
+  rows.pipe.fill(Number.NaN, from, to);
+  rows.room.fill(Number.NaN, from, to);
+  rows.windowBytes.fill(Number.NaN, from, to);
+  rows.reactionNs.fill(Number.NaN, from, to);
+  rows.unseenBytes.fill(0, from, to);
+}
+
+/** Follows a connection's opening and closing. */
+function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number, tNs: number): void {
+  const flags = rows.flags[row]!;
+  const [client, server] = connection.directions;
+  if (flags & FLAG_SYN) {
+    const sender = connection.directions[side];
+    readSynOptions(sender, rows, row);
+    if (flags & FLAG_ACK) {
+      if (Number.isNaN(connection.synAckNs)) {
+        connection.synAckNs = tNs;
+        connection.opening = true;
+        if (!connection.handshakeRepeated && connection.synNs <= tNs) {
+          client.sampleAckLoop(tNs - connection.synNs);
+          server.sampleEchoLoop(tNs - connection.synNs);
+        }
+      } else connection.handshakeRepeated = true;
+      agree(client, server);
+    } else if (Number.isNaN(connection.synNs)) connection.synNs = tNs;
+    else connection.handshakeRepeated = true;
+  }
+  if (flags & FLAG_RST) connection.reset = true;
+  if (flags & (FLAG_RST | FLAG_FIN) && connection.closedFirstBy < 0) connection.closedFirstBy = side;
+}
+
+/** The client's first frame after the SYN-ACK completes the handshake. */
+function completeHandshake(connection: Connection, side: 0 | 1, tNs: number): void {
+  if (side !== 0) return;
+  connection.opening = false;
+  connection.establishedNs = tNs;
+  if (connection.handshakeRepeated) return;
+  const [client, server] = connection.directions;
+  server.sampleAckLoop(tNs - connection.synAckNs);
+  client.sampleEchoLoop(tNs - connection.synAckNs);
+}
+
+function readSynOptions(sender: Direction, rows: SegmentRows, row: number): void {
+  const options = rows.options[row]!;
+  sender.synOptionsWhole = (options & OPTIONS_CUT) === 0;
+  if (options & OPTION_MSS) sender.mss = rows.mss[row]!;
+  if (options & OPTION_WINDOW_SCALE) sender.windowScale = Math.min(rows.windowScale[row]!, WINDOW_SCALE_MAX);
+  if (options & OPTION_SACK_PERMITTED) sender.sackPermitted = true;
+  if (options & OPTION_TIMESTAMP) sender.timestamps = true;
+}
+
+/** What the two SYNs agreed on: an option counts only when both carry it. */
+function agree(client: Direction, server: Direction): void {
+  // A SYN-ACK may answer only what the SYN offered, so its option speaks for both (RFC 7323 §2.2).
+  if (!Number.isNaN(server.windowScale)) {
+    server.setShift(server.windowScale);
+    client.setShift(client.windowScale);
+  }
+  const noScale = (side: Direction): boolean => side.synOptionsWhole && Number.isNaN(side.windowScale);
+  if (noScale(client) || noScale(server)) {
+    server.setShift(0);
+    client.setShift(0);
+  }
+  const noSack = (side: Direction): boolean => side.synOptionsWhole && !side.sackPermitted;
+  if (noSack(client) || noSack(server)) client.sackUsable = server.sackUsable = false;
+  // An offer that was not taken up: frames carry none (RFC 7323 §3.2). A frame that does anyway speaks for itself.
+  const noStamp = (side: Direction): boolean => side.synOptionsWhole && !side.timestamps;
+  if (noStamp(client) || noStamp(server)) client.timestamps = server.timestamps = false;
+  const agreed = Number.isNaN(client.mss)
+    ? server.mss
+    : Number.isNaN(server.mss)
+      ? client.mss
+      : Math.min(client.mss, server.mss);
+  client.agreedMss = server.agreedMss = agreed;
+}
