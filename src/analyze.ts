@@ -125,7 +125,7 @@ export class Analysis {
     decodeFrames(batch, rows, this.log);
     this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
     this.#copies.push(batch, rows);
-    this.#connections.annotate(batch, rows);
+    this.#connections.place(batch, rows);
     this.#tcp.push(batch, rows);
     this.#frameLog?.push(batch, rows);
     this.#stretch?.push(batch, rows);

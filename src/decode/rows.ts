@@ -136,7 +136,7 @@ export interface SegmentRows {
   /** MARK_… bits; those about the host and the checksum of a connection's first frames only. */
   readonly marks: Uint8Array;
   /** Interface, hop limit and length of what precedes the IP header: copies taken at different places differ in it. */
-  readonly place: Int32Array;
+  readonly capturePoint: Int32Array;
 
   // What it is: by tracker.ts, TCP rows only.
   readonly verdict: Uint8Array;
@@ -219,7 +219,7 @@ export function createRows(shared = false, paths?: SegmentRows): SegmentRows {
     ackOffset: new Float64Array(room(8 * n)),
     stray: new Uint8Array(room(n)),
     marks: new Uint8Array(room(n)),
-    place: new Int32Array(room(4 * n)),
+    capturePoint: new Int32Array(room(4 * n)),
     verdict: new Uint8Array(room(n)),
     newBytes: new Uint32Array(room(4 * n)),
     trigger: new Uint8Array(room(n)),

@@ -4,11 +4,12 @@ import { AnomalyLog } from '../../dist/anomaly.js';
 import { openFiles } from '../../dist/capture/source.js';
 import { decodeFrames } from '../../dist/decode/frame.js';
 import { Connections } from '../../dist/decode/tcp/connections.js';
-import { PassesAside } from '../../dist/decode/tcp/metrics/aside.js';
+import { TcpMetricsAside } from '../../dist/decode/tcp/metrics/aside.js';
 import { TcpMetrics } from '../../dist/decode/tcp/metrics/index.js';
 import { Reassembler } from '../../dist/decode/tcp/reassembly.js';
+import { Tracker } from '../../dist/decode/tcp/tracker.js';
 
-export const STAGES = ['read', 'decode', 'connections', 'metrics', 'reassembly', 'everything'];
+export const STAGES = ['read', 'decode', 'connections', 'tracking', 'metrics', 'reassembly', 'everything'];
 /** The same on two threads, as large captures are analysed: what they take in wall time. */
 export const STAGES_ASIDE = ['metrics', 'everything'];
 
@@ -50,15 +51,18 @@ function pipeline(stage, log, aside) {
   }
   const depth = STAGES.indexOf(stage);
   const connections = new Connections(log);
-  const metrics = new TcpMetrics(connections, log, aside ? new PassesAside() : undefined);
+  const tcp = aside ? new TcpMetricsAside(log) : new TcpMetrics(log);
+  const tracker = new Tracker(log);
   const reassembler = new Reassembler(() => TAKES_ALL, log);
   const push = (batch) => {
-    const rows = metrics.nextRows();
+    const rows = tcp.nextRows();
     decodeFrames(batch, rows, log);
-    if (depth >= 2) connections.annotate(batch, rows);
-    if (depth >= 3) metrics.push(batch, rows);
-    if (depth >= 4) reassembler.push(batch, rows);
+    if (depth >= 2) connections.place(batch, rows);
+    if (stage === 'tracking') tracker.push(batch, rows, 0, batch.count);
+    if (depth >= 4) tcp.push(batch, rows);
+    if (depth >= 5) reassembler.push(batch, rows);
   };
   // The other thread has to be done as well.
-  return { push, finish: () => aside && metrics.finish() };
+  const identities = () => connections.ids().map((id) => connections.identity(id));
+  return { push, finish: () => aside && tcp.finish(identities()) };
 }

@@ -13,7 +13,7 @@ function signs(...frames: Uint8Array[]): (PathSign & { frame: number })[] {
   const batch = batchOf(frames.map((bytes, at) => ({ bytes, tNs: at * 1e6 })));
   const rows = createRows();
   decodeFrames(batch, rows);
-  new Connections(new AnomalyLog()).annotate(batch, rows);
+  new Connections(new AnomalyLog()).place(batch, rows);
   collector.push(batch, rows);
   return found;
 }

@@ -16,7 +16,7 @@ function run(frames: readonly CapturedFrame[]) {
   for (let from = 0; from < frames.length; from += 4096) {
     const batch = batchOf(frames.slice(from, from + 4096), { firstFrame: from + 1 });
     decodeFrames(batch, rows);
-    connections.annotate(batch, rows);
+    connections.place(batch, rows);
     silences.push(batch, rows);
   }
   const table = silences.finish();
@@ -130,7 +130,7 @@ test('the silences of a connection that gave its id up keep their addresses', ()
   const rows = createRows();
   const batch = batchOf(rhythm(50, 20, 700).map((ms) => segment(ms)));
   decodeFrames(batch, rows);
-  connections.annotate(batch, rows);
+  connections.place(batch, rows);
   silences.push(batch, rows);
   silences.forget(0);
   const { columns, rows: count } = silences.finish();

@@ -23,7 +23,7 @@ export interface TcpSetting extends ConnectionsOptions {
   readonly batchFrames?: number;
   /** LINKTYPE_ number of the frames; Ethernet if not given. */
   readonly linkType?: number;
-  /** Sees every annotated batch. */
+  /** Sees every batch, placed and tracked. */
   readonly watch?: (batch: PacketBatch, rows: SegmentRows) => void;
 }
 
@@ -71,7 +71,7 @@ function start(setting: TcpSetting): { push(batch: PacketBatch): void; finish():
     push(batch) {
       const rows = metrics.nextRows();
       decodeFrames(batch, rows, log);
-      connections.annotate(batch, rows);
+      connections.place(batch, rows);
       metrics.push(batch, rows);
       setting.watch?.(batch, rows);
     },

@@ -144,12 +144,12 @@ export class Connections {
     for (let live = this.#slots.length - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
   }
 
-  /** Fills what rows say of where they belong. */
-  annotate(batch: PacketBatch, rows: SegmentRows): void {
+  /** Places every row: fills what it says of where it belongs. */
+  place(batch: PacketBatch, rows: SegmentRows): void {
     this.trim();
     this.#batches = (this.#batches + 1) >>> 0;
     const { count, tNs, iface, start } = batch;
-    const { kind, direction, flags, marks, place, ackOffset } = rows;
+    const { kind, direction, flags, marks, capturePoint, ackOffset } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
@@ -163,7 +163,7 @@ export class Connections {
       const now = tNs[row]!;
       if (now > entry.endNs) entry.endNs = now;
       marks[row] = ++entry.frames <= MARKED_FRAMES ? marksOf(batch, rows, row) : 0;
-      place[row] = iface[row]! | (rows.ttl[row]! << 16) | ((rows.addresses[row]! - start[row]!) << 24);
+      capturePoint[row] = iface[row]! | (rows.ttl[row]! << 16) | ((rows.addresses[row]! - start[row]!) << 24);
       const flag = flags[row]!;
       if (flag & FLAG_RST) entry.reset = true;
       ackOffset[row] = flag & FLAG_ACK ? entry.spaces[1 - side]!.acknowledged(rows.ack[row]!, rows, row) : Number.NaN;

@@ -32,7 +32,7 @@ export class FrameLog {
     this.#limit = limit;
   }
 
-  /** Takes a batch whose rows are annotated. */
+  /** Takes a batch whose rows were tracked. */
   push(batch: PacketBatch, rows: SegmentRows): void {
     for (let row = 0; row < batch.count; row++) {
       if (rows.direction[row] === NO_DIRECTION) continue;

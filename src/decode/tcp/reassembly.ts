@@ -1,4 +1,4 @@
-// Reassembly: annotated segments of one direction → each stream byte once, in order, and holes where bytes are missing.
+// Reassembly: placed segments of one direction → each stream byte once, in order, and holes where bytes are missing.
 //
 // In-order bytes are passed on as views. What came early waits in a ring of memory addressed by stream offset, with one
 // row per segment that says what is there. A hole is declared

@@ -30,7 +30,7 @@ export class Stretch {
     this.#wanted = wanted;
   }
 
-  /** Takes a batch whose rows are annotated. */
+  /** Takes a batch whose rows were tracked. */
   push({ count, firstFrame, tNs }: PacketBatch, rows: SegmentRows): void {
     const { fromNs, toNs, connection } = this.#wanted;
     if (count === 0 || tNs[count - 1]! < fromNs || tNs[0]! >= toNs) return;

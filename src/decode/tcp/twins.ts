@@ -60,7 +60,7 @@ export class Twins {
     const words = this.#words;
     const doubles = this.#doubles;
     const set = (a ^ (b >>> 13)) & (SETS - 1);
-    const place = rows.place[row]!;
+    const place = rows.capturePoint[row]!;
     let found = TWIN_NONE;
     let at = set * WAYS * WORDS;
     for (let way = 0; way < WAYS; way++, at += WORDS) {

@@ -30,8 +30,8 @@ interface Row {
   flight: number;
 }
 
-/** All annotated rows, one object a frame. */
-function annotated(frames: readonly CapturedFrame[], setting: TcpSetting = {}): Row[] {
+/** All tracked rows, one object a frame. */
+function tracked(frames: readonly CapturedFrame[], setting: TcpSetting = {}): Row[] {
   const all: Row[] = [];
   analyzeFrames(frames, {
     ...setting,
@@ -53,7 +53,7 @@ function annotated(frames: readonly CapturedFrame[], setting: TcpSetting = {}): 
   return all;
 }
 
-const verdicts = (script: Script): number[] => annotated(script.frames()).map(({ verdict }) => verdict);
+const verdicts = (script: Script): number[] => tracked(script.frames()).map(({ verdict }) => verdict);
 const syn = (srcPort: number, tNs: number): CapturedFrame => ({
   bytes: frame(ethernet(), ipv4(), tcp({ srcPort, flags: 'S', seq: srcPort })),
   tNs,
@@ -61,7 +61,7 @@ const syn = (srcPort: number, tNs: number): CapturedFrame => ({
 
 describe('who talks to whom', () => {
   test('the sender of the SYN is side 0, and both ways belong to one connection', () => {
-    const rows = annotated(new Script().open().client({ length: 100 }).server({ ack: 100 }).frames());
+    const rows = tracked(new Script().open().client({ length: 100 }).server({ ack: 100 }).frames());
     expect(rows.map(({ direction }) => direction)).toEqual([0, 1, 0, 0, 1]);
   });
 
@@ -72,7 +72,7 @@ describe('who talks to whom', () => {
 
   test('the same addresses inside a tunnel are another connection; VLAN tags are not', () => {
     const inner = [ipv4(), tcp({}, 'x')] as const;
-    const rows = annotated(
+    const rows = tracked(
       [
         frame(ethernet(), ...inner),
         frame(ethernet(), vlan(7), ...inner),
@@ -90,7 +90,7 @@ describe('who talks to whom', () => {
   });
 
   test('rows that are not TCP belong to no connection', () => {
-    const [row] = annotated([{ bytes: frame(ethernet(), ipv4(), udp({}, 'x')), tNs: 0 }]);
+    const [row] = tracked([{ bytes: frame(ethernet(), ipv4(), udp({}, 'x')), tNs: 0 }]);
     expect([row!.direction, row!.verdict]).toEqual([NO_DIRECTION, VERDICT_NONE]);
   });
 });
@@ -98,7 +98,7 @@ describe('who talks to whom', () => {
 describe('where a connection begins and ends', () => {
   test('a SYN sent again opens nothing new and counts as a retransmission', () => {
     const script = new Script().client({ flags: 'S', seq: -1 }).client({ flags: 'S', seq: -1, afterMs: 1000 });
-    const rows = annotated(script.frames());
+    const rows = tracked(script.frames());
     expect(rows.map(({ direction, verdict, trigger }) => [direction, verdict, trigger])).toEqual([
       [0, VERDICT_CONTROL, 0],
       [0, VERDICT_CONTROL, TRIGGER_CONTROL],
@@ -162,7 +162,7 @@ describe('stream offsets', () => {
       .client({ length: 1000 })
       .client({ seq: 1000, length: 500 })
       .server({ ack: 1500 });
-    const rows = annotated(script.frames({ initialSeq: 2 ** 32 - 600 })).slice(3);
+    const rows = tracked(script.frames({ initialSeq: 2 ** 32 - 600 })).slice(3);
     expect(rows.map(({ offset, ackOffset, newBytes }) => [offset, ackOffset, newBytes])).toEqual([
       [0, 0, 1000],
       [1000, 0, 500],
@@ -176,7 +176,7 @@ describe('stream offsets', () => {
       .client({ seq: 7000, length: 1000 })
       .server({ ack: 6000 })
       .client({ seq: 6000, length: 1000 });
-    const rows = annotated(script.frames());
+    const rows = tracked(script.frames());
     expect(rows.map(({ offset }) => offset)).toEqual([0, 0, 0, -1000]);
     expect(rows.map(({ ackOffset }) => ackOffset)).toEqual([Number.NaN, 0, -1000, 0]);
   });
@@ -192,7 +192,7 @@ describe('stream offsets', () => {
     script.client({ length: 1000 }).server({ ack: 1000, length: 10 }).client({ seq: 1000, ack: 10, length: 500 });
     const frames = script.frames();
     const taken = [...order.map((n) => ({ ...frames[n]!, tNs: 1000 })), ...frames.slice(order.length)];
-    const data = annotated(taken).filter(({ newBytes }) => newBytes > 0);
+    const data = tracked(taken).filter(({ newBytes }) => newBytes > 0);
     expect(data.map(({ offset, newBytes }) => [offset, newBytes])).toEqual([
       [0, 1000],
       [0, 10],
@@ -214,7 +214,7 @@ describe('stream offsets', () => {
     const script = new Script().open();
     const steps = [0, 1.9e9, 3.7e9, 5.4e9];
     for (const seq of steps) script.client({ seq, length: 1000, afterMs: 1000 }).server({ ack: seq + 1000 });
-    const rows = annotated(script.frames()).filter(({ direction, newBytes }) => direction === 0 && newBytes > 0);
+    const rows = tracked(script.frames()).filter(({ direction, newBytes }) => direction === 0 && newBytes > 0);
     expect(rows.map(({ offset }) => offset)).toEqual(steps);
   });
 
@@ -290,12 +290,12 @@ describe('verdicts', () => {
     const script = open().client({ length: 100 }).server({ ack: 100 });
     const frames = script.frames();
     const copy = { ...frames[3]!, tNs: frames[3]!.tNs! + 5000 };
-    expect(annotated([...frames.slice(0, 4), copy, frames[4]!])[4]!.verdict).toBe(VERDICT_NETWORK_DUPLICATE);
+    expect(tracked([...frames.slice(0, 4), copy, frames[4]!])[4]!.verdict).toBe(VERDICT_NETWORK_DUPLICATE);
     const tagged = {
       ...copy,
       bytes: Uint8Array.from([...copy.bytes.slice(0, 12), 0x81, 0, 0, 7, ...copy.bytes.slice(12)]),
     };
-    expect(annotated([...frames.slice(0, 4), tagged, frames[4]!])[4]!.verdict).toBe(VERDICT_CAPTURE_DUPLICATE);
+    expect(tracked([...frames.slice(0, 4), tagged, frames[4]!])[4]!.verdict).toBe(VERDICT_CAPTURE_DUPLICATE);
   });
 
   test('offloaded frames at one host, their segments at the other, in one capture: copies, whatever cuts them', () => {
@@ -329,7 +329,7 @@ describe('verdicts', () => {
       .client({ seq: 3000, length: 1000, afterMs: 5 })
       .server({ ack: 4000, afterMs: 5 })
       .server({ ack: 4000, afterMs: 5 });
-    const rows = annotated(script.frames());
+    const rows = tracked(script.frames());
     expect(rows.reduce((sum, { unseenBytes }) => sum + unseenBytes, 0)).toBe(2000);
     const { results, anomalies } = analyzeFrames(script.frames());
     expect(results.connections[0]!.directions[0].unseenBytes).toBe(2000);
@@ -365,7 +365,7 @@ describe('verdicts', () => {
       script.client({ seq: 200, length: 100, tsValue: 2000, afterMs: 0.1 });
       if (reported) script.server({ ack: 100, blocks: [[200, 300]], afterMs: 0.01 });
       script.client({ seq: 100, length: 100, tsValue: 2000, afterMs: 0.5 });
-      return annotated(script.frames({ ipVersion: 6 }))
+      return tracked(script.frames({ ipVersion: 6 }))
         .map(({ verdict }) => verdict)
         .slice(-1);
     };
@@ -389,7 +389,7 @@ describe('verdicts', () => {
   test('what the sender had in flight when it sent', () => {
     const script = open().client({ length: 100 }).client({ seq: 100, length: 100 }).server({ ack: 100 });
     script.client({ seq: 200, length: 100 });
-    expect(annotated(script.frames()).map(({ flight }) => flight)).toEqual([
+    expect(tracked(script.frames()).map(({ flight }) => flight)).toEqual([
       Number.NaN,
       Number.NaN,
       Number.NaN,

@@ -93,7 +93,7 @@ function joined(batches: PacketBatch[]): { streams: Map<number, string[]>; resul
   const reassembler = new Reassembler(multipath.claim, log);
   for (const batch of batches) {
     decodeFrames(batch, rows, log);
-    connections.annotate(batch, rows);
+    connections.place(batch, rows);
     multipath.push(batch, rows);
     reassembler.push(batch, rows);
   }

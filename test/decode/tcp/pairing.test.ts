@@ -17,7 +17,7 @@ function captured(frames: readonly CapturedFrame[], epochNs: bigint, log = new F
     const batch = batchOf(frames.slice(at, at + 1000), { firstFrame: at + 1 });
     const rows = tcp.nextRows();
     decodeFrames(batch, rows, new AnomalyLog());
-    connections.annotate(batch, rows);
+    connections.place(batch, rows);
     tcp.push(batch, rows);
     log.push(batch, rows);
   }

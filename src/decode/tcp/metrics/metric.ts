@@ -1,7 +1,7 @@
-// What a TCP metric is: an independent pass over annotated rows that fills its own fields of the result.
+// What a TCP metric is: an independent pass over tracked rows that fills its own fields of the result.
 //
 // Metrics see rows while the capture is read, and at the end one small record of each connection. They never look at the
-// connections themselves, nor at the bytes of frames, so they may run on a thread of their own (aside.ts).
+// connections themselves, nor at the bytes of frames, so they may run beside the tracker on a thread of its own (aside.ts).
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import type { ColumnData, TableBuilder } from '../../../columns.js';
 import type { SegmentRows } from '../../rows.js';

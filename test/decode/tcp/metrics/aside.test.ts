@@ -22,7 +22,7 @@ async function measure(file: string, start: new (log: AnomalyLog) => TcpMeasurem
   for await (const batch of source.batches()) {
     const rows = tcp.nextRows();
     decodeFrames(batch, rows, log);
-    connections.annotate(batch, rows);
+    connections.place(batch, rows);
     tcp.push(batch, rows);
   }
   source.close();
