@@ -119,7 +119,7 @@ describe('stray frames', () => {
     const { sent, acknowledged } = side();
     for (let second = 0; second < 4; second++) sent(second * GIB, GIB / 2, { tNs: second * SECOND });
     acknowledged(3.5 * GIB);
-    const behind = GIB;
+    const behind = 2 * GIB;
     expect(sent(behind, 100, { tNs: 10 * SECOND })[1]).toBe(STRAY_WINDOW);
     expect(sent(behind + 100, 100, { tNs: 10 * SECOND })).toEqual([behind + 2 ** 32 + 100, STRAY_NONE, true]);
   });
