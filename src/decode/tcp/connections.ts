@@ -11,10 +11,10 @@ import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { CONNECTIONS } from '../../limits.js';
 import { addressText } from '../address.js';
-import { FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_TCP, NO_DIRECTION, type SegmentRows } from '../rows.js';
+import { FLAG_ACK, FLAG_RST, FLAG_SYN, KIND_TCP, NO_DIRECTION, type SegmentRows, type TunnelPath } from '../rows.js';
 import { grown } from './ranges.js';
 import type { Endpoint } from './results.js';
-import { SequenceSpace } from './sequence-space.js';
+import { SequenceSpaces } from './sequence-spaces.js';
 import { MARKED_FRAMES, marksOf } from './vantage.js';
 
 /** Who talks to whom, known from the first frame on. */
@@ -27,30 +27,6 @@ export interface ConnectionIdentity {
   readonly startNs: number;
 }
 
-/** A connection as far as it takes to tell it from others on the same addresses, and to place its frames. */
-class Entry {
-  /** By side. */
-  readonly spaces: readonly [SequenceSpace, SequenceSpace] = [new SequenceSpace(), new SequenceSpace()];
-  endNs: number;
-  reset = false;
-  /** It gave its slot up, and no other has taken it yet. */
-  evicted = false;
-  frames = 0;
-
-  constructor(
-    readonly encapsulation: readonly string[],
-    readonly firstFrame: number,
-    readonly startNs: number,
-  ) {
-    this.endNs = startNs;
-  }
-
-  /** Both sides have sent FIN, or one has sent RST. */
-  get closed(): boolean {
-    return this.reset || (this.spaces[0].finSent && this.spaces[1].finSent);
-  }
-}
-
 /** Places for slots of recent rows; a power of two. */
 const RECENT = 256;
 /** Words of one key: tunnel and IP version, ports, address of side 0 (4 words), address of side 1 (4 words). */
@@ -59,6 +35,17 @@ const SIDE_0 = 2;
 const SIDE_1 = 6;
 const SYN_ACK = FLAG_SYN | FLAG_ACK;
 const EMPTY = -1;
+/** Doubles of a slot: times in ns of its first and latest frame, and the first one's number. */
+const DOUBLES = 3;
+const START_NS = 0;
+const END_NS = 1;
+const FIRST_FRAME = 2;
+/** A later connection on the same addresses has taken the slot out of the table. */
+const SUPERSEDED = 0x01;
+/** It gave its slot up, and no other has taken it yet. */
+const EVICTED = 0x02;
+/** One side has sent RST. */
+const RESET = 0x04;
 /** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
 const REUSE_IDLE_NS = 60e9;
 
@@ -72,11 +59,20 @@ export class Connections {
   evicted = 0;
   readonly #log: AnomalyLog;
   readonly #limit: number;
-  readonly #slots: Entry[] = [];
+  readonly #spaces = new SequenceSpaces();
   readonly #listeners: ((id: number) => void)[] = [];
   /** Against captures made to collide. */
   readonly #salt = (Math.random() * 0x1_0000_0000) >>> 0;
+  /** Slots ever used. */
+  #slots = 0;
   #keys = new Uint32Array(KEY_WORDS * 16);
+  #doubles = new Float64Array(DOUBLES * 16);
+  /** SUPERSEDED, EVICTED, RESET. */
+  #states = new Uint8Array(16);
+  /** Frames of a slot whose marks were looked at. */
+  #marked = new Uint8Array(16);
+  /** Tunnel paths by the id in a key, as rows know them. */
+  #tunnels: readonly TunnelPath[] = [];
   /** Slot by hash, linear probing; a power of two, at most half full. */
   #table = new Int32Array(64).fill(EMPTY);
   #used = 0;
@@ -96,8 +92,6 @@ export class Connections {
   readonly #key = new Uint32Array(KEY_WORDS);
   /** Side of its connection that sent the row at hand. */
   #side: 0 | 1 = 0;
-  /** 1 for slots that a later connection on the same addresses has taken out of the table. */
-  #superseded = new Uint8Array(16);
 
   constructor(log: AnomalyLog, options: ConnectionsOptions = {}) {
     this.#log = log;
@@ -106,13 +100,12 @@ export class Connections {
 
   /** Ids in use, in order. Closed connections keep theirs unless others need it. */
   ids(): number[] {
-    return Array.from(this.#slots.keys()).filter((id) => !this.#slots[id]!.evicted);
+    return Array.from({ length: this.#slots }, (_, id) => id).filter((id) => (this.#states[id]! & EVICTED) === 0);
   }
 
   /** Bytes of its streams that both sides of a connection have sent, as far as is known. */
   sentBytes(id: number): readonly [number, number] {
-    const [first, second] = this.#slots[id]!.spaces;
-    return [first.sentBytes, second.sentBytes];
+    return [this.#spaces.sentBytes(2 * id), this.#spaces.sentBytes(2 * id + 1)];
   }
 
   /** Ids of the `count` connections that carried most so far, the busiest first. */
@@ -123,14 +116,13 @@ export class Connections {
 
   /** Who talks to whom; may be asked while the capture is read. */
   identity(id: number): ConnectionIdentity {
-    const { encapsulation, firstFrame, startNs } = this.#slots[id]!;
     return {
       id,
-      encapsulation,
+      encapsulation: this.#tunnels[this.#keys[id * KEY_WORDS]! >>> 4]?.labels ?? [],
       client: this.#endpoint(id, 0),
       server: this.#endpoint(id, 1),
-      firstFrame,
-      startNs,
+      firstFrame: this.#doubles[id * DOUBLES + FIRST_FRAME]!,
+      startNs: this.#doubles[id * DOUBLES + START_NS]!,
     };
   }
 
@@ -141,33 +133,39 @@ export class Connections {
 
   /** Makes the connections beyond the limit give their slots up. Not while the rows of a batch are still being read. */
   trim(): void {
-    for (let live = this.#slots.length - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
+    for (let live = this.#slots - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
   }
 
   /** Places every row: fills what it says of where it belongs. */
   place(batch: PacketBatch, rows: SegmentRows): void {
     this.trim();
     this.#batches = (this.#batches + 1) >>> 0;
+    this.#tunnels = rows.tunnels;
+    const spaces = this.#spaces;
     const { count, tNs, iface, start } = batch;
-    const { kind, direction, flags, marks, capturePoint, ackOffset } = rows;
+    const { kind, direction, flags, marks, capturePoint, ackOffset, ttl, addresses } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
         continue;
       }
       const id = this.#find(batch, rows, row);
-      const entry = this.#slots[id]!;
-      const side = this.#side;
-      direction[row] = 2 * id + side;
+      const of = 2 * id + this.#side;
+      direction[row] = of;
       if (this.#touched[id] !== this.#batches) this.#touch(id);
-      const now = tNs[row]!;
-      if (now > entry.endNs) entry.endNs = now;
-      marks[row] = ++entry.frames <= MARKED_FRAMES ? marksOf(batch, rows, row) : 0;
-      capturePoint[row] = iface[row]! | (rows.ttl[row]! << 16) | ((rows.addresses[row]! - start[row]!) << 24);
+      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
+      const endNs = Math.max(tNs[row]!, this.#doubles[id * DOUBLES + END_NS]!);
+      this.#doubles[id * DOUBLES + END_NS] = endNs;
+      marks[row] = 0;
+      if (this.#marked[id]! < MARKED_FRAMES) {
+        this.#marked[id]!++;
+        marks[row] = marksOf(batch, rows, row);
+      }
+      capturePoint[row] = iface[row]! | (ttl[row]! << 16) | ((addresses[row]! - start[row]!) << 24);
       const flag = flags[row]!;
-      if (flag & FLAG_RST) entry.reset = true;
-      ackOffset[row] = flag & FLAG_ACK ? entry.spaces[1 - side]!.acknowledged(rows.ack[row]!, rows, row) : Number.NaN;
-      entry.spaces[side]!.sent(rows, row, entry.endNs);
+      if (flag & FLAG_RST) this.#states[id] = this.#states[id]! | RESET;
+      ackOffset[row] = flag & FLAG_ACK ? spaces.acknowledged(of ^ 1, rows, row) : Number.NaN;
+      spaces.sent(of, rows, row, endNs);
     }
   }
 
@@ -177,7 +175,8 @@ export class Connections {
     const ports = this.#key[1]!;
     const place = (ports ^ (ports >>> 16)) & (RECENT - 1); // the same both ways round
     const recent = this.#recent[place]!;
-    let id = recent !== EMPTY && this.#matches(recent) && this.#superseded[recent] === 0 ? recent : this.#lookUp();
+    let id =
+      recent !== EMPTY && this.#matches(recent) && !(this.#states[recent]! & SUPERSEDED) ? recent : this.#lookUp();
     if (
       id === EMPTY ||
       ((rows.flags[row]! & SYN_ACK) === FLAG_SYN && this.#startsAnew(id, rows, row, batch.tNs[row]!))
@@ -263,18 +262,20 @@ export class Connections {
    * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only).
    */
   #startsAnew(id: number, rows: SegmentRows, row: number, tNs: number): boolean {
-    const entry = this.#slots[id]!;
-    const sender = entry.spaces[this.#side];
+    const spaces = this.#spaces;
+    const of = 2 * id + this.#side;
     const seq = rows.seq[row]!;
-    if (sender.synSent && sender.initialSeq === seq) return false;
-    if (!sender.started) return entry.closed || entry.spaces[1 - this.#side]!.hasData;
-    return entry.closed || tNs - entry.endNs > REUSE_IDLE_NS || sender.isBeyond(seq);
+    if (spaces.beganWith(of, seq)) return false;
+    const closed = (this.#states[id]! & RESET) !== 0 || (spaces.hasEnded(of) && spaces.hasEnded(of ^ 1));
+    if (closed) return true;
+    if (!spaces.hasStarted(of)) return spaces.hasData(of ^ 1);
+    return tNs - this.#doubles[id * DOUBLES + END_NS]! > REUSE_IDLE_NS || spaces.isBeyond(of, seq);
   }
 
   /** Makes a connection for the key at hand; `previous` is the one on the same addresses, EMPTY when there is none. */
   #add(batch: PacketBatch, rows: SegmentRows, row: number, previous: number): number {
     if (previous !== EMPTY) {
-      this.#superseded[previous] = 1;
+      this.#states[previous] = this.#states[previous]! | SUPERSEDED;
       this.#forget(previous);
     }
     const id = this.#takeSlot();
@@ -290,17 +291,20 @@ export class Connections {
         keys[at + 6 + word] = key[2 + word]!;
       }
     }
-    const labels = rows.tunnels[rows.tunnel[row]!]?.labels ?? [];
-    this.#superseded[id] = 0;
-    this.#slots[id] = new Entry(labels, batch.firstFrame + row, batch.tNs[row]!);
+    this.#states[id] = 0;
+    this.#marked[id] = 0;
+    const doubles = this.#doubles;
+    doubles[id * DOUBLES + START_NS] = doubles[id * DOUBLES + END_NS] = batch.tNs[row]!;
+    doubles[id * DOUBLES + FIRST_FRAME] = batch.firstFrame + row;
+    this.#spaces.begin(id);
     this.#insert(id);
     return id;
   }
 
   /** A free slot, the latest of all from now on. */
   #takeSlot(): number {
-    const id = this.#free.pop() ?? this.#slots.length;
-    if (id === this.#slots.length) this.#reserve(id);
+    const id = this.#free.pop() ?? this.#slots;
+    if (id === this.#slots) this.#reserve(this.#slots++);
     this.#append(id);
     return id;
   }
@@ -308,7 +312,9 @@ export class Connections {
   #reserve(id: number): void {
     if (id * KEY_WORDS < this.#keys.length) return;
     this.#keys = grown(this.#keys, 0);
-    this.#superseded = grown(this.#superseded, 0);
+    this.#doubles = grown(this.#doubles, 0);
+    this.#states = grown(this.#states, 0);
+    this.#marked = grown(this.#marked, 0);
     this.#touched = grown(this.#touched, 0);
     this.#newer = grown(this.#newer, 0);
     this.#older = grown(this.#older, 0);
@@ -350,12 +356,13 @@ export class Connections {
   }
 
   #evict(id: number): void {
-    if (this.#superseded[id] === 0) this.#forget(id);
-    this.#superseded[id] = 1;
+    if (!(this.#states[id]! & SUPERSEDED)) this.#forget(id);
+    this.#states[id] = SUPERSEDED | EVICTED;
     this.evicted++;
-    const entry = this.#slots[id]!;
-    entry.evicted = true;
-    this.#log.note('tcp/connections-full', { frame: entry.firstFrame, tNs: entry.endNs });
+    this.#log.note('tcp/connections-full', {
+      frame: this.#doubles[id * DOUBLES + FIRST_FRAME]!,
+      tNs: this.#doubles[id * DOUBLES + END_NS]!,
+    });
     for (const listener of this.#listeners) listener(id);
     this.#unlink(id);
     this.#free.push(id);
