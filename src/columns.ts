@@ -63,10 +63,15 @@ export class TableBuilder<Name extends string> {
     this.#values[this.#names.indexOf(name)]![row] = value;
   }
 
-  finish(): ColumnData {
+  /** @param order  rows are sorted by these, the first counting most; without any they stay as they came */
+  finish(...order: readonly Name[]): ColumnData {
+    const keys = order.map((name) => this.#values[this.#names.indexOf(name)]!);
+    const rows = Uint32Array.from({ length: this.rows }, (_, row) => row);
+    if (keys.length > 0) rows.sort((a, b) => compare(keys, a, b));
     const columns: Record<string, Column> = {};
     this.#names.forEach((name, c) => {
-      columns[name] = { unit: this.#units[name], values: this.#values[c]!.slice(0, this.rows) };
+      const values = this.#values[c]!;
+      columns[name] = { unit: this.#units[name], values: Float64Array.from(rows, (row) => values[row]!) };
     });
     return { rows: this.rows, columns };
   }
@@ -79,6 +84,12 @@ export class TableBuilder<Name extends string> {
       return grown;
     });
   }
+}
+
+/** Of rows `a` and `b`, by the first column in which they differ; by their place where they do not. */
+function compare(keys: readonly Float64Array[], a: number, b: number): number {
+  for (const key of keys) if (key[a] !== key[b]) return key[a]! - key[b]!;
+  return a - b;
 }
 
 /** How two neighbouring bins become one. `max` and `min` treat NaN as absent. */

@@ -13,7 +13,7 @@ import {
 } from '../support/conversation.js';
 import type { CapturedFrame } from '../support/frames.js';
 import { type Random, random } from '../support/random.js';
-import { analyzeFrames, bulk } from '../support/tcp-analysis.js';
+import { analyzeFrames, bulk, framesOfFile } from '../support/tcp-analysis.js';
 
 const MS = 1e6;
 const chance =
@@ -285,3 +285,13 @@ function checkSums(direction: TcpDirection): void {
     expect(direction.ackedBytes).toBeLessThanOrEqual(direction.uniqueBytes + direction.unseenBytes);
   }
 }
+
+test.each(['probes', 'rate-dip', 'policer', 'stopped', 'slow-thread'])(
+  'test/recordings/%s.pcap.zst: tables do not depend on how frames are cut into batches',
+  async (name) => {
+    const frames = await framesOfFile(`test/recordings/${name}.pcap.zst`);
+    const { results } = analyzeFrames(frames);
+    expect(analyzeFrames(frames, { batchFrames: 61 }).results).toEqual(results);
+    expect(results.episodes.rows).toBeGreaterThan(0);
+  },
+);

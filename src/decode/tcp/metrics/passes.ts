@@ -69,8 +69,9 @@ export class Passes {
     return {
       directions,
       timeline: this.timelines.finish((direction) => viewOf(byId.get(direction >>> 1)!, direction & 1)),
-      events: this.#events.finish(),
-      episodes: this.#episodes.finish(),
+      // Passes take turns, some rows each: which of them came first depends on how the input was cut into batches.
+      events: this.#events.finish('frame', 'direction', 'kind'),
+      episodes: this.#episodes.finish('startNs', 'firstFrame', 'direction', 'kind'),
       segments: this.#segments.finish(),
     };
   }
