@@ -5,7 +5,7 @@
 // acknowledgement, a timer or nothing from outside that made it send the second. First match:
 //
 //   recovery              a loss was being repaired, or a retransmission timer ran
-//   receiver-window       the window had no room for a further segment
+//   receiver-window       the window had no room for a further segment, or for what the sender hands down at once
 //   congestion            the next frame was released by an acknowledgement, or as much was out as ever since a loss
 //   send-buffer           the same, but what was out stands still without loss and without queueing
 //   sender-application    window and network had room and the sender did not use it
@@ -69,6 +69,10 @@ const PACED_NS = 1e6;
 const PACED_SHARE = 0.5;
 /** Time of one state enters the timeline at least this often. */
 const OPEN_NS = 10e6;
+/** Frames so near to each other were handed down as one. */
+const AT_ONCE_NS = 5e3;
+/** Most that is handed down as one (Linux GSO_LEGACY_MAX_SIZE). */
+const OFFLOAD_BYTES = 65_536;
 /** Segment size until one was seen. */
 const SEGMENT_BYTES = 1448;
 /** A plateau: the largest flight of each round trip within this share, for so many round trips. */
@@ -95,10 +99,21 @@ class Sender {
   lastNs = Number.NaN;
   bytes = 0;
   segmentBytes = 1;
+
+  /** Payload of a full segment, as far as is known. */
+  get segment(): number {
+    return this.segmentBytes > 1 ? this.segmentBytes : SEGMENT_BYTES;
+  }
+
+  /** What it last handed down at once, and the most of that; an offload may have cut it up since. */
+  burstBytes = 0;
+  burstMaxBytes = 0;
   // After the latest frame.
   sentMax = 0;
   flight = Number.NaN;
   room = Number.NaN;
+  /** When it last probed for a lost tail while the window had no room. */
+  probedNs = Number.NEGATIVE_INFINITY;
   acked = Number.NaN;
   /** When the newest acknowledgement arrived that it knew, as far as the capture point can tell. */
   heardNs = Number.NaN;
@@ -271,7 +286,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   ): void => {
     const fromNs = sender.lastNs;
     if (sender.near && sender.pacer.paces) {
-      const openedNs = rows.reactionNs[row]! > CLUSTER_GAP_NS ? tNs - rows.reactionNs[row]! : tNs;
+      const sinceOpenedNs = rows.reactionNs[row]!;
+      const opened = sinceOpenedNs > CLUSTER_GAP_NS && sinceOpenedNs < tNs - fromNs;
+      const openedNs = opened ? tNs - sinceOpenedNs : tNs;
       const allowedNs = Math.min(tNs, Math.max(fromNs, sender.pacer.allowedNs));
       const closedNs = Math.max(allowedNs, openedNs);
       charge(id, sender, CONGESTION, fromNs, allowedNs);
@@ -297,11 +314,11 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const fromNs = sender.lastNs;
     const gapNs = tNs - fromNs;
     const trigger = rows.trigger[row]!;
+    const segment = sender.segment;
     if (sender.recovering || trigger === TRIGGER_TIMEOUT || trigger === TRIGGER_PROBE) {
       charge(id, sender, RECOVERY, fromNs, tNs);
       return;
     }
-    const segment = sender.segmentBytes > 1 ? sender.segmentBytes : SEGMENT_BYTES;
     const { near, promptNs } = sender;
     if (sender.shutToNs > fromNs) {
       // The window closed behind the last frame: what was idle before and after that is not the receiver's.
@@ -309,7 +326,8 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       const shutNs = Math.min(tNs, Math.max(fromNs, sender.shutFromNs));
       const openNs = Math.max(shutNs, Math.min(tNs, sender.shutToNs));
       sender.windowedNs = tNs;
-      if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
+      if (sender.room < segment) charge(id, sender, RECEIVER_WINDOW, fromNs, shutNs);
+      else if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
       charge(id, sender, RECEIVER_WINDOW, shutNs, openNs);
       if (tNs - openNs > promptNs + (near ? 0 : sender.roundTripNs))
         chargePause(id, sender, frame, openNs, tNs, before);
@@ -319,9 +337,10 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const silentNs = sender.silentNs(rows, row, gapNs);
     const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, tNs, silentNs);
     const prompt = !(reactionNs > promptNs);
-    if (sender.room < segment) {
+    if (awaitedRoom(rows, row, sender, gapNs, prompt)) {
       sender.windowedNs = tNs;
-      chargeWindow(rows, row, frame, id, sender, tNs, before, prompt ? 0 : Math.min(reactionNs, silentNs));
+      const ownNs = prompt || rows.reactionNs[row]! >= gapNs ? 0 : Math.min(reactionNs, silentNs);
+      chargeWindow(rows, row, frame, id, sender, tNs, before, ownNs);
       return;
     }
     const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
@@ -329,7 +348,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       silentNs <= promptNs && sender.roundTripNs >= PACED_NS && sender.flight >= PACED_SHARE * sender.pipeMax;
     // A burst that the window held back is spread over a round trip at most.
     if (sender.heldBy === RECEIVER_WINDOW && tNs - sender.windowedNs > sender.roundTripNs) sender.heldBy = CONGESTION;
-    const spread = !near && silentNs <= promptNs && sender.heldBy === RECEIVER_WINDOW;
+    const spread = silentNs <= (near ? REACTION_MIN_NS : promptNs) && sender.heldBy === RECEIVER_WINDOW;
     // One acknowledgement may cover all that was out. What no congestion window forbids is then the application's choice.
     const allowed = (sender.everLost ? LEAST_SEGMENTS : INITIAL_SEGMENTS) * segment;
     const bounded = before > 0 || !near || sender.flight > allowed;
@@ -338,7 +357,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       return;
     }
     // The path spreads what the sender sent at once: such gaps belong to what had held the burst back.
-    if (!near && silentNs <= promptNs) charge(id, sender, sender.heldBy, fromNs, tNs);
+    if (spread || (!near && silentNs <= promptNs)) charge(id, sender, sender.heldBy, fromNs, tNs);
     else chargePause(id, sender, frame, fromNs, tNs, before);
   };
 
@@ -368,14 +387,22 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const flight = rows.flight[row]!;
     if (Number.isNaN(sender.firstNs)) sender.firstNs = sender.lastNs = tNs;
     const at = tNs > sender.lastNs ? tNs : sender.lastNs;
+    if (rows.trigger[row] === TRIGGER_PROBE && sender.room < sender.segment) {
+      // The window had no room, and a probe does not end that: the next frame tells what was waited for.
+      sender.probedNs = at;
+      return;
+    }
     if (Number.isNaN(flight) || Number.isNaN(sender.flight)) sender.unknownNs += at - sender.lastNs;
     else judge(rows, row, frame, id, sender, at, flight - fresh);
-    if (rows.segments[row] === 1 && bytes > sender.segmentBytes) sender.segmentBytes = bytes;
+    const segments = rows.segments[row]!;
+    if (bytes > segments * sender.segmentBytes) sender.segmentBytes = Math.ceil(bytes / segments);
     const gapNs = at - sender.lastNs;
     sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, rows.room[row]! + fresh >= sender.segmentBytes);
     sender.lastNs = at;
     sender.tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Number.NaN;
     sender.bytes += bytes;
+    sender.burstBytes = gapNs <= AT_ONCE_NS ? sender.burstBytes + bytes : bytes;
+    if (sender.burstBytes > sender.burstMaxBytes) sender.burstMaxBytes = Math.min(sender.burstBytes, OFFLOAD_BYTES);
     sender.flight = flight;
     sender.room = rows.room[row]!;
     sender.heardNs = at - rows.reactionNs[row]!;
@@ -408,6 +435,7 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
         const id = 2 * connection.id + side;
         const sender = senders.find(id);
         if (!sender || !(sender.lastNs > sender.firstNs)) continue;
+        if (sender.probedNs > sender.lastNs) charge(id, sender, RECEIVER_WINDOW, sender.lastNs, sender.probedNs);
         settle(id, sender);
         toRateLimit(id, sender, sender.comb.finish());
         // Away from the sender only what it echoes tells what it waited for.
@@ -419,6 +447,18 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       }
     },
   };
+}
+
+/** Whether what the latest frame left of the window kept this one back; `prompt`: an acknowledgement released it. */
+function awaitedRoom(rows: SegmentRows, row: number, sender: Sender, gapNs: number, prompt: boolean): boolean {
+  const { room, segment, near, roundTripMinNs, burstMaxBytes, flight } = sender;
+  if (room < segment) return true;
+  // A sender that offloads does not use the last third of a window for less than it hands down at once, but waits for more
+  // (Linux tcp_tso_should_defer); until a timer makes it send what fits, or one segment (tcp_send_loss_probe). On a long
+  // path it hands down little, and what it waits for is its congestion window as well.
+  if (!near || roundTripMinNs >= PACED_NS || room >= burstMaxBytes || room >= flight / 2) return false;
+  const byTimer = rows.reactionNs[row]! >= gapNs && (rows.payloadLen[row]! <= segment || rows.room[row]! < segment);
+  return prompt || byTimer;
 }
 
 /** Known at the sender only, and where gaps are long enough to be a timer's. */

@@ -1,0 +1,117 @@
+// Who held the sender back where its receiver's window is the question: hand-built frames of a sender's capture, hosts 20 µs apart.
+import { describe, expect, test } from 'vitest';
+import { Script } from '../../../support/script.js';
+import { analyzeFrames, bulk } from '../../../support/tcp-analysis.js';
+
+const FRAME = 65_152;
+/** The window comes in units of this. */
+const UNIT = 128;
+
+/** Opened, and a first frame of START bytes, which the peer acknowledges at once: `window` is what it has room for. */
+const START = 1000;
+const opened = (window: number): Script => {
+  const script = new Script().client({ flags: 'S', seq: -1, window: 65_535 });
+  script.server({ flags: 'SA', seq: -1, window: 65_535, afterMs: 0.01 });
+  script.client({ length: START, afterMs: 0.01 });
+  return script.server({ ack: START, window, afterMs: 0.02 });
+};
+const limitedBy = (script: Script) => bulk(analyzeFrames(script.frames())).direction.limitedBy!;
+
+/**
+ * Rounds of `sent` bytes in full frames, which leave `roomBytes` of the window. 10 ms later everything is acknowledged, and
+ * the sender takes `ownMs` for its answer.
+ */
+function rounds(sent: number, roomBytes: number, ownMs = 0.01): Script {
+  const window = Math.ceil((sent + roomBytes) / UNIT);
+  const script = opened(window);
+  let seq = START;
+  for (let round = 0; round < 20; round++) {
+    for (let left = sent; left > 0; left -= FRAME) {
+      const length = Math.min(FRAME, left);
+      script.client({ seq, length, afterMs: left === sent ? ownMs : 0.02 });
+      seq += length;
+    }
+    script.server({ ack: seq, window, afterMs: 10 });
+  }
+  return script;
+}
+
+describe('a window that has room, but not for what is handed down at once', () => {
+  test('less than a third of it free is waited on: the receiver’s time', () => {
+    expect(limitedBy(rounds(5 * FRAME, 20_000))['receiver-window']).toBeGreaterThan(0.95);
+  });
+
+  test('with half of it free a sender that waits does so for another reason', () => {
+    expect(limitedBy(rounds(FRAME, 50_000))['receiver-window']).toBeLessThan(0.1);
+    expect(limitedBy(rounds(5 * FRAME, 200_000))['receiver-window']).toBeLessThan(0.1);
+  });
+
+  test('nor is it the receiver’s time where nothing answers the acknowledgement', () => {
+    const { 'receiver-window': window, 'sender-application': application } = limitedBy(rounds(5 * FRAME, 20_000, 30));
+    expect(window).toBeLessThan(0.1);
+    expect(application).toBeGreaterThan(0.9);
+  });
+
+  test('what a timer sends at last fills the window: that wait was the receiver’s, too', () => {
+    const script = opened(3000);
+    for (let n = 0; n < 5; n++) script.client({ seq: START + n * FRAME, length: FRAME, afterMs: 0.02 });
+    const room = 3000 * UNIT - 5 * FRAME;
+    script.client({ seq: START + 5 * FRAME, length: room, afterMs: 40 });
+    expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.95);
+  });
+});
+
+describe('a window without room', () => {
+  const END = START + 3 * FRAME;
+  /** Three frames fill the window; after 30 ms nothing was answered and the sender probes for a lost tail. */
+  const probed = (): Script => {
+    const script = opened((3 * FRAME) / UNIT);
+    for (let n = 0; n < 3; n++) script.client({ seq: START + n * FRAME, length: FRAME, afterMs: 0.02 });
+    return script.client({ seq: END - 1448, length: 1448, afterMs: 30 });
+  };
+
+  test('a probe for a lost tail does not make it a loss: the receiver answers late', () => {
+    const script = probed().server({ ack: END, blocks: [[END - 1448, END]], afterMs: 30 });
+    script.client({ seq: END, length: FRAME, afterMs: 0.02 });
+    const { recovery, 'receiver-window': window } = limitedBy(script);
+    expect(recovery).toBe(0);
+    expect(window).toBeGreaterThan(0.99);
+  });
+
+  test('a timeout after the probe does', () => {
+    const script = probed().client({ seq: START, length: 1448, afterMs: 300 }).server({ ack: END });
+    const { recovery } = limitedBy(script.client({ seq: END, length: FRAME, afterMs: 0.02 }));
+    expect(recovery).toBeGreaterThan(0.99);
+  });
+
+  test('a probe that nothing follows: its time counts all the same', () => {
+    const analysis = analyzeFrames(probed().frames());
+    const { limitedBy: shares, firstDataNs, lastDataNs } = bulk(analysis).direction;
+    expect(shares!['receiver-window']).toBeGreaterThan(0.99);
+    const charged = Object.entries(analysis.results.timeline.columns)
+      .filter(([name]) => name.startsWith('limit'))
+      .flatMap(([, { values }]) => [...(values as Float64Array)])
+      .reduce((sum, ns) => sum + ns, 0);
+    expect(charged).toBeCloseTo(lastDataNs! - firstDataNs!, -3);
+  });
+
+  test('that is closed altogether before it opens: all of it is the receiver’s', () => {
+    const script = opened((3 * FRAME) / UNIT);
+    for (let n = 0; n < 3; n++) script.client({ seq: START + n * FRAME, length: FRAME, afterMs: 0.02 });
+    script.server({ ack: END, window: 0, afterMs: 40 }).server({ ack: END, window: 3000, afterMs: 5 });
+    expect(limitedBy(script.client({ seq: END, length: FRAME, afterMs: 0.02 }))['receiver-window']).toBeGreaterThan(
+      0.99,
+    );
+  });
+});
+
+test('what leaves in one go when the window opens was held back by it', () => {
+  const window = (5 * FRAME) / UNIT;
+  const script = opened(window);
+  let seq = START;
+  for (let round = 0; round < 30; round++) {
+    for (let n = 0; n < 5; n++, seq += FRAME) script.client({ seq, length: FRAME, afterMs: n === 0 ? 0.01 : 0.08 });
+    script.server({ ack: seq, window, afterMs: 0.6 });
+  }
+  expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.9);
+});
