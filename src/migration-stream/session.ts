@@ -113,6 +113,8 @@ interface Stream {
   readonly isReply: boolean;
   /** Its beginning is not in the capture. */
   readonly isJoined: boolean;
+  /** Its connection is no longer known: the id is another one's. */
+  isForgotten: boolean;
 }
 
 /** One migration and its streams. */
@@ -133,7 +135,7 @@ export class MigrationStreams implements RdmaConsumer {
   readonly #options: MigrationOptions;
   #entries: Entry[] = [];
   /** Disks being copied, whoever they belong to. */
-  readonly #disks: { readonly identity: ConnectionIdentity; readonly sink: DiskSink }[] = [];
+  readonly #disks: { readonly stream: Stream; readonly sink: DiskSink }[] = [];
   /** Streams being read, by direction. */
   readonly #streams = new Map<number, Stream>();
   /** What connections asked proxies for before anything else, by connection; null while it is not known yet. */
@@ -166,11 +168,15 @@ export class MigrationStreams implements RdmaConsumer {
     };
   }
 
-  /** The connection's id is given to another one. */
+  /** The connection's id is given to another one: what was read of it stays, but must not be taken for the other one's. */
   forget(connection: number): void {
-    this.#streams.delete(2 * connection);
-    this.#streams.delete(2 * connection + 1);
+    for (const direction of [2 * connection, 2 * connection + 1]) {
+      const stream = this.#streams.get(direction);
+      if (stream) stream.isForgotten = true;
+      this.#streams.delete(direction);
+    }
     this.#proxies.delete(connection);
+    this.#opaque.delete(connection);
   }
 
   /** Decides who reads a direction; see ClaimStream. */
@@ -382,7 +388,7 @@ export class MigrationStreams implements RdmaConsumer {
   /** When the disks copied between the migration's hosts were last asked for anything. */
   #mirrorEndsNs({ identity: { client, server } }: Entry): number[] {
     return this.#disks
-      .filter(({ identity }) => {
+      .filter(({ stream: { identity } }) => {
         const hosts = [identity.client.address, identity.server.address];
         return hosts.includes(client.address) && hosts.includes(server.address);
       })
@@ -394,12 +400,13 @@ export class MigrationStreams implements RdmaConsumer {
     channels: Channel[],
     endings: ReadonlyMap<number, ConnectionEnding>,
   ): void {
-    this.#disks.forEach(({ identity, sink }, index) => {
+    this.#disks.forEach(({ stream, sink }, index) => {
       const disk = sink.finish();
-      const endNs = Math.max(disk.endNs, endings.get(disk.connection)?.endNs ?? 0);
-      const owner = ownerOf({ identity, startNs: disk.startNs, endNs }, migrations);
+      const endNs = Math.max(disk.endNs, endingOf(stream, endings)?.endNs ?? 0);
+      const owner = ownerOf({ identity: stream.identity, startNs: disk.startNs, endNs }, migrations);
       owner?.disks.push(disk);
-      channels.push({ connection: disk.connection, kind: 'nbd', index, migration: owner?.id ?? null });
+      const connection = connectionOf(stream);
+      if (connection !== null) channels.push({ connection, kind: 'nbd', index, migration: owner?.id ?? null });
     });
   }
 
@@ -442,7 +449,17 @@ export class MigrationStreams implements RdmaConsumer {
       this.#log,
       joined ? () => this.#enter(stream, key, true) : null,
     );
-    const stream: Stream = { direction, decoder, driver, identity, entry, multifd: channel, isReply, isJoined: joined };
+    const stream: Stream = {
+      direction,
+      decoder,
+      driver,
+      identity,
+      entry,
+      multifd: channel,
+      isReply,
+      isJoined: joined,
+      isForgotten: false,
+    };
     this.#streams.set(direction, stream);
     // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
     if (!joined) this.#enter(stream, key, false);
@@ -491,11 +508,15 @@ export class MigrationStreams implements RdmaConsumer {
     identity: ConnectionIdentity,
     tNs: number,
     joined: boolean,
-  ): StreamDriver {
+  ): StreamDriver | null {
     const { direction } = context;
+    if (this.#disks.length >= MIGRATIONS) {
+      if (!joined) this.#log.note('stream/limit', { direction, tNs, detail: 'disks' });
+      return null;
+    }
     const sink = new DiskSink(direction >>> 1, Math.min(tNs, identity.startNs));
     const enter = (): void => {
-      this.#streams.set(direction, {
+      const stream: Stream = {
         direction,
         decoder,
         driver,
@@ -504,8 +525,10 @@ export class MigrationStreams implements RdmaConsumer {
         multifd: null,
         isReply: false,
         isJoined: joined,
-      });
-      if (decoder === nbdClient && this.#disks.length < MIGRATIONS) this.#disks.push({ identity, sink });
+        isForgotten: false,
+      };
+      this.#streams.set(direction, stream);
+      if (decoder === nbdClient) this.#disks.push({ stream, sink });
     };
     const driver = new StreamDriver(decoder, sink, context, this.#log, joined ? enter : null);
     if (!joined) enter();
@@ -637,10 +660,12 @@ const isProven = ({ state, streams }: Entry): boolean =>
 const isUnderway = (entry: Entry): boolean =>
   entry.streams.some(({ decoder, driver }) => decoder === mainChannel && driver.proven && driver.ended === null);
 
+/** The TCP connection that carries a stream; null where it is not TCP or no longer known. */
+const connectionOf = ({ direction, isForgotten }: Stream): number | null =>
+  direction < UDP_STREAM_BASE && !isForgotten ? direction >>> 1 : null;
+
 const connectionsOf = (entry: Entry): number[] => [
-  ...new Set(
-    entry.streams.filter(({ direction }) => direction < UDP_STREAM_BASE).map(({ direction }) => direction >>> 1),
-  ),
+  ...new Set(entry.streams.map(connectionOf).filter((connection) => connection !== null)),
 ];
 
 /** The opener's direction: sources open the connections of a migration. */
@@ -652,14 +677,23 @@ const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
 
 const channelsOf = (entry: Entry, id: number): Channel[] =>
-  forward(entry)
-    .filter(({ direction }) => direction < UDP_STREAM_BASE)
-    .map(({ direction, decoder, multifd: channel }) => {
-      const connection = direction >>> 1;
-      const role = entry.state instanceof SealedMigration ? entry.state.roles.get(direction) : undefined;
-      if (role) return { connection, migration: id, ...role };
-      return { connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id };
-    });
+  forward(entry).flatMap((stream) => {
+    const connection = connectionOf(stream);
+    if (connection === null) return [];
+    const role = entry.state instanceof SealedMigration ? entry.state.roles.get(stream.direction) : undefined;
+    if (role) return [{ connection, migration: id, ...role }];
+    const { decoder, multifd: channel } = stream;
+    return [{ connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id }];
+  });
+
+/** How the connection of `stream` ended, where that is known. */
+function endingOf(
+  stream: Stream | undefined,
+  endings: ReadonlyMap<number, ConnectionEnding>,
+): ConnectionEnding | undefined {
+  const connection = stream ? connectionOf(stream) : null;
+  return connection === null ? undefined : endings.get(connection);
+}
 
 /**
  * A guest runs by the time its destination announces it: QEMU holds RARP back until then (net/announce.c). Whose guest
@@ -703,7 +737,7 @@ function flightOf(
   endings: ReadonlyMap<number, ConnectionEnding>,
 ): Quantiles | null {
   const main = streams.find((stream) => kindOf(entry, stream) === 'main');
-  return (main && endings.get(main.direction >>> 1)?.directions?.[main.direction & 1]?.pipe) ?? null;
+  return (main && endingOf(main, endings)?.directions?.[main.direction & 1]?.pipe) ?? null;
 }
 
 function resultOf(
@@ -783,7 +817,7 @@ function outcomeOf(
   if (shut === 0 || (complete && !isUnconfirmed)) return 'completed';
   // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
   if (closedBySource && sightings.endsInText && !isUnconfirmed) return 'completed';
-  const ending = main && endings.get(main.direction >>> 1);
+  const ending = endingOf(main, endings);
   // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
   if (closedBySource && ending?.closedFirstBy !== 1)
     return main.driver.endsUnread || entry.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';

@@ -71,3 +71,19 @@ test('MIGRATION_STREAMS: a migration has no more channels than that', () => {
   expect(channels(MIGRATION_STREAMS)).toEqual([1, MIGRATION_STREAMS, false]);
   expect(channels(MIGRATION_STREAMS + 5)).toEqual([1, MIGRATION_STREAMS, true]);
 });
+
+test('CONNECTIONS: whoever gets the id of a forgotten connection is not taken for a channel of its migration', () => {
+  const session = new MigrationStreams(new AnomalyLog(), {
+    identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 4444 }, startNs: 0 }),
+  });
+  const reader = session.claim(0, MAIN, 0, MAIN.length, true, 0, 1);
+  reader?.bytes(MAIN, 0, MAIN.length, 0, 0, 1);
+  session.claim(2, CLIENT_HELLO, 0, CLIENT_HELLO.length, true, 1, 2);
+  session.forget(0);
+  session.forget(1);
+  // As the analysis does: whoever has the ids now ended in its own way.
+  const endings = [0, 1].map((id) => ({ id, endNs: 9, endedBy: 'rst' as const, closedFirstBy: 1 as const }));
+  const { migrations, channels, opaque } = session.finish(endings);
+  expect(migrations).toMatchObject([{ connections: [], outcome: 'incomplete' }]);
+  expect([channels, opaque]).toEqual([[], []]);
+});

@@ -14,6 +14,8 @@ export type Reading<Result> = Generator<number, Result, boolean>;
 
 /** Chunks that a reader waits for are few: it asks for some bytes more, or for a header. */
 const JOINTS = 16;
+/** Memory first set aside for what is kept. Most streams never keep more than a header, and very many may keep one. */
+const CARRY_BYTES = 512;
 
 export class ByteCursor {
   /** `buffer[position, end)` are the bytes at hand. */
@@ -30,9 +32,8 @@ export class ByteCursor {
   /** Stream offset of `buffer[0]`. */
   #origin = 0;
   #carry: Uint8Array | null = null;
-  /** Where the newest chunks that were put together in `#carry` begin, and when each came. */
-  readonly #jointOffsets = new Float64Array(JOINTS);
-  readonly #jointNs = new Float64Array(JOINTS);
+  /** Where the newest chunks that were put together in `#carry` begin, and when each came: pairs. */
+  #joint: Float64Array | null = null;
   #joints = 0;
 
   /** Stream offset of the next byte to read. */
@@ -49,8 +50,8 @@ export class ByteCursor {
   arrivedNs(offset: number): number {
     if (this.buffer !== this.#carry) return this.tNs;
     let joint = this.#joints - 1;
-    while (joint > 0 && this.#jointOffsets[joint]! > offset) joint--;
-    return this.#jointNs[joint]!;
+    while (joint > 0 && this.#joint![2 * joint]! > offset) joint--;
+    return this.#joint![2 * joint + 1]!;
   }
 
   u8(): number {
@@ -116,8 +117,9 @@ export class ByteCursor {
   keep(): void {
     const left = this.end - this.position;
     if (left === 0 || this.buffer === this.#carry) return;
-    const carry = (this.#carry ??= new Uint8Array(2 * CURSOR_BYTES));
+    const carry = this.#roomFor(left);
     carry.set(this.buffer.subarray(this.position, this.end));
+    this.#carry = carry;
     this.#origin += this.position;
     this.buffer = carry;
     this.position = 0;
@@ -128,11 +130,13 @@ export class ByteCursor {
 
   /** Appends `buffer[start, end)` to what `keep` kept. */
   append(buffer: Uint8Array, start: number, end: number): void {
-    const carry = this.#carry!;
     const length = end - start;
     this.#join(this.#origin + this.end);
+    let carry = this.buffer;
     if (this.end + length > carry.length) {
-      carry.copyWithin(0, this.position, this.end);
+      carry = this.#roomFor(this.available + length);
+      carry.set(this.buffer.subarray(this.position, this.end));
+      this.buffer = this.#carry = carry;
       this.#origin += this.position;
       this.end -= this.position;
       this.position = 0;
@@ -142,14 +146,21 @@ export class ByteCursor {
     this.end += length;
   }
 
+  /** `#carry`, or a larger one where it is not at least twice as large as `length`, so that bytes are moved rarely. */
+  #roomFor(length: number): Uint8Array {
+    const carry = this.#carry;
+    if (carry !== null && 2 * length <= carry.length) return carry;
+    return new Uint8Array(Math.max(CARRY_BYTES, 2 * length));
+  }
+
   #join(offset: number): void {
+    const joint = (this.#joint ??= new Float64Array(2 * JOINTS));
     if (this.#joints === JOINTS) {
-      this.#jointOffsets.copyWithin(0, 1);
-      this.#jointNs.copyWithin(0, 1);
+      joint.copyWithin(0, 2);
       this.#joints--;
     }
-    this.#jointOffsets[this.#joints] = offset;
-    this.#jointNs[this.#joints++] = this.tNs;
+    joint[2 * this.#joints] = offset;
+    joint[2 * this.#joints++ + 1] = this.tNs;
   }
 
   /** Pays at most `length` bytes of the debt; returns how many. */
