@@ -115,3 +115,18 @@ test('what leaves in one go when the window opens was held back by it', () => {
   }
   expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.9);
 });
+
+test('the rate of a sender that spaces its frames by a timer, on a path that is long enough to see it', () => {
+  const rateOf = (gapMs: (n: number) => number): number | null => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, afterMs: 20 });
+    script.client({ afterMs: 0.01 });
+    for (let n = 0; n < 200; n++) {
+      script.client({ seq: n * 2896, length: 2896, afterMs: gapMs(n) });
+      if (n >= 20) script.server({ ack: (n - 19) * 2896, afterMs: 0.5 });
+    }
+    return bulk(analyzeFrames(script.frames())).direction.pacingRate;
+  };
+  // 2896 bytes every 1 ms.
+  expect(rateOf((n) => (n > 20 ? 0.5 : 1))! / 2.896e6).toBeCloseTo(1, 1);
+  expect(rateOf((n) => 0.2 + (n % 7) / 4)).toBe(null);
+});
