@@ -1,4 +1,5 @@
 // The built command on real interfaces: two namespaces, real QEMU, real capture programs, and everything that can go wrong.
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -117,7 +118,7 @@ describeRoot('a real migration', () => {
             ),
           );
         },
-        ['--rate', '150', '--filled', '40', '--dirty-rate', '500'],
+        ['--rate', '50', '--filled', '40', '--dirty-rate', '500'], // it lasts until the second capture runs, on a busy machine too
       );
       for (const other of others) other.process.kill();
       await migscope('analyze', recording.capture, '--json', name('file', '.json'), '--quiet');
@@ -135,10 +136,14 @@ describeRoot('a real migration', () => {
         expect(narrowed).toMatchObject({ count: 1, first: { detail: expect.stringContaining('host 10.20.30.1') } });
         // No frame of the migration is missing, and none is there twice.
         expect(migrationFrames(live)).toEqual(migrationFrames(file));
-        // Of all the rest there is what came before.
+        // Of all the rest there is what came before. How much that is depends on how busy the machine is: from the
+        // narrowing on there is nothing, though it went on for seconds.
         const [all, kept] = [file, live].map((report) => report.capture.frames - migrationFrames(report).frames);
-        expect(kept).toBeGreaterThan(100);
-        expect(kept).toBeLessThan(0.7 * all!);
+        const firstOnly = narrowed!.first.frame!;
+        const datagrams = datagramFrames(name(engine, '.pcap'));
+        expect(datagrams.length).toBeGreaterThan(100);
+        expect(datagrams.filter((frame) => frame >= firstOnly)).toEqual([]);
+        expect(all! - kept!).toBeGreaterThan(100);
         expect(live.capture.inputs[0]!.frames).toBe(live.capture.frames);
         await migscope('analyze', name(engine, '.pcap'), '--json', name(engine, '.again.json'), '--quiet');
         const again = readReport(name(engine, '.again.json'));
@@ -152,6 +157,12 @@ describeRoot('a real migration', () => {
   // A datagram a millisecond to a port where nobody listens.
   const DATAGRAMS = `const s = require('dgram').createSocket('udp4');
     s.on('error', () => {}); setInterval(() => { s.send('x'.repeat(900), 7, '10.20.30.2'); }, 1);`;
+  /** The numbers of the frames that carry one, by tcpdump. */
+  function datagramFrames(path: string): number[] {
+    const { status, stdout } = spawnSync('tcpdump', ['-nr', path], { encoding: 'utf8', maxBuffer: 2 ** 28 });
+    expect(status).toBe(0);
+    return stdout.split('\n').flatMap((line, at) => (line.includes(' > 10.20.30.2.7: ') ? [at + 1] : []));
+  }
   const migrationFrames = ({ connections }: ReportData) => ({
     frames: connections.flatMap(({ directions }) => directions).reduce((sum, { frames }) => sum + frames, 0),
     directions: connections.map(({ directions }) =>
