@@ -4,8 +4,8 @@
 // QEMU stops the guest as soon as what is pending fits into the limit at the bandwidth it measured
 // (migration/migration.c, migration_iteration_run). “Remaining” at any moment is a saw-tooth; what a round had to send is
 // what remained when it began, so only whole rounds are compared.
-import { type ModelInput, NS, settledSamples } from './model.js';
-import { fitWorkingSet, remainingFloor } from './saturating.js';
+import { type ModelInput, NS } from './model.js';
+import { remainingFloor, workingSetOf } from './saturating.js';
 
 export interface DowntimeLimit {
   /** What is left to send however many rounds pass, wire bytes: as measured where rounds no longer shrink, else as fitted. */
@@ -19,7 +19,7 @@ const STALLED = { rounds: 4, share: 0.9 } as const;
 
 /** Null where rounds still shrink and too few were seen to fit the guest's working set. */
 export function downtimeLimitOf(input: ModelInput): DowntimeLimit | null {
-  const { rounds, bandwidth, wireRatio, memoryBytes } = input;
+  const { rounds, bandwidth, wireRatio } = input;
   if (bandwidth === null) return null;
   const sizes = rounds.map((round) => round.bytes);
   const limit = (remainingBytes: number): DowntimeLimit => ({
@@ -27,7 +27,7 @@ export function downtimeLimitOf(input: ModelInput): DowntimeLimit | null {
     enoughNs: Math.ceil((remainingBytes / bandwidth) * 1e3) * 1e6,
   });
   if (hasPlateau(sizes, STALLED.rounds, STALLED.share)) return limit(ranked(sizes.slice(1, -1), 0.5));
-  const fit = fitWorkingSet(settledSamples(input), memoryBytes);
+  const fit = workingSetOf(input);
   if (!fit) return null;
   return limit(wireRatio * (fit.saturated ? fit.bytes : remainingFloor(fit, bandwidth / wireRatio)));
 }

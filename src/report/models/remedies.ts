@@ -7,7 +7,7 @@
 import { DEFAULT_THROTTLE } from './auto-converge.js';
 import { downtimeLimitOf, limitBelow } from './downtime-limit.js';
 import { type Model, type ModelInput, NS, settledSamples } from './model.js';
-import { fitWorkingSet, requiredBandwidth, type WorkingSet } from './saturating.js';
+import { requiredBandwidth, type WorkingSet, workingSetOf } from './saturating.js';
 
 export interface RemediesResult {
   /**
@@ -56,7 +56,7 @@ export const remedies: Model<RemediesResult> = {
   source: 'saturating model; QEMU postcopy and auto-converge behaviour',
   run(input: ModelInput) {
     const samples = settledSamples(input);
-    const fit = fitWorkingSet(samples, input.memoryBytes);
+    const fit = workingSetOf(input);
     const limit = downtimeLimitOf(input);
     if (!fit || !limit || input.bandwidth === null) return null;
     const represented = input.bandwidth / input.wireRatio;

@@ -6,7 +6,7 @@
 //
 // Pre-copy converges exactly when B ≥ B_req(d). Hot pages are counted once a round, however often they are written: that
 // is why a constant dirtying rate (geometric.ts) misleads for most guests.
-import { type Model, NS, settledSamples } from './model.js';
+import { type Model, type ModelInput, NS, settledSamples } from './model.js';
 
 export interface WorkingSet {
   /** W, bytes. */
@@ -92,6 +92,15 @@ export function fitWorkingSet(samples: readonly DirtySample[], memoryBytes: numb
   return { ...set, saturated: (set.dirtyRate * Math.min(...lengths)) / bytes >= SATURATED_EXPONENT, residual };
 }
 
+const fits = new WeakMap<ModelInput, WorkingSetFit | null>();
+
+/** The working set that the settled rounds of `input` tell; fitted once, as many ask. Null where fitWorkingSet() finds none. */
+export function workingSetOf(input: ModelInput): WorkingSetFit | null {
+  let fit = fits.get(input);
+  if (fit === undefined) fits.set(input, (fit = fitWorkingSet(settledSamples(input), input.memoryBytes)));
+  return fit;
+}
+
 /** One geometric mean per eighth of an octave of t. */
 function thinned(samples: readonly DirtySample[]): DirtySample[] {
   const groups = new Map<number, { count: number; seconds: number; bytes: number }>();
@@ -167,8 +176,7 @@ export const saturating: Model<SaturatingResult> = {
   validity: 'A stable workload during the migration and at least two rounds of different length.',
   source: 'derived; motivated by Nathan et al. 2015 (models without the working set miss by 46 % and more)',
   run(input) {
-    const samples = settledSamples(input);
-    const fit = fitWorkingSet(samples, input.memoryBytes);
+    const fit = workingSetOf(input);
     if (!fit || input.bandwidth === null) return null;
     // Pages compete for the link at the rate at which they are represented, not at the wire rate.
     const bandwidth = input.bandwidth / input.wireRatio;
@@ -180,7 +188,7 @@ export const saturating: Model<SaturatingResult> = {
       peakDirtyRate: fit.dirtyRate,
       peakDirtyRateIsLowerBound: fit.saturated,
       fitResidual: fit.residual,
-      samples: samples.length,
+      samples: settledSamples(input).length,
       remainingFloorBytes: floor,
       lowestDowntimeNs: (floor / bandwidth) * NS,
       downtimeLimitNs: downtime * NS,

@@ -1,7 +1,7 @@
 // Another world for the same guest: the recorded first pass and dirtying under a different bandwidth or downtime limit.
 import { type Model, type ModelInput, NS, relativeError, settledSamples } from './model.js';
 import { type Replay, replayPrecopy } from './replay.js';
-import { dirtiedIn, fitWorkingSet } from './saturating.js';
+import { dirtiedIn, workingSetOf } from './saturating.js';
 
 /** Bytes per second and ns; what is left out stays as it was. */
 export interface World {
@@ -31,7 +31,7 @@ function dirtyingOf(
 ): { readonly dirtied: (seconds: number) => number; readonly fitted: boolean } | null {
   const samples = settledSamples(input);
   if (samples.length === 0) return null;
-  const fit = fitWorkingSet(samples, input.memoryBytes);
+  const fit = workingSetOf(input);
   if (fit) return { dirtied: (seconds) => dirtiedIn(fit, seconds) * input.wireRatio, fitted: true };
   const rate =
     samples.reduce((sum, sample) => sum + sample.bytes, 0) / samples.reduce((sum, sample) => sum + sample.seconds, 0);

@@ -20,8 +20,17 @@ export interface Convergence {
   readonly fit: SaturatingResult | null;
 }
 
-/** Null for streams whose rounds are not known. */
+const known = new WeakMap<RuleContext, Map<Migration, Convergence | null>>();
+
+/** Worked out once for all rules. Null for streams whose rounds are not known. */
 export function convergenceOf(context: RuleContext, migration: Migration): Convergence | null {
+  const found = known.get(context) ?? new Map<Migration, Convergence | null>();
+  known.set(context, found);
+  if (!found.has(migration)) found.set(migration, converging(context, migration));
+  return found.get(migration) ?? null;
+}
+
+function converging(context: RuleContext, migration: Migration): Convergence | null {
   const input = modelInput(context.report, migration, context.downtimeLimitNs / 1e9);
   if (input.rounds.length === 0) return null;
   return {
