@@ -4,7 +4,7 @@
 // port, a mirror port that sees both ways). Sender and receiver know nothing of the second kind, so a twin never changes
 // the state of a connection. Which kind it was follows from where it was seen, or else from how many there are: networks
 // duplicate rarely, a doubled capture does it to nearly every frame.
-import { OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
+import { MARK_NEWS, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 
 /** Frames of one connection that a twin may lie apart: captures of both hosts put together are a path apart. */
 const APART_FRAMES = 4096;
@@ -63,7 +63,9 @@ export class Twins {
     const place = rows.capturePoint[row]!;
     let found = TWIN_NONE;
     let at = set * WAYS * WORDS;
-    for (let way = 0; way < WAYS; way++, at += WORDS) {
+    // What says more than any frame before repeats none of them.
+    const ways = rows.marks[row]! & MARK_NEWS ? 0 : WAYS;
+    for (let way = 0; way < ways; way++, at += WORDS) {
       if (words[at] !== a || words[at + 1] !== b) continue;
       const apart = frame - words[at + FRAME]!;
       const soonNs = Number.isNaN(repeatNs) ? APART_NS : repeatNs;
