@@ -107,6 +107,7 @@ export class Analysis {
     this.#multipath = new Multipath(this.#streams.claim);
     this.#reassembler = new Reassembler(this.#multipath.claim, log);
     this.#udp = new UdpFlows(log, this.#streams.claim, this.#streams);
+    this.#connections.prefer((id) => this.#streams.carries(id));
     // Ids of connections are reused: whoever keeps something by id forgets it then.
     this.#connections.onReplaced((id) => {
       this.#tcp.forget(id);

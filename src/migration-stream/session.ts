@@ -168,6 +168,14 @@ export class MigrationStreams implements RdmaConsumer {
     };
   }
 
+  /** Whether a connection is known to carry part of a migration. */
+  carries(connection: number): boolean {
+    return [2 * connection, 2 * connection + 1].some((direction) => {
+      const entry = this.#streams.get(direction)?.entry;
+      return entry != null && isProven(entry);
+    });
+  }
+
   /** The connection's id is given to another one: what was read of it stays, but must not be taken for the other one's. */
   forget(connection: number): void {
     for (const direction of [2 * connection, 2 * connection + 1]) {

@@ -46,6 +46,8 @@ const SUPERSEDED = 0x01;
 const EVICTED = 0x02;
 /** One side has sent RST. */
 const RESET = 0x04;
+/** Wanted connections passed over when one has to give its slot up. */
+const WANTED_IN_A_ROW = 64;
 /** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
 const REUSE_IDLE_NS = 60e9;
 
@@ -61,6 +63,7 @@ export class Connections {
   readonly #limit: number;
   readonly #spaces = new SequenceSpaces();
   readonly #listeners: ((id: number) => void)[] = [];
+  #isWanted: (id: number) => boolean = () => false;
   /** Against captures made to collide. */
   readonly #salt = (Math.random() * 0x1_0000_0000) >>> 0;
   /** Slots ever used. */
@@ -131,9 +134,17 @@ export class Connections {
     this.#listeners.push(listener);
   }
 
+  /** Connections for which `isWanted` is true give their slots up only when nearly all others are wanted, too. */
+  prefer(isWanted: (id: number) => boolean): void {
+    this.#isWanted = isWanted;
+  }
+
   /** Makes the connections beyond the limit give their slots up. Not while the rows of a batch are still being read. */
   trim(): void {
-    for (let live = this.#slots - this.#free.length; live > this.#limit; live--) this.#evict(this.#oldest);
+    for (let live = this.#slots - this.#free.length; live > this.#limit; live--) {
+      for (let looks = 0; looks < WANTED_IN_A_ROW && this.#isWanted(this.#oldest); looks++) this.#touch(this.#oldest);
+      this.#evict(this.#oldest);
+    }
   }
 
   /** Places every row: fills what it says of where it belongs. */

@@ -42,6 +42,8 @@ export class Direction {
   /** A raw number is known, be it only from the peer's acknowledgement. */
   referenced = false;
   synSent = false;
+  /** Its latest SYN answered the other side's. */
+  synAnswers = false;
   finSent = false;
   initialSeq = 0;
   /** Highest offset sent (exclusive) and its raw number. FIN does not count. */

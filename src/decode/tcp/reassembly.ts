@@ -22,6 +22,7 @@ import {
   STRAY_WINDOW,
 } from '../rows.js';
 import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../stream.js';
+import { grown } from './ranges.js';
 
 /** How long an acknowledgement of unseen bytes is held to be early, and for how many rows of the connection. */
 const GRACE_NS = 1_000_000;
@@ -29,6 +30,9 @@ const GRACE_ROWS = 8;
 /** Directions that room is made for at first. */
 const DIRECTIONS = 256;
 const RING_MIN_BYTES = 64 << 10;
+/** Room at first: for bytes of a direction that nobody could judge yet, and for rows of what came early. */
+const FIRST_ROOM_BYTES = 64;
+const FIRST_ROWS = 8;
 /** Rings of that size kept for the next hole. */
 const SPARE_RINGS = 8;
 
@@ -179,7 +183,7 @@ class DirectionStream {
   #done = false;
   // While undecided: the first bytes so far, and whether they are the first of the stream.
   #fromStart: boolean;
-  #first: Uint8Array | null = null;
+  #first: Uint8Array = EMPTY;
   #kept = 0;
   readonly #early: EarlyBytes;
   /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
@@ -374,26 +378,29 @@ class DirectionStream {
       if (consumer === undefined) taken = this.#keep(buffer, start, end);
     } else {
       taken = this.#keep(buffer, start, end);
-      consumer = claim(this.#direction, this.#first!, 0, this.#kept, this.#fromStart, tNs, frame);
+      consumer = claim(this.#direction, this.#first, 0, this.#kept, this.#fromStart, tNs, frame);
     }
     if (consumer === undefined && this.#kept < PROBE_BYTES) return;
     const kept = this.#kept;
     const first = this.#first;
     this.#kept = 0;
-    this.#first = null;
+    this.#first = EMPTY;
     if (!consumer) {
       this.#forget();
       return;
     }
     this.#consumer = consumer;
-    if (kept > 0) this.#pass(first!, 0, kept, offset - before, tNs, frame);
+    if (kept > 0) this.#pass(first, 0, kept, offset - before, tNs, frame);
     if (start + taken < end) this.#pass(buffer, start + taken, end, offset + taken, tNs, frame);
   }
 
   /** Keeps as many of the bytes as a probe may see; returns how many. */
   #keep(buffer: Uint8Array, start: number, end: number): number {
-    this.#first ??= new Uint8Array(PROBE_BYTES);
     const take = Math.min(end - start, PROBE_BYTES - this.#kept);
+    // Most that is never decided is short, and there may be very much of it.
+    if (this.#kept + take > this.#first.length) {
+      this.#first = grown(this.#first, Math.min(PROBE_BYTES, Math.max(this.#kept + take, FIRST_ROOM_BYTES)));
+    }
     this.#first.set(buffer.subarray(start, start + take), this.#kept);
     this.#kept += take;
     return take;
@@ -605,7 +612,7 @@ class EarlyBytes {
       fresh.set(old.subarray(this.#head, this.#tail));
       return fresh;
     };
-    const size = Math.max(64, 4 * (rows + 1));
+    const size = Math.max(FIRST_ROWS, 4 * (rows + 1));
     this.#offset = grow(this.#offset, new Float64Array(size));
     this.#length = grow(this.#length, new Uint32Array(size));
     this.#captured = grow(this.#captured, new Uint32Array(size));

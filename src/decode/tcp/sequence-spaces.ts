@@ -144,6 +144,10 @@ export class SequenceSpaces {
     const length = rows.payloadLen[row]!;
     const first = flags & FLAG_SYN ? (seq + 1) >>> 0 : seq;
     if (!(this.#known[direction]! & STARTED)) this.#start(direction, first);
+    else if (flags & FLAG_SYN && this.#beginsAnew(direction, seq)) {
+      words[direction * WORDS + NEXT_SEQ] = first;
+      doubles[at + SENT_MAX] = 0;
+    }
     let from = unwrap(first, words[direction * WORDS + NEXT_SEQ]!, doubles[at + SENT_MAX]!);
     const stray = this.#isPlausible(direction, from, first, tNs, flags) ? STRAY_NONE : STRAY_WINDOW;
     if (first === words[direction * WORDS + NEXT_SEQ]) from = doubles[at + SENT_MAX]!;
@@ -190,6 +194,16 @@ export class SequenceSpaces {
     // Acknowledged before anything was seen: sent before the capture began.
     words[direction * WORDS + NEXT_SEQ] = advance(nextSeq, -doubles[at + SENT_MAX]!);
     doubles[at + SENT_MAX] = 0;
+  }
+
+  /**
+   * Whether a SYN with number `seq` takes the place of another one that nobody has answered: a server that forgot a half-open
+   * connection, or one that knows none (SYN cookies), answers the same SYN with another number.
+   */
+  #beginsAnew(direction: number, seq: number): boolean {
+    const known = this.#known[direction]! & (SYN_SENT | DATA_SENT);
+    if (known !== SYN_SENT || this.#words[direction * WORDS + INITIAL_SEQ] === seq) return false;
+    return Number.isNaN(this.#doubles[direction * DOUBLES + ACKED]!);
   }
 
   /** The FIN takes a number of its own, which was no byte where it was acknowledged before the FIN was seen. */

@@ -64,7 +64,7 @@ export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Di
   }
 
   if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
-    const again = takeControl(sender, flags, rows.seq[row]!, from + length);
+    const again = takeControl(sender, flags, rows.seq[row]!, from, from + length, tNs);
     if (length === 0) {
       rows.verdict[row] = VERDICT_CONTROL;
       if (again) rows.trigger[row] = TRIGGER_CONTROL;
@@ -94,13 +94,19 @@ function start(sender: Direction, first: number, from: number, tNs: number): voi
   }
 }
 
-/** SYN, FIN and RST. True when it was sent before. */
-function takeControl(sender: Direction, flags: number, seq: number, end: number): boolean {
+/** SYN, FIN and RST, with payload [from, end). True when it was sent before. */
+function takeControl(sender: Direction, flags: number, seq: number, from: number, end: number, tNs: number): boolean {
   if (flags & FLAG_SYN) {
     const again = sender.synSent && sender.initialSeq === seq;
+    const answers = (flags & FLAG_ACK) !== 0;
+    // What answers the other side's SYN is no repetition of a SYN of its own (simultaneous open, RFC 9293 §3.5).
+    const repeats = again && answers === sender.synAnswers;
+    // Another number before anybody answered the first one: sequence-spaces.ts has begun anew.
+    if (sender.synSent && !again && from === 0) rebase(sender, (seq + 1) >>> 0, 0, tNs);
     sender.synSent = true;
+    sender.synAnswers = answers;
     sender.initialSeq = seq;
-    return again;
+    return repeats;
   }
   if (flags & FLAG_FIN) {
     const again = sender.finSent && sender.finOffset === end;

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { AnomalyLog } from '../../../src/anomaly.js';
+import { decodeFrames } from '../../../src/decode/frame.js';
 import {
+  createRows,
   NO_DIRECTION,
   TRIGGER_CONTROL,
   VERDICT_CAPTURE_DUPLICATE,
@@ -14,8 +17,20 @@ import {
   VERDICT_RETRANSMISSION,
   VERDICT_WINDOW_PROBE,
 } from '../../../src/decode/rows.js';
+import { Connections } from '../../../src/decode/tcp/connections.js';
 import { cut, expanded, framesOf, transfer } from '../../support/conversation.js';
-import { type CapturedFrame, ethernet, frame, ipv4, ipv6, tcp, udp, vlan, vxlan } from '../../support/frames.js';
+import {
+  batchOf,
+  type CapturedFrame,
+  ethernet,
+  frame,
+  ipv4,
+  ipv6,
+  tcp,
+  udp,
+  vlan,
+  vxlan,
+} from '../../support/frames.js';
 import { Script } from '../../support/script.js';
 import { analyzeFrames, type TcpSetting } from '../../support/tcp-analysis.js';
 
@@ -142,6 +157,25 @@ describe('where a connection begins and ends', () => {
     const { connections, results, anomalies } = analyzeFrames(frames, { limit: 2, batchFrames: 1 });
     expect(results.connections.map(({ client }) => client.port)).toEqual([1, 3]);
     expect([connections.evicted, anomalies.map(({ code }) => code)]).toEqual([1, ['tcp/connections-full']]);
+  });
+
+  test('wanted ones keep theirs, as long as there are others', () => {
+    const connections = new Connections(new AnomalyLog(), { limit: 2 });
+    connections.prefer((id) => id === 0);
+    const rows = createRows();
+    for (let port = 1; port <= 5; port++) {
+      const batch = batchOf([syn(port, port)], { firstFrame: port });
+      decodeFrames(batch, rows);
+      connections.place(batch, rows);
+    }
+    connections.trim();
+    expect(connections.ids().map((id) => connections.identity(id).client.port)).toEqual([1, 5]);
+    connections.prefer(() => true);
+    const batch = batchOf([syn(6, 6)], { firstFrame: 6 });
+    decodeFrames(batch, rows);
+    connections.place(batch, rows);
+    connections.trim();
+    expect(connections.ids()).toHaveLength(2);
   });
 
   test('ten thousand connections through a table of a hundred: none is mistaken for another', () => {

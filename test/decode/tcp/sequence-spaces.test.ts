@@ -51,6 +51,15 @@ describe('offset 0', () => {
     expect(acknowledged(1100)).toEqual([100, true]);
   });
 
+  test('moves with a SYN of another number, until somebody has answered', () => {
+    const { sent, acknowledged } = side();
+    sent(999, 0, { flags: FLAG_SYN });
+    expect(sent(900_000_999, 0, { flags: FLAG_SYN })).toEqual([0, STRAY_NONE, false]);
+    expect(acknowledged(900_001_000)).toEqual([0, true]);
+    expect(sent(4_999, 0, { flags: FLAG_SYN })[0]).toBe(5_000 - 900_001_000);
+    expect(sent(900_001_000, 100)).toEqual([0, STRAY_NONE, true]);
+  });
+
   test('is the first byte seen where the capture begins midway, whatever was acknowledged before', () => {
     const { sent, acknowledged, sentBytes } = side();
     expect(acknowledged(5000)).toEqual([Number.NaN, true]);

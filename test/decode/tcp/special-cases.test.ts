@@ -30,6 +30,26 @@ const verdicts = (frames: readonly CapturedFrame[]): number[] => {
 };
 
 describe('opening and closing', () => {
+  test('a SYN-ACK that is sent again with another initial number: the bytes are counted from the one that was answered', () => {
+    const at = 900_000_000;
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1 });
+    script.server({ flags: 'SA', seq: at - 1, afterMs: 1000 }).client({ ack: at });
+    script
+      .server({ seq: at, length: 1000 })
+      .client({ ack: at + 1000 })
+      .server({ seq: at + 1000, length: 1000 });
+    const [, answered] = only(script.client({ ack: at + 2000 }).frames()).connection.directions;
+    expect([answered.uniqueBytes, answered.unseenBytes, answered.ackedBytes]).toEqual([2000, 0, 2000]);
+  });
+
+  test('both sides open at once: the answers are no repetitions', () => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'S', seq: -1 });
+    script.client({ flags: 'SA', seq: -1, ack: 0 }).server({ flags: 'SA', seq: -1, ack: 0 });
+    const { sent, connection } = only(script.client({ length: 1000 }).server({ ack: 1000 }).frames());
+    expect(connection.directions.map(({ retransmittedSegments }) => retransmittedSegments)).toEqual([0, 0]);
+    expect(sent.uniqueBytes).toBe(1000);
+  });
+
   test('a SYN with data (fast open): its bytes are the first of the stream', () => {
     const script = new Script().client({ flags: 'S', seq: -1, length: 500, window: 65_535 });
     script.server({ flags: 'SA', seq: -1, ack: 500, window: 65_535 }).client({ seq: 500, length: 1000 });
