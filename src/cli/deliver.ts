@@ -4,7 +4,7 @@ import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
 import { redact } from '../report/redact.js';
 import type { ReportData } from '../report/report.js';
-import { type DiagnoseOptions, diagnose, ruledOut } from '../report/rules/engine.js';
+import { conclude } from '../report/rules/engine.js';
 import { renderText } from '../report/text.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
 import type { AnalysisOptions, OutputOptions } from './options.js';
@@ -26,12 +26,12 @@ export function toReport(
 export function judge(report: ReportData, options: AnalysisOptions & OutputOptions): ReportData {
   for (const migration of report.migrations) migration.models = modelMigration(report, migration, options.whatIf);
   const downtime = options.whatIf?.downtime;
-  const judgement: DiagnoseOptions = {
+  const { findings, ruledOut } = conclude(report, {
     ...(downtime === undefined ? {} : { downtimeLimitNs: downtime }),
     ...(options.threshold ? { thresholds: options.threshold } : {}),
-  };
-  report.findings = diagnose(report, judgement);
-  report.ruledOut = ruledOut(report, report.findings, judgement);
+  });
+  report.findings = findings;
+  report.ruledOut = ruledOut;
   return options.redact ? redact(report) : report;
 }
 

@@ -27,7 +27,25 @@ const PROOFS = 20;
 
 /** A pure function of the result: same data, same findings. `report.findings` is not read. */
 export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Finding[] {
+  return findingsIn(contextOf(report, options), options);
+}
+
+/** What the rules can positively exclude, in the order of the index; rules that spoke are left out. */
+export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
+  return ruledOutIn(contextOf(report, options), findings, options);
+}
+
+/** Both at once: what rules ask to speak and to exclude is worked out once. */
+export function conclude(
+  report: ReportData,
+  options: DiagnoseOptions = {},
+): { readonly findings: Finding[]; readonly ruledOut: RuledOut[] } {
   const context = contextOf(report, options);
+  const findings = findingsIn(context, options);
+  return { findings, ruledOut: ruledOutIn(context, findings, options) };
+}
+
+function findingsIn(context: RuleContext, options: DiagnoseOptions): Finding[] {
   const drafts: Draft[] = [];
   const caps = new Map<Aspect, number>();
   for (const rule of options.rules ?? RULES) {
@@ -42,9 +60,7 @@ export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Fin
   return inChains(drafts.sort(louderFirst));
 }
 
-/** What the rules can positively exclude, in the order of the index; rules that spoke are left out. */
-export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
-  const context = contextOf(report, options);
+function ruledOutIn(context: RuleContext, findings: readonly Finding[], options: DiagnoseOptions): RuledOut[] {
   if (context.transfers.length === 0 && context.migrations.length === 0) return [];
   const overTcp = context.transfers.length > 0;
   const spoke = new Set(findings.map((finding) => finding.rule));
