@@ -154,9 +154,10 @@ describeRoot('a real migration', () => {
     },
     180_000,
   );
-  // A datagram a millisecond to a port where nobody listens.
+  // A datagram a millisecond to a port where nobody listens, from one that is none of libvirt's.
   const DATAGRAMS = `const s = require('dgram').createSocket('udp4');
-    s.on('error', () => {}); setInterval(() => { s.send('x'.repeat(900), 7, '10.20.30.2'); }, 1);`;
+    s.on('error', () => {}); s.bind(40000);
+    setInterval(() => { s.send('x'.repeat(900), 7, '10.20.30.2'); }, 1);`;
   /** The numbers of the frames that carry one, by tcpdump. */
   function datagramFrames(path: string): number[] {
     const { status, stdout } = spawnSync('tcpdump', ['-nr', path], { encoding: 'utf8', maxBuffer: 2 ** 28 });
