@@ -2,14 +2,14 @@
 //
 // The entries tile the sequence space from the oldest one kept to the highest offset; a range that was skipped is an entry
 // as well, marked unseen. Acknowledged entries stay for a while: a second copy of a frame, or its late original, is
-// recognised by the identification and timestamp of the first. One entry is four 64-bit words of one flat ring.
+// recognised by the identification and timestamp of the first. One entry is three 64-bit words of one flat ring; it ends
+// where the next one starts.
 import { TRANSMITTED_SEGMENTS } from '../../limits.js';
 
-/** 64-bit words of an entry: start, time of the latest transmission; then as 32-bit words length, TSval, marks, free. */
-const WORDS = 4;
-const LENGTH = 4;
-const TS_VALUE = 5;
-const MARKS = 6;
+/** 64-bit words of an entry: start, time of the latest transmission; then as 32-bit words TSval and marks. */
+const WORDS = 3;
+const TS_VALUE = 4;
+const MARKS = 5;
 /** `marks`: IP identification in the low half, transmissions above (saturating). */
 const SENDS_SHIFT = 16;
 const SENDS_MAX = 0xff;
@@ -27,6 +27,8 @@ export class Transmitted {
   unacked = 0;
   /** Entries that had to be dropped before they were acknowledged. */
   dropped = 0;
+  /** Where the latest entry ends. */
+  #end = 0;
   /** A direction that never sends keeps these. */
   #doubles = NO_DOUBLES;
   #words = NO_WORDS;
@@ -42,8 +44,7 @@ export class Transmitted {
   }
 
   end(entry: number): number {
-    const slot = (entry & this.#mask) * WORDS;
-    return this.#doubles[slot]! + this.#words[2 * slot + LENGTH]!;
+    return entry + 1 === this.next ? this.#end : this.#doubles[((entry + 1) & this.#mask) * WORDS]!;
   }
 
   /** Time of the latest transmission, ns; of an unseen entry the time it was found missing. */
@@ -72,9 +73,9 @@ export class Transmitted {
     const words = this.#words;
     doubles[slot] = start;
     doubles[slot + 1] = tNs;
-    words[2 * slot + LENGTH] = length;
     words[2 * slot + TS_VALUE] = tsValue;
     words[2 * slot + MARKS] = ipId | (sends << SENDS_SHIFT);
+    this.#end = start + length;
     this.next++;
   }
 
