@@ -3,7 +3,7 @@
 // The check names the first part that is not as it should be. Fields beyond the shape are left alone: other versions add
 // some. Depth and work are bounded by the shape and by the size of the file, not by what the file claims.
 import { ANOMALIES } from '../anomaly.js';
-import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../decode/tcp/results.js';
+import { TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../decode/tcp/results.js';
 import { PAGE_REGION_UNITS, PAGE_REQUEST_UNITS } from '../migration-stream/results.js';
 import type { ReportData } from './report.js';
 
@@ -199,10 +199,10 @@ const INPUT = parts({
 
 /** The tables readers know, with the columns they ask for; others may hold anything. */
 const KNOWN_TABLES: Readonly<Record<string, readonly string[]>> = {
-  // Nobody reads the queues over time, and results saved by the first version have none.
+  // Nobody reads the queues over time, nor what an episode cost; results saved by the first version have neither.
   timeline: Object.keys(TIMELINE_UNITS).filter((name) => name !== 'queueMaxNs'),
   tcpEvents: Object.keys(TCP_EVENT_UNITS),
-  tcpEpisodes: Object.keys(TCP_EPISODE_UNITS),
+  tcpEpisodes: ['kind', 'direction', 'firstFrame', 'startNs', 'durationNs', 'lostBytes', 'retransmittedBytes'],
   tcpSegments: Object.keys(TCP_SEGMENT_UNITS),
   pageRegions: Object.keys(PAGE_REGION_UNITS),
   pageRequests: Object.keys(PAGE_REQUEST_UNITS),

@@ -70,6 +70,9 @@ export interface TcpDirection {
   rttNs: Quantiles | null;
   /** Round trips less the least of them: what queues on the path added. */
   queueingNs: Quantiles | null;
+  /** Round trip and its mean deviation, smoothed as a sender does it (RFC 6298 §2), when the last sample was in. */
+  rttSmoothedNs: number | null;
+  rttVariationNs: number | null;
   /** Scaled window this direction's receiver advertised, i.e. what limits this direction. Bytes. */
   window: Quantiles | null;
   /** Bytes in flight on the sender's timeline. */
@@ -78,6 +81,14 @@ export interface TcpDirection {
   inFlightDoubt: FlightDoubt | null;
   throughput: number;
   goodput: number;
+  /**
+   * Time in [first data, last data] with something in flight, ns, and goodput over it; null where the flight is not known.
+   * Away from the sender what frames waited in queues may be missing from it.
+   */
+  busyNs: number | null;
+  goodputBusy: number | null;
+  /** Goodput over ever longer bins, idle ones included; null where the course in time was not kept. */
+  goodputPeaks: readonly GoodputPeak[] | null;
   /** First and last payload, ns; null without payload. */
   firstDataNs: number | null;
   lastDataNs: number | null;
@@ -101,6 +112,13 @@ export interface TcpDirection {
   windowUpdates: number;
   /** Share of the window in use after each frame, as the sender knew it; null where the window's scale is not known. */
   windowUse: Quantiles | null;
+  /** Time with more than 0.95 of the window in use, ns; null as above. */
+  windowHighUseNs: number | null;
+  /**
+   * Times of 10 ms and more in which data was acknowledged but the window's right edge hardly moved, until a quarter of the
+   * window or more was gone: nobody read. Begins sooner than `zeroWindow` and holds it. null where the scale is not known.
+   */
+  frozenEdge: { episodes: number; totalNs: number; longestNs: number } | null;
   /** Bytes in flight less what was reported received or lost: a lower bound of the congestion window. */
   pipe: Quantiles | null;
   /** Originals that came after their own retransmission; not part of outOfOrderSegments. */
@@ -119,10 +137,23 @@ export interface TcpDirection {
   comb: Comb | null;
   /** Rate at which the sender spaces its frames by a timer, bytes per second; null where it does not or cannot be seen. */
   pacingRate: number | null;
+  /**
+   * Rate of the narrowest line between sender and capture point, from how far apart full segments in a row arrive; as
+   * `wireRate`. null at the sender, behind offloads, and where the network did not set the pace.
+   */
+  bottleneckRate: number | null;
   /** The largest shares of `limitedBy` in words, with their evidence. */
   limitSummary: string | null;
   congestionControl: CongestionControl | null;
   limitedBy: Record<Limit, number> | null;
+}
+
+/** Goodput in bins of `binNs`: near 10 ms, 100 ms or 1 s, as far as the timeline has them. */
+export interface GoodputPeak {
+  readonly binNs: number;
+  readonly p50: number;
+  readonly p95: number;
+  readonly max: number;
 }
 
 /** Shares, 0 … 1. */
@@ -150,6 +181,8 @@ export interface Rhythm {
   stretchAckShare: number | null;
   /** Acknowledgements that the receiver held back, waiting for more. */
   delayedAcks: number;
+  /** Those that came four times as close to the one before as their data had left; null where captured at the receiver. */
+  compressedAcks: number | null;
 }
 
 /** Sending in step with a 100 ms clock, as QEMU's rate limiter makes it. */
@@ -171,6 +204,11 @@ export interface CongestionControl {
   episodes: number;
   /** Times that the sender let the path run empty, where it did so every ten seconds (BBR measures the round trip so). */
   probeDips: number;
+  /**
+   * Pauses after which the sender began anew with at most half of what it had in flight before (RFC 5681 §4.1); null on
+   * paths too short to see it.
+   */
+  restarts: number | null;
   /** Frames are spaced by a timer. */
   paced: boolean;
 }
@@ -254,7 +292,11 @@ export const TCP_EVENT_UNITS = {
   bytes: 'bytes',
 } as const;
 
-/** Loss and stall episodes, one row each. `kind` 0 fast recovery, 1 timeout, 2 mixed, 3 zero window, 4 sender silence. */
+/**
+ * Loss and stall episodes, one row each. `kind` 0 fast recovery, 1 timeout, 2 mixed, 3 zero window, 4 sender silence.
+ *
+ * The last five columns are NaN but for losses. Rates are bytes acknowledged per second.
+ */
 export const TCP_EPISODE_UNITS = {
   kind: 'index of TCP_EPISODE_KINDS',
   direction: 'direction id',
@@ -263,6 +305,14 @@ export const TCP_EPISODE_UNITS = {
   durationNs: 'ns',
   lostBytes: 'bytes',
   retransmittedBytes: 'bytes',
+  /** How long nothing had been acknowledged of what was out when the episode began; what follows counts it in. */
+  waitedNs: 'ns',
+  /** Over eight round trips, and no less than 100 ms, before and after. */
+  goodputBefore: 'bytes/s',
+  goodputDuring: 'bytes/s',
+  goodputAfter: 'bytes/s',
+  /** What would have been acknowledged at the rate before, less what was. */
+  costBytes: 'bytes',
 } as const;
 export const TCP_EPISODE_KINDS = ['recovery', 'timeout', 'mixed', 'zero-window', 'silence'] as const;
 

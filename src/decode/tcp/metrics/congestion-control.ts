@@ -42,6 +42,14 @@ const DIP_EVERY_MAX_NS = 12e9;
 const DIPS_MIN = 2;
 /** Least round trip that windows of time are made of. */
 const ROUND_MIN_NS = 1e6;
+/**
+ * Silence after which a sender begins anew: the least retransmission timeout. Linux halves its window for every one, down to
+ * ten segments (tcp_cwnd_restart()). All of it leaves at once; what an application hands over bit by bit says nothing.
+ */
+const RESTART_NS = 200e6;
+const RESTART_SEGMENTS_MIN = 8;
+const RESTART_SHARE_MAX = 0.5;
+const RESTART_ROUNDS = 0.5;
 
 class Answers {
   sentMax = 0;
@@ -67,6 +75,13 @@ class Answers {
   latestDipNs = Number.NaN;
   dips = 0;
   dipsInStep = true;
+  // A restart: most in flight before the pause, and since, until something answers.
+  restartNs = Number.NaN;
+  restartBefore = 0;
+  restartFlight = 0;
+  restartedNs = 0;
+  /** What was in flight until the first answer came, for each pause after which it was much less than before. */
+  readonly restarts: number[] = [];
 
   /** The most in flight of late. */
   get recentMax(): number {
@@ -79,6 +94,27 @@ class Answers {
     this.roundMax = 0;
     this.roundNs = roundTripNs > ROUND_MIN_NS ? roundTripNs : ROUND_MIN_NS;
     this.roundEndsNs = tNs + this.roundNs;
+  }
+
+  /** Takes the first frame of a round; `fresh` of what is in flight are its own. */
+  beginRestart(tNs: number, flight: number, fresh: number): void {
+    if (!(tNs - this.roundEndsNs > RESTART_NS && flight <= fresh)) return;
+    this.restartNs = tNs;
+    this.restartBefore = this.recentMax;
+    this.restartFlight = 0;
+  }
+
+  followRestart(tNs: number, flight: number, fresh: number): void {
+    if (flight - fresh >= this.restartFlight) {
+      this.restartFlight = flight;
+      this.restartedNs = tNs;
+      return;
+    }
+    const atOnce = this.restartedNs - this.restartNs < RESTART_ROUNDS * this.roundNs;
+    const answered = tNs - this.restartNs < 2 * this.roundNs;
+    const shrunk = this.restartFlight <= RESTART_SHARE_MAX * this.restartBefore;
+    if (atOnce && answered && shrunk && this.restarts.length < EPISODES_KEPT) this.restarts.push(this.restartFlight);
+    this.restartNs = Number.NaN;
   }
 
   beginEpisode(tNs: number, trigger: number): void {
@@ -151,7 +187,11 @@ export function congestionControl(_: MetricContext): TcpMetric {
           if (state.sentMax - flight >= state.recoveryPoint) state.endEpisode(tNs, flight);
           continue;
         }
-        if (tNs >= state.roundEndsNs) state.beginRound(tNs);
+        if (tNs >= state.roundEndsNs) {
+          state.beginRestart(tNs, flight, payloadLen[row]!);
+          state.beginRound(tNs);
+        }
+        if (state.restartNs >= 0) state.followRestart(tNs, flight, payloadLen[row]!);
         if (flight > state.roundMax) state.roundMax = flight;
         if (trigger[row] !== TRIGGER_NONE && trigger[row] !== TRIGGER_CONTROL) {
           state.beginEpisode(tNs, trigger[row]!);
@@ -168,7 +208,7 @@ export function congestionControl(_: MetricContext): TcpMetric {
     fill(connection, into) {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
-        if (state) into[side].congestionControl = summary(state, into[side]);
+        if (state) into[side].congestionControl = summary(state, into[side], connection.directions[side].segmentBytes);
       }
     },
   };
@@ -180,6 +220,7 @@ const smoothed = (valueNs: number, sampleNs: number): number =>
 function summary(
   state: Answers,
   { limitedBy, pacingRate, retransmissions, retransmittedSegments }: TcpDirection,
+  segmentBytes: number,
 ): TcpDirection['congestionControl'] {
   const cuts = state.cuts.sort((a, b) => a - b);
   const at = (share: number): number => cuts[Math.floor(share * (cuts.length - 1))]!;
@@ -190,6 +231,7 @@ function summary(
   const byNetwork = recovery + (limitedBy?.congestion ?? 0) >= NETWORK_SHARE_MIN;
   const answersStand = retransmissions.spurious <= NEEDLESS_SHARE_MAX * retransmittedSegments;
   const probes = state.dips >= DIPS_MIN && state.dipsInStep;
+  const restarts = state.restarts.filter((flight) => flight >= RESTART_SEGMENTS_MIN * segmentBytes).length;
   let family: 'loss-based' | 'rate-based' | 'unknown' = 'unknown';
   if (probes) family = 'rate-based';
   else if (median !== null && spread !== null && cuts.length >= EPISODES_MIN) {
@@ -203,6 +245,7 @@ function summary(
     spread,
     episodes: cuts.length,
     probeDips: probes ? state.dips : 0,
+    restarts: state.roundNs > ROUND_MIN_NS && segmentBytes > 0 ? restarts : null,
     paced: pacingRate !== null,
   };
 }

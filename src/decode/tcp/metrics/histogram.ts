@@ -14,6 +14,8 @@ const DROP_BITS = 13;
 const NO_COUNTS = new Uint32Array(0);
 /** Samples kept as a list, at most. */
 const FEW = 64;
+/** Buckets in a row that count as one value: at most 5 %. */
+const MODE_BUCKETS = 7;
 
 export class LogHistogram {
   samples = 0;
@@ -63,6 +65,24 @@ export class LogHistogram {
       if (seen >= rank) return Math.min(this.max, Math.max(this.min, middle(this.#base + at)));
     }
     return this.max;
+  }
+
+  /** The value near which most samples lie, and the share that does, within 5 %; null with few samples. */
+  mode(): { readonly value: number; readonly share: number } | null {
+    if (this.samples <= FEW) return null;
+    const counts = this.#counts;
+    let from = 0;
+    let most = 0;
+    for (let end = 1, near = 0; end <= counts.length; end++) {
+      near += counts[end - 1]! - (counts[end - 1 - MODE_BUCKETS] ?? 0);
+      if (near <= most) continue;
+      most = near;
+      from = Math.max(0, end - MODE_BUCKETS);
+    }
+    let sum = 0;
+    for (let at = from; at < from + MODE_BUCKETS && at < counts.length; at++)
+      sum += counts[at]! * middle(this.#base + at);
+    return { value: sum / most, share: most / this.samples };
   }
 
   /** The usual quantiles, all values times `scale` and plus `shift`; null without samples. */

@@ -1,14 +1,16 @@
 // In flight: bytes sent and not acknowledged, as the sender knew it when it sent each frame.
 //
 // `pipe` leaves out what was reported received or lost; while the network limits the sender it equals the congestion
-// window, else it is a lower bound of it.
-import { NO_DIRECTION, type SegmentRows } from '../../rows.js';
+// window, else it is a lower bound of it. While nothing is in flight the sender is not busy: the network has no part in that.
+import { NO_DIRECTION, type SegmentRows, TRIGGER_NONE } from '../../rows.js';
 import type { FlightDoubt, Quantiles } from '../results.js';
 import { LogHistogram } from './histogram.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 /** Bounds nearer to each other than this are as good as one figure. */
 const DOUBT_SHARE = 0.05;
+/** Share of the window from which on it is as good as full. */
+const HIGH_USE_SHARE = 0.95;
 
 class Flight {
   readonly flight = new LogHistogram();
@@ -16,13 +18,20 @@ class Flight {
   pipe: LogHistogram | null = null;
   /** Share of the peer's window. */
   readonly use = new LogHistogram();
+  /** Since when nearly all of the window is in use, NaN when it is not; and how long it was. */
+  highFromNs = Number.NaN;
+  highNs = 0;
+  firstNs = Number.NaN;
+  lastNs = Number.NaN;
+  /** Time with nothing in flight. */
+  idleNs = 0;
 }
 
 export function inFlight(_: MetricContext): TcpMetric {
   const states = new PerDirection(() => new Flight());
   return {
-    push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flight, pipe, room } = rows;
+    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
+      const { direction, flight, pipe, room, newBytes, reactionNs, trigger } = rows;
       for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
@@ -31,6 +40,20 @@ export function inFlight(_: MetricContext): TcpMetric {
         state.pipe?.add(pipe[row]!);
         const share = flight[row]! / (flight[row]! + room[row]!);
         state.use.add(share > 1 ? 1 : share);
+        const t = times.tNs[row]!;
+        const high = share > HIGH_USE_SHARE;
+        if (state.highFromNs >= 0) {
+          // Where it is so no more, it was until the newest acknowledgement came, if there was one since.
+          const heardNs = t - reactionNs[row]!;
+          state.highNs += (!high && heardNs > state.highFromNs && heardNs < t ? heardNs : t) - state.highFromNs;
+        }
+        state.highFromNs = high ? t : Number.NaN;
+        if (flight[row]! <= newBytes[row]! && trigger[row] === TRIGGER_NONE && state.lastNs < t) {
+          const idleNs = Math.min(reactionNs[row]!, t - state.lastNs);
+          if (idleNs > 0) state.idleNs += idleNs;
+        }
+        if (Number.isNaN(state.firstNs)) state.firstNs = t;
+        state.lastNs = t;
       }
     },
     forget: (connection) => states.forget(connection),
@@ -43,6 +66,11 @@ export function inFlight(_: MetricContext): TcpMetric {
         into[side].inFlightDoubt = doubt;
         into[side].pipe = (state.pipe ?? state.flight).quantiles();
         into[side].windowUse = state.use.quantiles();
+        into[side].windowHighUseNs = state.use.samples > 0 ? state.highNs : null;
+        const busyNs = state.lastNs - state.firstNs - state.idleNs;
+        if (!(busyNs > 0)) continue;
+        into[side].busyNs = busyNs;
+        into[side].goodputBusy = (into[side].uniqueBytes * 1e9) / busyNs;
       }
     },
   };

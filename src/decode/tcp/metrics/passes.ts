@@ -4,9 +4,10 @@ import { EVENT_ROWS } from '../../../limits.js';
 import type { SegmentRows } from '../../rows.js';
 import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, type TcpDirection } from '../results.js';
 import { congestionControl } from './congestion-control.js';
+import { weighEpisodes } from './episodes.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
-import type { ConnectionEnd, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
+import type { ConnectionEnd, DirectionEnd, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
 import { retransmissions } from './retransmissions.js';
 import { rhythm } from './rhythm.js';
 import { roundTrip } from './round-trip.js';
@@ -66,9 +67,11 @@ export class Passes {
       return both;
     });
     const byId = new Map(connections.map((connection) => [connection.id, connection]));
+    const endOf = (direction: number): DirectionEnd => byId.get(direction >>> 1)!.directions[direction & 1]!;
+    weighEpisodes(this.#episodes, this.timelines, endOf);
     return {
       directions,
-      timeline: this.timelines.finish((direction) => viewOf(byId.get(direction >>> 1)!, direction & 1)),
+      timeline: this.timelines.finish((direction) => viewOf(endOf(direction))),
       // Passes take turns, some rows each: which of them came first depends on how the input was cut into batches.
       events: this.#events.finish('frame', 'direction', 'kind'),
       episodes: this.#episodes.finish('startNs', 'firstFrame', 'direction', 'kind'),
@@ -78,8 +81,7 @@ export class Passes {
 }
 
 /** How the bins of a direction are to be read: which half of the round trip is long, and what the other one adds. */
-function viewOf(connection: ConnectionEnd, side: number): TimelineView {
-  const { toSenderNs, toReceiverNs, windowUnit } = connection.directions[side]!;
+function viewOf({ toSenderNs, toReceiverNs, windowUnit }: DirectionEnd): TimelineView {
   const loop = toSenderNs > toReceiverNs ? 'echo' : 'ack';
   const other = loop === 'ack' ? toSenderNs : toReceiverNs;
   return { windowScale: windowUnit, loop, addNs: Number.isNaN(other) ? 0 : other };
@@ -107,11 +109,16 @@ export const emptyDirection = (): TcpDirection => ({
   zeroWindow: { episodes: 0, totalNs: 0 },
   rttNs: null,
   queueingNs: null,
+  rttSmoothedNs: null,
+  rttVariationNs: null,
   window: null,
   inFlight: null,
   inFlightDoubt: null,
   throughput: 0,
   goodput: 0,
+  busyNs: null,
+  goodputBusy: null,
+  goodputPeaks: null,
   firstDataNs: null,
   lastDataNs: null,
   ackedBytes: null,
@@ -123,6 +130,8 @@ export const emptyDirection = (): TcpDirection => ({
   windowShrinks: 0,
   windowUpdates: 0,
   windowUse: null,
+  windowHighUseNs: null,
+  frozenEdge: null,
   pipe: null,
   lateOriginals: 0,
   inferredRetransmissions: 0,
@@ -130,6 +139,7 @@ export const emptyDirection = (): TcpDirection => ({
   rhythm: null,
   comb: null,
   pacingRate: null,
+  bottleneckRate: null,
   limitSummary: null,
   congestionControl: null,
   limitedBy: null,

@@ -78,7 +78,10 @@ class Repeats {
   /** Segments of retransmissions that showed bytes for the first time: their originals were lost before us. */
   fills = 0;
   sentMax = 0;
-  acked = Number.NEGATIVE_INFINITY;
+  /** Before the first acknowledgement of data its first byte. */
+  acked = 0;
+  /** When that was, or when something began to be waited for. */
+  heardNs = Number.NaN;
   dataSegments = 0;
   frames = 0;
   dataFrames = 0;
@@ -86,6 +89,8 @@ class Repeats {
   recoveryPoint = Number.NEGATIVE_INFINITY;
   startNs = 0;
   firstFrame = 0;
+  waitedNs = 0;
+  ackedBefore = 0;
   episodeBytes = 0;
   needlessBytes = 0;
   timeouts = 0;
@@ -155,6 +160,8 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     const kind = state.timeouts === 0 ? 'recovery' : state.fasts === 0 ? 'timeout' : 'mixed';
     const lost = Math.max(0, state.episodeBytes - state.needlessBytes);
     const durationNs = tNs - state.startNs;
+    const heldNs = state.waitedNs + durationNs;
+    const delivered = state.acked - state.ackedBefore;
     episodes.add(
       TCP_EPISODE_KINDS.indexOf(kind),
       direction,
@@ -163,6 +170,11 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
       durationNs,
       lost,
       state.episodeBytes,
+      state.waitedNs,
+      Number.NaN, // the rates around it are known at the end, see episodes.ts
+      heldNs > 0 ? (delivered * 1e9) / heldNs : Number.NaN,
+      Number.NaN,
+      Number.NaN,
     );
     state.recoveryPoint = Number.NEGATIVE_INFINITY;
   };
@@ -183,6 +195,8 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     if (state.recoveryPoint === Number.NEGATIVE_INFINITY) {
       state.startNs = t;
       state.firstFrame = frame;
+      state.waitedNs = Math.max(0, t - state.heardNs || 0);
+      state.ackedBefore = state.acked;
       state.episodeBytes = state.needlessBytes = state.timeouts = state.fasts = 0;
     }
     if (state.recoveryPoint < state.sentMax) state.recoveryPoint = state.sentMax;
@@ -230,9 +244,9 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
             if (options[row]! & OPTION_DUPLICATE) takeDuplicateReport(rows, row, data);
             if (acked > data.acked) {
               const echo = options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
-              // Before the first acknowledgement of data the left edge is its first byte.
-              markNeedless(data.answered(Math.max(0, data.acked), acked, echo));
+              markNeedless(data.answered(data.acked, acked, echo));
               data.acked = acked;
+              data.heardNs = t;
               if (acked >= data.recoveryPoint && data.recoveryPoint > Number.NEGATIVE_INFINITY) {
                 closeEpisode(id ^ 1, data, t);
               }
@@ -248,6 +262,7 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
           state.dataFrames++;
           state.dataSegments += segments[row]!;
           const end = offset[row]! + bytes;
+          if (state.sentMax <= state.acked) state.heardNs = t;
           if (end > state.sentMax) state.sentMax = end;
         }
       }

@@ -1,7 +1,10 @@
 // Rhythm: bursts and pauses of a sender, and how its receiver acknowledges.
 //
-// A burst is a run of frames with gaps below 50 µs or an eighth of the round trip, whichever is longer.
+// A burst is a run of frames with gaps below 50 µs or an eighth of the round trip, whichever is longer. Full segments in a row
+// within a burst are a train: they arrive as far apart as the narrowest line before the capture point sets them, where the
+// network and not the sender set the pace.
 import { NO_DIRECTION, type SegmentRows, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
+import type { TcpDirection } from '../results.js';
 import { LogHistogram } from './histogram.js';
 import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
@@ -10,6 +13,17 @@ const BURST_GAP_SHARE = 1 / 8;
 const IDLE_NS = 100e6;
 /** Held back for longer than any path's jitter (Linux: at least 40 ms). */
 const DELAYED_ACK_NS = 35e6;
+/** So much closer than the data they answer; data that left closer together than hosts batch frames says nothing. */
+const COMPRESSED_SHARE = 1 / 4;
+const BATCHED_NS = 100e3;
+/** A train has so many frames, a power of two, and lasts longer than what hosts take in at once. */
+const TRAIN_FRAMES = 16;
+const TRAIN_NS = 1e6;
+/** Share of trains that must agree on a rate, and of time in which the network must have set the pace. */
+const TRAINS_SHARE_MIN = 0.3;
+const NETWORK_SHARE_MIN = 0.5;
+/** A half of the path that takes less than this share of the round trip is no path at all. */
+const END_SHARE = 0.1;
 
 class Bursts {
   lastNs = Number.NaN;
@@ -23,9 +37,19 @@ class Bursts {
   idleNs = 0;
   /** Largest payload of a single segment. */
   segmentBytes = 1;
-  /** Smallest loop on either half. */
-  roundTripMinNs = Number.NaN;
+  // The train: where in the burst it began.
+  trainNs = 0;
+  trainFrame = 0;
+  trainBytes = 0;
+  readonly trainRate = new LogHistogram();
+  /** Smallest loop from the capture point to the receiver, and to the sender. */
+  ackLoopMinNs = Number.NaN;
+  echoLoopMinNs = Number.NaN;
   acked = Number.NaN;
+  /** The latest acknowledgement that timed its data, and what it measured. */
+  timedNs = Number.NaN;
+  timedLoopNs = Number.NaN;
+  compressedAcks = 0;
   ackedBytes = 0;
   acks = 0;
   stretchAcks = 0;
@@ -36,7 +60,31 @@ class Bursts {
     this.count++;
     this.burstBytes.add(this.bytes);
     if (this.lastNs > this.startNs) this.burstRate.add((this.bytes * 1e9) / (this.lastNs - this.startNs));
-    this.frames = this.bytes = 0;
+    this.frames = this.bytes = this.trainFrame = this.trainBytes = 0;
+  }
+
+  get roundTripMinNs(): number {
+    return (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
+  }
+
+  /** Ends a train with the latest frame, and begins one with it. */
+  endTrain(tNs: number): void {
+    if (this.trainFrame > 0 && tNs - this.trainNs < TRAIN_NS) return;
+    const bytes = this.bytes - this.trainBytes;
+    const whole = bytes === (this.frames - this.trainFrame) * this.segmentBytes;
+    if (this.trainFrame > 0 && whole) this.trainRate.add((bytes * 1e9) / (tNs - this.trainNs));
+    this.trainNs = tNs;
+    this.trainFrame = this.frames;
+    this.trainBytes = this.bytes;
+  }
+
+  /** Takes the loop that an acknowledgement measured: by how much it is shorter than the one before, the data was further apart. */
+  timed(tNs: number, loopNs: number): void {
+    const apartNs = tNs - this.timedNs;
+    const sentApartNs = apartNs - (loopNs - this.timedLoopNs);
+    if (sentApartNs > BATCHED_NS && apartNs < COMPRESSED_SHARE * sentApartNs) this.compressedAcks++;
+    this.timedNs = tNs;
+    this.timedLoopNs = loopNs;
   }
 }
 
@@ -62,18 +110,22 @@ export function rhythm(_: MetricContext): TcpMetric {
               data.acks++;
               data.ackedBytes += step;
               if (step > 2 * data.segmentBytes) data.stretchAcks++;
-              else if (t - data.lastNs - (data.roundTripMinNs || 0) >= DELAYED_ACK_NS) data.delayedAcks++;
+              else if (t - data.lastNs - (data.ackLoopMinNs || 0) >= DELAYED_ACK_NS) data.delayedAcks++;
             }
-            if (loopNs[row]! >= 0 && !(data.roundTripMinNs <= loopNs[row]!)) data.roundTripMinNs = loopNs[row]!;
+            if (loopNs[row]! >= 0) {
+              if (!(data.ackLoopMinNs <= loopNs[row]!)) data.ackLoopMinNs = loopNs[row]!;
+              data.timed(t, loopNs[row]!);
+            }
           }
         }
         if (bytes === 0) continue;
         const state = states.at(id);
         if (segments[row] === 1 && bytes > state.segmentBytes) state.segmentBytes = bytes;
+        if (loopNs[row]! >= 0 && !(state.echoLoopMinNs <= loopNs[row]!)) state.echoLoopMinNs = loopNs[row]!;
         const gapNs = t - state.lastNs;
-        if (gapNs > Math.max(BURST_GAP_NS, BURST_GAP_SHARE * state.roundTripMinNs || 0)) {
+        if (gapNs > Math.max(BURST_GAP_NS, BURST_GAP_SHARE * state.roundTripMinNs)) {
           state.end();
-          if (gapNs > Math.max(IDLE_NS, 4 * state.roundTripMinNs || 0)) {
+          if (gapNs > Math.max(IDLE_NS, 4 * state.roundTripMinNs)) {
             state.idleGaps++;
             state.idleNs += gapNs;
           }
@@ -81,6 +133,7 @@ export function rhythm(_: MetricContext): TcpMetric {
         if (state.frames === 0) state.startNs = t;
         state.frames++;
         state.bytes += bytes;
+        if ((state.frames & (TRAIN_FRAMES - 1)) === 0) state.endTrain(t);
         state.lastNs = t;
       }
     },
@@ -90,6 +143,9 @@ export function rhythm(_: MetricContext): TcpMetric {
         const state = states.find(2 * connection.id + side);
         if (!state) continue;
         state.end();
+        const { toSenderNs, toReceiverNs } = connection.directions[side];
+        const roundTripNs = toSenderNs + toReceiverNs;
+        if (toSenderNs > END_SHARE * roundTripNs) into[side].bottleneckRate = bottleneckRate(state, into[side]);
         into[side].rhythm = {
           bursts: state.count,
           burstBytes: state.burstBytes.quantiles(),
@@ -98,9 +154,20 @@ export function rhythm(_: MetricContext): TcpMetric {
           idleNs: state.idleNs,
           bytesPerAck: state.acks > 0 ? state.ackedBytes / state.acks : null,
           delayedAcks: state.delayedAcks,
+          compressedAcks: toReceiverNs > END_SHARE * roundTripNs ? state.compressedAcks : null,
           stretchAckShare: state.acks > 0 ? state.stretchAcks / state.acks : null,
         };
       }
     },
   };
+}
+
+/** Bytes on the line per second at which most trains came; see TcpDirection. */
+function bottleneckRate({ trainRate }: Bursts, direction: TcpDirection): number | null {
+  const { limitedBy, wireBytes, wireSegments, dataFrames, payloadBytes } = direction;
+  const byNetwork = limitedBy !== null && limitedBy.congestion + limitedBy.recovery >= NETWORK_SHARE_MIN;
+  const mode = trainRate.mode();
+  if (!byNetwork || wireBytes === null || wireSegments !== dataFrames || !mode || mode.share < TRAINS_SHARE_MIN)
+    return null;
+  return (mode.value * wireBytes) / payloadBytes;
 }

@@ -9,10 +9,11 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
-import type { Overheads, TcpDirection } from '../results.js';
+import type { GoodputPeak, Overheads, TcpDirection } from '../results.js';
 import { ECN_FLAGS, EcnFeedback } from './ecn.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 import {
+  type DirectionTimeline,
   SERIES_ACK_LOOP_MAX,
   SERIES_ACK_LOOP_MIN,
   SERIES_ACKED,
@@ -50,6 +51,8 @@ class Totals {
 const CONGESTION_EXPERIENCED = 3;
 /** Ethernet per frame around the IP packet: header 14, check sequence 4, preamble and gap 20. */
 const ETHERNET_BYTES = 38;
+/** What peaks depend on: bins at least this wide. */
+const PEAK_BINS_NS = [10e6, 100e6, 1e9];
 
 export function throughput({ timelines }: MetricContext): TcpMetric {
   const totals = new PerDirection(() => new Totals());
@@ -159,6 +162,8 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         const seconds = (sum.lastNs - sum.firstNs) / 1e9;
         out.throughput = seconds > 0 ? sum.payloadBytes / seconds : 0;
         out.goodput = seconds > 0 ? sum.uniqueBytes / seconds : 0;
+        const timeline = timelines.find(2 * connection.id + side);
+        if (timeline) out.goodputPeaks = peaks(timeline, sum.lastNs);
         out.firstDataNs = Number.isNaN(sum.firstNs) ? null : sum.firstNs;
         out.lastDataNs = Number.isNaN(sum.lastNs) ? null : sum.lastNs;
         out.ackedBytes = Number.isNaN(sum.acked) ? null : sum.acked;
@@ -183,6 +188,22 @@ function wireBytes(sum: Totals, segments: number | null): number | null {
   const merged = sum.segments - sum.dataFrames;
   const plain = sum.ipBytes + (sum.frames - sum.captureDuplicates) * ETHERNET_BYTES;
   return plain + merged * (headerBytes(sum) + ETHERNET_BYTES);
+}
+
+/** Goodput in whole bins up to `lastNs`, by the width of the bins; a width that the transfer does not fill once is left out. */
+function peaks({ bins, originNs }: DirectionTimeline, lastNs: number): GoodputPeak[] {
+  const unique = bins.series[SERIES_UNIQUE]!;
+  const widths = new Set(PEAK_BINS_NS.map((binNs) => Math.ceil(binNs / bins.binNs)));
+  return [...widths].flatMap((width) => {
+    const binNs = width * bins.binNs;
+    const rates = new Float64Array(Math.max(0, Math.floor((lastNs - originNs) / binNs)));
+    if (rates.length === 0) return [];
+    for (let bin = 0; bin < rates.length * width; bin++)
+      rates[Math.floor(bin / width)]! += (unique[bin]! * 1e9) / binNs;
+    rates.sort();
+    const at = (share: number): number => rates[Math.max(0, Math.ceil(share * rates.length) - 1)]!;
+    return [{ binNs, p50: at(0.5), p95: at(0.95), max: at(1) }];
+  });
 }
 
 function overheads({ wireBytes, payloadBytes, uniqueBytes }: TcpDirection, back: TcpDirection): Overheads | null {

@@ -84,6 +84,17 @@ export class DirectionTimeline {
     }
   }
 
+  /** What `series` has per second in the whole bins of [fromNs, toNs); NaN where there is none. */
+  rate(series: number, fromNs: number, toNs: number): number {
+    const { bins, originNs } = this;
+    const { binNs } = bins;
+    const from = Math.max(0, Math.ceil((fromNs - originNs) / binNs));
+    const to = Math.min(bins.used, Math.floor((toNs - originNs) / binNs));
+    let sum = 0;
+    for (let at = from; at < to; at++) sum += bins.series[series]![at]!;
+    return to > from ? (sum * 1e9) / ((to - from) * binNs) : Number.NaN;
+  }
+
   /** Writes the bins as rows from `row` on into the columns of TIMELINE_UNITS. */
   fill(columns: readonly Float64Array[], row: number, { windowScale, loop, addNs }: TimelineView): void {
     const { bins, direction, originNs } = this;

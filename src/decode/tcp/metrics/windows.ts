@@ -22,6 +22,11 @@ const ZERO_WINDOW = TCP_EPISODE_KINDS.indexOf('zero-window');
 const START = TCP_EVENT_KINDS.indexOf('zero-window-start');
 const END = TCP_EVENT_KINDS.indexOf('zero-window-end');
 const SHRINK = TCP_EVENT_KINDS.indexOf('window-shrink');
+/** The right edge stands still while it moves by less than this share of what is acknowledged: Linux gives away what its books allow. */
+const STILL_SHARE = 1 / 4;
+/** For less time, or with more of the window left, it is a reader that takes turns. */
+const FROZEN_NS = 10e6;
+const LEFT_SHARE_MAX = 3 / 4;
 
 /** Of a direction with data: what its peer advertised. */
 class Window {
@@ -39,6 +44,42 @@ class Window {
   closedSinceNs = Number.NaN;
   closedFrame = 0;
   closedNs = 0;
+  // Since when the right edge hardly moves, and up to the last acknowledgement that found it so.
+  frozenFromNs = Number.NaN;
+  frozenToNs = Number.NaN;
+  leftBytes = Number.NaN;
+  ackedThen = Number.NaN;
+  edgeThen = Number.NaN;
+  readonly frozen = { episodes: 0, totalNs: 0, longestNs: 0 };
+
+  /**
+   * Takes what is acknowledged and the right edge. A sender that pauses gets no acknowledgement that could move it: only a
+   * closed window says more. And while a hole is open, nobody could read what lies beyond it.
+   */
+  followEdge(tNs: number, acked: number, edge: number, unit: number, holed: boolean): void {
+    // One unit of the scale is rounding (RFC 7323 §2.4).
+    const still = edge - this.edgeThen < unit + STILL_SHARE * (acked - this.ackedThen);
+    if (holed || !still) {
+      this.thaw(tNs);
+      this.edgeThen = edge;
+      this.ackedThen = acked;
+      this.frozenFromNs = Number.NaN;
+    } else if (acked > this.acked) {
+      if (Number.isNaN(this.frozenFromNs)) this.frozenFromNs = tNs;
+      this.frozenToNs = tNs;
+      this.leftBytes = edge - acked;
+    }
+  }
+
+  /** Ends the time in which the edge stood still. */
+  thaw(tNs: number): void {
+    const durationNs = (this.closedSinceNs >= 0 ? tNs : this.frozenToNs) - this.frozenFromNs;
+    const grantedBytes = this.edgeThen - this.ackedThen;
+    if (!(durationNs >= FROZEN_NS && this.leftBytes <= LEFT_SHARE_MAX * grantedBytes)) return;
+    this.frozen.episodes++;
+    this.frozen.totalNs += durationNs;
+    this.frozen.longestNs = Math.max(this.frozen.longestNs, durationNs);
+  }
 }
 
 export function windows({ timelines, events, episodes }: MetricContext): TcpMetric {
@@ -68,7 +109,6 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         const acked = ackOffset[row]!;
         if (acked < state.acked) continue;
         const repeats = acked === state.acked && payloadLen[row] === 0 && (options[row]! & OPTION_SACK) === 0;
-        if (acked >= state.acked) state.acked = acked;
         const raw = window[row]!;
         const t = times.tNs[row]!;
         state.raw.add(raw);
@@ -91,6 +131,8 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         }
         if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
         state.unit = unit;
+        state.followEdge(t, acked, edge, unit, (options[row]! & OPTION_SACK) !== 0);
+        state.acked = acked;
         if (raw === 0) {
           if (Number.isNaN(state.closedSinceNs)) {
             state.episodes++;
@@ -113,9 +155,11 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         const data = 2 * connection.id + side;
         const state = states.find(data);
         if (!state) continue;
+        state.thaw(connection.endNs);
         if (!Number.isNaN(state.closedSinceNs)) close(data, state, connection.endNs);
         const { windowUnit, windowScaleInferred } = connection.directions[side];
         into[side].window = Number.isNaN(windowUnit) ? null : state.raw.quantiles(windowUnit);
+        into[side].frozenEdge = Number.isNaN(windowUnit) ? null : state.frozen;
         into[side].windowScaleInferred = windowScaleInferred;
         into[side].windowShrinks = state.shrinks;
         into[side].windowUpdates = state.updates;

@@ -338,7 +338,7 @@ describe('congestion control', () => {
   test('without loss nothing is said', () => {
     const { congestionControl } = bulk(analyzeFrames(framesOf(transfer().sender))).direction;
     expect(congestionControl).toEqual({
-      ...{ family: 'unknown', decrease: null, spread: null, episodes: 0, probeDips: 0, paced: false },
+      ...{ family: 'unknown', decrease: null, spread: null, episodes: 0, probeDips: 0, restarts: 0, paced: false },
     });
   });
 });
