@@ -70,9 +70,8 @@ export interface TcpDirection {
   rttNs: Quantiles | null;
   /** Round trips less the least of them: what queues on the path added. */
   queueingNs: Quantiles | null;
-  /** Round trip and its mean deviation, smoothed as a sender does it (RFC 6298 §2), when the last sample was in. */
+  /** Round trip smoothed as a sender does it (RFC 6298 §2), when the last sample was in. */
   rttSmoothedNs: number | null;
-  rttVariationNs: number | null;
   /** Scaled window this direction's receiver advertised, i.e. what limits this direction. Bytes. */
   window: Quantiles | null;
   /** Bytes in flight on the sender's timeline. */
@@ -112,7 +111,7 @@ export interface TcpDirection {
   windowUpdates: number;
   /** Share of the window in use after each frame, as the sender knew it; null where the window's scale is not known. */
   windowUse: Quantiles | null;
-  /** Time with more than 0.95 of the window in use, ns; null as above. */
+  /** Time with more than 0.95 of the window in use, ns; away from the sender it may be more. null as above. */
   windowHighUseNs: number | null;
   /**
    * Times of 10 ms and more in which data was acknowledged but the window's right edge hardly moved, until a quarter of the

@@ -12,6 +12,7 @@
 // not slowed down by loss says something only where the network was the limit.
 import { NO_DIRECTION, type SegmentRows, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
+import type { HalfLoops } from '../vantage.js';
 import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
 
 /** Loss-based: the answers lie here, within so much of each other; the middle half of them where there are many. */
@@ -208,7 +209,9 @@ export function congestionControl(_: MetricContext): TcpMetric {
     fill(connection, into) {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
-        if (state) into[side].congestionControl = summary(state, into[side], connection.directions[side].segmentBytes);
+        if (!state) continue;
+        into[side].rttSmoothedNs = smoothedRoundTrip(state, connection.directions[side]);
+        into[side].congestionControl = summary(state, into[side], connection.directions[side].segmentBytes);
       }
     },
   };
@@ -216,6 +219,12 @@ export function congestionControl(_: MetricContext): TcpMetric {
 
 const smoothed = (valueNs: number, sampleNs: number): number =>
   Number.isNaN(valueNs) ? sampleNs : valueNs + (sampleNs - valueNs) / 8;
+
+/** What the receiver takes to acknowledge is part of it; what the sender takes to send is not, as far as the capture point is near it. */
+function smoothedRoundTrip({ ackLoopNs, echoLoopNs }: Answers, { toSenderNs, toReceiverNs }: HalfLoops): number | null {
+  const echoNs = toSenderNs < toReceiverNs || Number.isNaN(echoLoopNs) ? toSenderNs : echoLoopNs;
+  return ackLoopNs + echoNs >= 0 ? ackLoopNs + echoNs : null;
+}
 
 function summary(
   state: Answers,

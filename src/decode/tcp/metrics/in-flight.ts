@@ -21,10 +21,20 @@ class Flight {
   /** Since when nearly all of the window is in use, NaN when it is not; and how long it was. */
   highFromNs = Number.NaN;
   highNs = 0;
-  firstNs = Number.NaN;
-  lastNs = Number.NaN;
   /** Time with nothing in flight. */
   idleNs = 0;
+
+  /**
+   * Takes a frame with which nearly all of the window is in use, or the one after. Where it is so no more, it was until the
+   * newest acknowledgement came, if there was one since.
+   */
+  followUse(tNs: number, high: boolean, reactionNs: number): void {
+    if (this.highFromNs >= 0) {
+      const heardNs = tNs - reactionNs;
+      this.highNs += (!high && heardNs > this.highFromNs && heardNs < tNs ? heardNs : tNs) - this.highFromNs;
+    }
+    this.highFromNs = high ? tNs : Number.NaN;
+  }
 }
 
 export function inFlight(_: MetricContext): TcpMetric {
@@ -40,20 +50,13 @@ export function inFlight(_: MetricContext): TcpMetric {
         state.pipe?.add(pipe[row]!);
         const share = flight[row]! / (flight[row]! + room[row]!);
         state.use.add(share > 1 ? 1 : share);
-        const t = times.tNs[row]!;
-        const high = share > HIGH_USE_SHARE;
-        if (state.highFromNs >= 0) {
-          // Where it is so no more, it was until the newest acknowledgement came, if there was one since.
-          const heardNs = t - reactionNs[row]!;
-          state.highNs += (!high && heardNs > state.highFromNs && heardNs < t ? heardNs : t) - state.highFromNs;
+        if (share > HIGH_USE_SHARE || state.highFromNs >= 0) {
+          state.followUse(times.tNs[row]!, share > HIGH_USE_SHARE, reactionNs[row]!);
         }
-        state.highFromNs = high ? t : Number.NaN;
-        if (flight[row]! <= newBytes[row]! && trigger[row] === TRIGGER_NONE && state.lastNs < t) {
-          const idleNs = Math.min(reactionNs[row]!, t - state.lastNs);
-          if (idleNs > 0) state.idleNs += idleNs;
+        // Nothing else is out: until this frame the sender had nothing to wait for.
+        if (flight[row]! <= newBytes[row]! && trigger[row] === TRIGGER_NONE && state.flight.samples > 1) {
+          if (reactionNs[row]! > 0) state.idleNs += reactionNs[row]!;
         }
-        if (Number.isNaN(state.firstNs)) state.firstNs = t;
-        state.lastNs = t;
       }
     },
     forget: (connection) => states.forget(connection),
@@ -67,10 +70,11 @@ export function inFlight(_: MetricContext): TcpMetric {
         into[side].pipe = (state.pipe ?? state.flight).quantiles();
         into[side].windowUse = state.use.quantiles();
         into[side].windowHighUseNs = state.use.samples > 0 ? state.highNs : null;
-        const busyNs = state.lastNs - state.firstNs - state.idleNs;
+        const { firstDataNs, lastDataNs, uniqueBytes } = into[side];
+        const busyNs = lastDataNs! - firstDataNs! - state.idleNs;
         if (!(busyNs > 0)) continue;
         into[side].busyNs = busyNs;
-        into[side].goodputBusy = (into[side].uniqueBytes * 1e9) / busyNs;
+        into[side].goodputBusy = (uniqueBytes * 1e9) / busyNs;
       }
     },
   };

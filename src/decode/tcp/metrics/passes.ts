@@ -110,7 +110,6 @@ export const emptyDirection = (): TcpDirection => ({
   rttNs: null,
   queueingNs: null,
   rttSmoothedNs: null,
-  rttVariationNs: null,
   window: null,
   inFlight: null,
   inFlightDoubt: null,

@@ -45,6 +45,8 @@ class Bursts {
   /** Smallest loop from the capture point to the receiver, and to the sender. */
   ackLoopMinNs = Number.NaN;
   echoLoopMinNs = Number.NaN;
+  /** A longer gap ends a burst. */
+  burstGapNs = BURST_GAP_NS;
   acked = Number.NaN;
   /** The latest acknowledgement that timed its data, and what it measured. */
   timedNs = Number.NaN;
@@ -65,6 +67,13 @@ class Bursts {
 
   get roundTripMinNs(): number {
     return (this.ackLoopMinNs || 0) + (this.echoLoopMinNs || 0);
+  }
+
+  /** Takes a loop shorter than any before. */
+  shorter(loopNs: number, toReceiver: boolean): void {
+    if (toReceiver) this.ackLoopMinNs = loopNs;
+    else this.echoLoopMinNs = loopNs;
+    this.burstGapNs = Math.max(BURST_GAP_NS, BURST_GAP_SHARE * this.roundTripMinNs);
   }
 
   /** Ends a train with the latest frame, and begins one with it. */
@@ -113,7 +122,7 @@ export function rhythm(_: MetricContext): TcpMetric {
               else if (t - data.lastNs - (data.ackLoopMinNs || 0) >= DELAYED_ACK_NS) data.delayedAcks++;
             }
             if (loopNs[row]! >= 0) {
-              if (!(data.ackLoopMinNs <= loopNs[row]!)) data.ackLoopMinNs = loopNs[row]!;
+              if (!(data.ackLoopMinNs <= loopNs[row]!)) data.shorter(loopNs[row]!, true);
               data.timed(t, loopNs[row]!);
             }
           }
@@ -121,10 +130,10 @@ export function rhythm(_: MetricContext): TcpMetric {
         if (bytes === 0) continue;
         const state = states.at(id);
         if (segments[row] === 1 && bytes > state.segmentBytes) state.segmentBytes = bytes;
-        if (loopNs[row]! >= 0 && !(state.echoLoopMinNs <= loopNs[row]!)) state.echoLoopMinNs = loopNs[row]!;
         const gapNs = t - state.lastNs;
-        if (gapNs > Math.max(BURST_GAP_NS, BURST_GAP_SHARE * state.roundTripMinNs)) {
+        if (gapNs > state.burstGapNs) {
           state.end();
+          if (loopNs[row]! >= 0 && !(state.echoLoopMinNs <= loopNs[row]!)) state.shorter(loopNs[row]!, false);
           if (gapNs > Math.max(IDLE_NS, 4 * state.roundTripMinNs)) {
             state.idleGaps++;
             state.idleNs += gapNs;

@@ -9,28 +9,9 @@ import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from 
 /** Below this round trip only acknowledgements time it: what a host takes to answer with data is longer. */
 const NEAR_NS = 100e3;
 
-/** Loops from the capture point to the sender of a direction and back. */
-class Loops {
-  readonly all = new LogHistogram();
-  smoothedNs = Number.NaN;
-  variationNs = Number.NaN;
-
-  /** Source of the weights: RFC 6298 §2. */
-  add(loopNs: number): void {
-    this.all.add(loopNs);
-    if (Number.isNaN(this.smoothedNs)) {
-      this.smoothedNs = loopNs;
-      this.variationNs = loopNs / 2;
-      return;
-    }
-    const offNs = loopNs - this.smoothedNs;
-    this.variationNs += (Math.abs(offNs) - this.variationNs) / 4;
-    this.smoothedNs += offNs / 8;
-  }
-}
-
 export function roundTrip(_: MetricContext): TcpMetric {
-  const loops = new PerDirection(() => new Loops());
+  /** Loops from the capture point to the sender of a direction and back. */
+  const loops = new PerDirection(() => new LogHistogram());
   return {
     push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
       const { direction, loopNs } = rows;
@@ -47,13 +28,8 @@ export function roundTrip(_: MetricContext): TcpMetric {
         const farSide = acknowledged ? 1 - side : side;
         const far = loops.find(2 * connection.id + farSide);
         if (!far) continue;
-        const nearNs = acknowledged ? toSenderNs : toReceiverNs;
-        into[side].rttNs = far.all.quantiles(1, nearNs);
-        into[side].queueingNs = far.all.quantiles(1, -far.all.min);
-        // What the receiver takes to acknowledge is part of what a sender measures, wherever the capture point is.
-        const acks = loops.find(2 * connection.id + 1 - side);
-        into[side].rttSmoothedNs = far.smoothedNs + (acknowledged || !acks ? nearNs : acks.smoothedNs);
-        into[side].rttVariationNs = far.variationNs + (acknowledged || !acks ? 0 : acks.variationNs);
+        into[side].rttNs = far.quantiles(1, acknowledged ? toSenderNs : toReceiverNs);
+        into[side].queueingNs = far.quantiles(1, -far.min);
       }
     },
   };

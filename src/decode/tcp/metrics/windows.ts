@@ -44,28 +44,32 @@ class Window {
   closedSinceNs = Number.NaN;
   closedFrame = 0;
   closedNs = 0;
-  // Since when the right edge hardly moves, and up to the last acknowledgement that found it so.
+  // Since when the right edge hardly moves, NaN when it does; the last acknowledgement that found it so, and where it began.
   frozenFromNs = Number.NaN;
   frozenToNs = Number.NaN;
-  leftBytes = Number.NaN;
-  ackedThen = Number.NaN;
+  leftBytes = 0;
   edgeThen = Number.NaN;
+  ackedThen = Number.NaN;
   readonly frozen = { episodes: 0, totalNs: 0, longestNs: 0 };
 
   /**
-   * Takes what is acknowledged and the right edge. A sender that pauses gets no acknowledgement that could move it: only a
-   * closed window says more. And while a hole is open, nobody could read what lies beyond it.
+   * Takes what is acknowledged and the right edge, before they replace those of the acknowledgement before. A sender that
+   * pauses gets none that could move it: only a closed window says more. And while a hole is open, nobody could read what
+   * lies beyond it.
    */
   followEdge(tNs: number, acked: number, edge: number, unit: number, holed: boolean): void {
+    const frozen = this.frozenFromNs >= 0;
+    const moved = edge - (frozen ? this.edgeThen : this.edge);
+    const advanced = acked - (frozen ? this.ackedThen : this.acked);
     // One unit of the scale is rounding (RFC 7323 §2.4).
-    const still = edge - this.edgeThen < unit + STILL_SHARE * (acked - this.ackedThen);
-    if (holed || !still) {
-      this.thaw(tNs);
-      this.edgeThen = edge;
-      this.ackedThen = acked;
-      this.frozenFromNs = Number.NaN;
+    if (holed || !(moved < unit + STILL_SHARE * advanced)) {
+      if (frozen) this.thaw(tNs);
     } else if (acked > this.acked) {
-      if (Number.isNaN(this.frozenFromNs)) this.frozenFromNs = tNs;
+      if (!frozen) {
+        this.frozenFromNs = tNs;
+        this.edgeThen = this.edge;
+        this.ackedThen = this.acked;
+      }
       this.frozenToNs = tNs;
       this.leftBytes = edge - acked;
     }
@@ -74,6 +78,7 @@ class Window {
   /** Ends the time in which the edge stood still. */
   thaw(tNs: number): void {
     const durationNs = (this.closedSinceNs >= 0 ? tNs : this.frozenToNs) - this.frozenFromNs;
+    this.frozenFromNs = Number.NaN;
     const grantedBytes = this.edgeThen - this.ackedThen;
     if (!(durationNs >= FROZEN_NS && this.leftBytes <= LEFT_SHARE_MAX * grantedBytes)) return;
     this.frozen.episodes++;
@@ -129,10 +134,10 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
           state.shrinks++;
           events.add(SHRINK, data, times.firstFrame + row, t, edge, state.edge - edge);
         }
-        if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
-        state.unit = unit;
         state.followEdge(t, acked, edge, unit, (options[row]! & OPTION_SACK) !== 0);
         state.acked = acked;
+        if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
+        state.unit = unit;
         if (raw === 0) {
           if (Number.isNaN(state.closedSinceNs)) {
             state.episodes++;
