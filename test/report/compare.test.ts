@@ -56,7 +56,7 @@ describe('comparison', () => {
   test('says how either sender answers loss, where the packets tell', () => {
     const bbr = reportData('recovered');
     bbr.connections[0]!.directions[0].congestionControl = {
-      ...{ family: 'rate-based', decrease: 0.93, spread: 0.3, episodes: 12, probeDips: 0, paced: true },
+      ...{ family: 'rate-based', decrease: 0.93, spread: 0.3, episodes: 12, probeDips: 0, restarts: 0, paced: true },
     };
     const { conclusions } = compareReports([
       { name: 'cubic', report: reportData('lossy') },

@@ -336,6 +336,7 @@ function connectionsOf(run: RunShape, migration: Migration): Connection[] {
         spread: run.limit === 'recovery' ? 0.02 : null,
         episodes: segments,
         probeDips: 0,
+        restarts: 0,
         paced: false,
       },
       limitedBy: limitShares({ [run.limit]: 0.62, 'sender-application': 0.21, idle: 0.17 }),
