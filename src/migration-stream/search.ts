@@ -72,21 +72,27 @@ export function isBarren(
   tNs: number,
   sink: MigrationSink,
 ): boolean {
-  for (let at = start; at < end; at++) {
-    const byte = buffer[at]!;
-    if (byte === 0 || byte === QEMU_VM_SECTION_FOOTER) return false;
-  }
+  // Over the second bytes: hardly one of page contents is zero.
+  for (let at = start + 1; at < end; at++) if (buffer[at] === 0 && mayBegin(buffer, at - 1, end)) return false;
+  if (mayBegin(buffer, end - 1, end)) return false;
   sink.glimpse(offset, tNs, isDescriptionText(buffer, start, end));
   return true;
+}
+
+/**
+ * Whether what `judge` looks for may begin at `buffer[at]`: a RAM word or a footer. A zero byte comes next in both, as far as
+ * there is one: no guest has 2^48 bytes, no migration 2^24 sections.
+ */
+function mayBegin(buffer: Uint8Array, at: number, end: number): boolean {
+  const first = buffer[at]!;
+  return (first === 0 || first === QEMU_VM_SECTION_FOOTER) && (at + 1 >= end || buffer[at + 1] === 0);
 }
 
 /** Moves to the next place at hand where something may begin; 'no' when there is none. */
 function scan(stream: ByteCursor, ram: RamReader, isSectionEnd: IsSectionEnd): Find {
   const { buffer, end, position, offset } = stream;
   for (let at = position; at < end; at++) {
-    // What `judge` looks for begins with a zero or a footer; hardly a byte of page contents is either.
-    const first = buffer[at]!;
-    if (first !== 0 && first !== QEMU_VM_SECTION_FOOTER) continue;
+    if (!mayBegin(buffer, at, end)) continue;
     const found = judge(buffer, at, end, offset + at - position, ram, isSectionEnd);
     if (found === 'no') continue;
     stream.position = at;
