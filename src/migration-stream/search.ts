@@ -72,16 +72,21 @@ export function isBarren(
   tNs: number,
   sink: MigrationSink,
 ): boolean {
-  // Over the second bytes: hardly one of page contents is zero.
-  for (let at = start + 1; at < end; at++) if (buffer[at] === 0 && mayBegin(buffer, at - 1, end)) return false;
-  if (mayBegin(buffer, end - 1, end)) return false;
+  // Where something begins, two zeros in a row are its first bytes or the next ones: every second byte shows one of them.
+  for (let at = start; at < end; at += 2) {
+    if (buffer[at] !== 0) continue;
+    for (let first = at - 2 > start ? at - 2 : start; first <= at; first++)
+      if (mayBegin(buffer, first, end)) return false;
+  }
+  for (let first = end - 2 > start ? end - 2 : start; first < end; first++)
+    if (mayBegin(buffer, first, end)) return false;
   sink.glimpse(offset, tNs, isDescriptionText(buffer, start, end));
   return true;
 }
 
 /**
- * Whether what `judge` looks for may begin at `buffer[at]`: a RAM word or a footer. A zero byte comes next in both, as far as
- * there is one: no guest has 2^48 bytes, no migration 2^24 sections.
+ * Whether what `judge` looks for may begin at `buffer[at]`: a RAM word or a footer. Two zeros are the word's first bytes, and
+ * follow the footer's mark: no guest has 2^48 bytes, no migration 2^16 sections.
  */
 function mayBegin(buffer: Uint8Array, at: number, end: number): boolean {
   const first = buffer[at]!;
