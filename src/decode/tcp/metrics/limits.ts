@@ -32,7 +32,7 @@ import {
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
 import { Comb, type Pause } from './comb.js';
 import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
-import { CLUSTER_GAP_NS, Pacer } from './pacer.js';
+import { CLUSTER_GAP_NS, Pacer, UPPER_SHARED } from './pacer.js';
 import { SERIES_LIMIT } from './timelines.js';
 
 const APPLICATION = LIMITS.indexOf('sender-application');
@@ -73,6 +73,8 @@ const OPEN_NS = 10e6;
 const AT_ONCE_NS = 5e3;
 /** Most that is handed down as one (Linux GSO_LEGACY_MAX_SIZE). */
 const OFFLOAD_BYTES = 65_536;
+/** This share of what a sender sent must have left in step with a line; where there is none hardly anything does. */
+const LINE_SHARE = 0.25;
 /** Segment size until one was seen. */
 const SEGMENT_BYTES = 1448;
 /** A plateau: the largest flight of each round trip within this share, for so many round trips. */
@@ -140,6 +142,9 @@ class Sender {
   plateauRounds = 0;
   readonly comb = new Comb();
   readonly pacer = new Pacer();
+  /** Sent while frames of all senders left in step with a line, and its highest rate then, bytes per second. */
+  lineBytes = 0;
+  lineRate = Number.NaN;
 
   /**
    * Time that the sender took after the newest acknowledgement, away from it. Known only where the acknowledgement was news
@@ -228,6 +233,9 @@ class Sender {
 
 export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   const senders = new PerDirection(() => new Sender());
+  /** Whatever spaces the frames of all senders next to the capture point: their host's shaper, or its line. */
+  const line = new Pacer(UPPER_SHARED);
+  let lineNs = Number.NaN;
 
   const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
     sender.spentNs[state]! += toNs - fromNs;
@@ -285,11 +293,12 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     ownNs: number,
   ): void => {
     const fromNs = sender.lastNs;
-    if (sender.near && sender.pacer.paces) {
+    const pacer = sender.roundTripMinNs >= PACED_NS ? sender.pacer : line;
+    if (sender.near && pacer.paces) {
       const sinceOpenedNs = rows.reactionNs[row]!;
       const opened = sinceOpenedNs > CLUSTER_GAP_NS && sinceOpenedNs < tNs - fromNs;
       const openedNs = opened ? tNs - sinceOpenedNs : tNs;
-      const allowedNs = Math.min(tNs, Math.max(fromNs, sender.pacer.allowedNs));
+      const allowedNs = Math.min(tNs, Math.max(fromNs, pacer.allowedNs));
       const closedNs = Math.max(allowedNs, openedNs);
       charge(id, sender, CONGESTION, fromNs, allowedNs);
       charge(id, sender, RECEIVER_WINDOW, allowedNs, closedNs);
@@ -397,7 +406,16 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     const segments = rows.segments[row]!;
     if (bytes > segments * sender.segmentBytes) sender.segmentBytes = Math.ceil(bytes / segments);
     const gapNs = at - sender.lastNs;
-    sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, rows.room[row]! + fresh >= sender.segmentBytes);
+    const hadRoom = rows.room[row]! + fresh >= sender.segmentBytes;
+    if (sender.roundTripMinNs >= PACED_NS) sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, hadRoom);
+    else {
+      line.sent(at, at - lineNs, bytes, rows.reactionNs[row]!, hadRoom);
+      lineNs = at;
+      if (line.paces) {
+        sender.lineBytes += bytes;
+        if (!(line.rate <= sender.lineRate)) sender.lineRate = line.rate;
+      }
+    }
     sender.lastNs = at;
     sender.tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Number.NaN;
     sender.bytes += bytes;
@@ -480,8 +498,8 @@ function shares(sender: Sender): Record<Limit, number> | null {
  * Rate at which frames leave one after the other although acknowledgements come at once, bytes per second; null where they do
  * not. Something below the socket and before the capture point spaces them: a queueing discipline, or the line itself.
  */
-const lineRate = ({ near, roundTripMinNs, pacer }: Sender): number | null =>
-  near && roundTripMinNs < PACED_NS && pacer.paces ? pacer.rate : null;
+const lineRate = ({ bytes, lineBytes, lineRate: rate }: Sender): number | null =>
+  lineBytes > LINE_SHARE * bytes ? rate : null;
 
 /** The two largest shares in words; `lineBytesPerS` see lineRate(). */
 function summary(direction: TcpDirection, lineBytesPerS: number | null): string | null {

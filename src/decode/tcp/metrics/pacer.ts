@@ -11,9 +11,10 @@ const TIMER_NS = 50e3;
 /** Longer gaps are pauses. */
 const GAP_MAX_NS = 20e6;
 const SAMPLES = 32;
-/** Order statistics of the samples that must agree, and how well. */
+/** Order statistics of the samples that must agree, and how well: of one sender, and of several that take turns. */
 const MIDDLE = 16;
 const UPPER = 28;
+export const UPPER_SHARED = 24;
 const AGREEMENT = 0.05;
 /** Part of a wait that lateness can save. */
 const CATCH_UP = 0.5;
@@ -29,6 +30,9 @@ export class Pacer {
   #clusterNs = Number.NaN;
   #clusterBytes = 0;
   #lateNs = 0;
+
+  /** @param upper order statistic of the last 32 waits up to which they must agree */
+  constructor(readonly upper = UPPER) {}
 
   /** Pacing rate, bytes per second; NaN before it is known. */
   get rate(): number {
@@ -67,7 +71,7 @@ export class Pacer {
     const sorted = (this.#sorted ??= samples.slice().sort());
     if (this.#sampled > SAMPLES) replace(sorted, oldest, nsPerByte);
     this.#nsPerByte = sorted[MIDDLE]!;
-    this.paces = sorted[UPPER]! - sorted[MIDDLE]! < AGREEMENT * sorted[MIDDLE]!;
+    this.paces = sorted[this.upper]! - sorted[MIDDLE]! < AGREEMENT * sorted[MIDDLE]!;
   }
 }
 

@@ -1,5 +1,6 @@
 // Who held the sender back where its receiver's window is the question: hand-built frames of a sender's capture, hosts 20 µs apart.
 import { describe, expect, test } from 'vitest';
+import type { CapturedFrame } from '../../../support/frames.js';
 import { Script } from '../../../support/script.js';
 import { analyzeFrames, bulk } from '../../../support/tcp-analysis.js';
 
@@ -130,3 +131,38 @@ test('the rate of a sender that spaces its frames by a timer, on a path that is 
   expect(rateOf((n) => (n > 20 ? 0.5 : 1))! / 2.896e6).toBeCloseTo(1, 1);
   expect(rateOf((n) => 0.2 + (n % 7) / 4)).toBe(null);
 });
+
+test('streams that take turns on one line below their sockets: each summary names it, where turns are not in step none does', () => {
+  /** Four streams; turn `n` of all of them comes `gapMs(n)` after the one before. */
+  const summaries = (gapMs: (n: number) => number): string[] => {
+    const turns = Array.from({ length: 400 }, (_, n) => gapMs(n));
+    const frames = [0, 1, 2, 3].flatMap((stream) => {
+      const script = opened(60_000);
+      let waitMs = 5;
+      for (const [n, gap] of turns.entries()) {
+        waitMs += gap;
+        if (n % 4 !== stream) continue;
+        const seq = START + (n >> 2) * 14_480;
+        script.client({ seq, length: 14_480, afterMs: waitMs - 0.02 });
+        script.server({ ack: seq + 14_480, window: 60_000, afterMs: 0.02 });
+        waitMs = 0;
+      }
+      return script.frames().map((item) => port(item, 40_001 + stream));
+    });
+    frames.sort((a, b) => a.tNs! - b.tNs!);
+    return analyzeFrames(frames).results.connections.map(({ directions }) => directions[0].limitSummary!);
+  };
+  // 14 480 bytes in 1.16 ms are 100 Mbit/s.
+  const inStep = summaries(() => 1.1584);
+  expect(inStep).toHaveLength(4);
+  for (const words of inStep) expect(words).toMatch(/^sender-application \d+ % \(.* shaper or line .* 100 Mbit\/s\)/);
+  for (const words of summaries((n) => 0.3 + ((n * 7) % 11) / 5)) expect(words).not.toMatch(/line/);
+});
+
+/** The same frame from or to another client port. */
+function port(item: CapturedFrame, client: number): CapturedFrame {
+  const bytes = item.bytes.slice();
+  const view = new DataView(bytes.buffer);
+  view.setUint16(view.getUint16(34) === 40_000 ? 34 : 36, client);
+  return { ...item, bytes };
+}
