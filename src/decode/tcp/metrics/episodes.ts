@@ -25,10 +25,11 @@ export function weighEpisodes(
     if (!LOSSES.includes(episodes.get(row, 'kind'))) continue;
     const direction = episodes.get(row, 'direction');
     const timeline = timelines.find(direction);
-    if (!timeline) continue;
+    const startNs = episodes.get(row, 'startNs');
+    // Without one, or of a connection whose id has passed on to another.
+    if (!timeline || startNs < timeline.originNs) continue;
     const { toSenderNs, toReceiverNs } = halfLoops(direction);
     const aroundNs = Math.max(AROUND_MIN_NS, AROUND_ROUNDS * (toSenderNs + toReceiverNs) || 0);
-    const startNs = episodes.get(row, 'startNs');
     const endNs = startNs + episodes.get(row, 'durationNs');
     const heldNs = startNs - episodes.get(row, 'waitedNs');
     const before = timeline.rate(SERIES_ACKED, heldNs - aroundNs, heldNs);
