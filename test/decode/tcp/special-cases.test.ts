@@ -209,11 +209,12 @@ describe('segments', () => {
     expect([sent.uniqueBytes, sent.wireSegments, sent.retransmittedSegments]).toEqual([seq, 5, 0]);
   });
 
-  test('a window that is taken back and granted again is counted once', () => {
+  test('a window that is taken back, stays small and is granted again is counted once', () => {
     const script = open().client({ length: 1000 }).server({ ack: 1000, window: 600 });
     script
       .server({ ack: 1000, window: 100, afterMs: 10 })
       .client({ seq: 1000, length: 1000 })
+      .server({ ack: 2000, window: 100 })
       .server({ ack: 2000, window: 600 });
     const { sent } = only(script.frames());
     expect([sent.windowShrinks, sent.window!.min]).toEqual([1, 100 * 128]);

@@ -31,7 +31,9 @@ class Flight {
   followUse(tNs: number, high: boolean, reactionNs: number): void {
     if (this.highFromNs >= 0) {
       const heardNs = tNs - reactionNs;
-      this.highNs += (!high && heardNs > this.highFromNs && heardNs < tNs ? heardNs : tNs) - this.highFromNs;
+      const toNs = !high && heardNs > this.highFromNs && heardNs < tNs ? heardNs : tNs;
+      // Clocks may step back.
+      if (toNs > this.highFromNs) this.highNs += toNs - this.highFromNs;
     }
     this.highFromNs = high ? tNs : Number.NaN;
   }

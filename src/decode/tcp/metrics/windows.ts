@@ -130,13 +130,15 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         if (repeats && edge > state.edge) state.updates++;
         // One unit of the scale is rounding (RFC 7323 §2.4).
         const unit = raw > 0 ? scaled / raw : state.unit;
-        if (unit === state.unit && edge < state.edge - unit) {
+        const shrunk = unit === state.unit && edge < state.edge - unit;
+        if (shrunk) {
           state.shrinks++;
           events.add(SHRINK, data, times.firstFrame + row, t, edge, state.edge - edge);
         }
         state.followEdge(t, acked, edge, unit, (options[row]! & OPTION_SACK) !== 0);
         state.acked = acked;
-        if (unit !== state.unit || !(edge < state.edge)) state.edge = edge;
+        // What was taken back is taken back once.
+        if (shrunk || unit !== state.unit || !(edge < state.edge)) state.edge = edge;
         state.unit = unit;
         if (raw === 0) {
           if (Number.isNaN(state.closedSinceNs)) {
