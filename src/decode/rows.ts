@@ -1,8 +1,8 @@
 // SegmentRows: what decoding a batch yields, one row per frame at the same index, column by column.
 //
 // decodeFrames() writes the first part. For TCP rows connections.ts then writes where they belong, and tracker.ts what they
-// are: perhaps on another thread, so that whoever else looks at rows has to do without that last part, or must know that it
-// is written here. Offsets such as `transport` and `payload` are indexes into the batch's `bytes`.
+// are. The latter may happen on another thread: only metrics, and what an analysis without that thread keeps, look at it. Offsets
+// such as `transport` and `payload` are indexes into the batch's `bytes`.
 import { BATCH_ROWS } from '../limits.js';
 
 /** What a row is. */

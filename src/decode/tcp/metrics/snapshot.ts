@@ -47,7 +47,7 @@ export function snapshotOf(
   };
 }
 
-/** The same where only the places of its frames are known: what was sent, as if nothing had been sent twice. */
+/** The same where only the places of its frames are known; what is counted on the other thread is 0 or null until the end. */
 export function bareSnapshotOf(identity: ConnectionIdentity, sentBytes: readonly [number, number]): ConnectionSnapshot {
   const { id, client, server } = identity;
   const [first, second] = sentBytes;
