@@ -74,6 +74,7 @@ function inThread(stream: Duplex): Unpacker {
 class UnpackedInput implements ByteInput {
   /** Unpacking goes on by itself. */
   readonly aside = false;
+  readonly mayGoAside = false;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;
