@@ -127,7 +127,7 @@ export class Analysis {
     this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
     this.#copies.push(batch, rows);
     this.#connections.place(batch, rows);
-    this.#tcp.push(batch, rows);
+    this.#tcp.push(batch);
     this.#frameLog?.push(batch, rows);
     this.#stretch?.push(batch, rows);
     this.#signals.push(batch, rows);

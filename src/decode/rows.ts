@@ -124,7 +124,9 @@ export interface SegmentRows {
   readonly payloadCap: Uint32Array;
   readonly payloadLen: Uint32Array;
 
-  // Where it belongs: by connections.ts, TCP rows only.
+  // Where it belongs: by connections.ts, TCP rows only but for the time.
+  /** When the frame was captured, ns since the capture's first one. */
+  readonly tNs: Float64Array;
   /** 2 × connection + side; side 0 opened the connection (or was seen first). NO_DIRECTION where none. */
   readonly direction: Uint32Array;
   /** Stream offset of the first payload byte: bytes since the direction's first data byte. May be negative before it. */
@@ -173,65 +175,93 @@ export interface TunnelPath {
   readonly labels: readonly string[];
 }
 
+/** Rows for several batches: the whole, and the part of it that each batch fills. */
+export interface RowRing {
+  readonly whole: SegmentRows;
+  /** BATCH_ROWS each, one behind the other, in the memory of `whole`. */
+  readonly parts: readonly SegmentRows[];
+}
+
+/** Empty rows for one batch. */
+export const createRows = (): SegmentRows => createRowRing(1).whole;
+
 /**
- * Empty rows for batches of up to BATCH_ROWS.
+ * Empty rows for `batches` batches.
  *
  * @param shared  in memory that threads may share
- * @param paths   rows that know the tunnel paths met so far; these go on with theirs
  */
-export function createRows(shared = false, paths?: SegmentRows): SegmentRows {
-  const n = BATCH_ROWS;
-  const room = (bytes: number): ArrayBuffer | SharedArrayBuffer =>
-    shared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes);
+export function createRowRing(batches: number, shared = false): RowRing {
+  const columns: (ArrayBuffer | SharedArrayBuffer)[] = [];
+  const tunnels: TunnelPath[] = [{ labels: [] }];
+  const tunnelIds = new Map<number, number>();
+  /** The rows [from, from + count) of all columns, made with the first that are asked for. */
+  const rowsFrom = (from: number, count: number): SegmentRows => {
+    let column = 0;
+    const place = (bytes: number): [ArrayBuffer | SharedArrayBuffer, number] => {
+      const all = bytes * batches * BATCH_ROWS;
+      columns[column] ??= shared ? new SharedArrayBuffer(all) : new ArrayBuffer(all);
+      return [columns[column++]!, bytes * from];
+    };
+    const u8 = (): Uint8Array => new Uint8Array(...place(1), count);
+    const u16 = (): Uint16Array => new Uint16Array(...place(2), count);
+    const u32 = (each = 1): Uint32Array => new Uint32Array(...place(4 * each), each * count);
+    const i32 = (): Int32Array => new Int32Array(...place(4), count);
+    const f64 = (): Float64Array => new Float64Array(...place(8), count);
+    return {
+      kind: u8(),
+      ipVersion: u8(),
+      addresses: u32(),
+      protocol: u8(),
+      ports: u32(),
+      tunnel: u16(),
+      ttl: u8(),
+      ecn: u8(),
+      ipId: u16(),
+      fragmented: u8(),
+      ipBytes: u32(),
+      outerIpBytes: u32(),
+      transport: u32(),
+      seq: u32(),
+      ack: u32(),
+      flags: u16(),
+      window: u16(),
+      options: u8(),
+      tsValue: u32(),
+      tsEcho: u32(),
+      sackEdges: u32(8),
+      sackBlocks: u8(),
+      duplicateFrom: u32(),
+      duplicateTo: u32(),
+      mss: u16(),
+      windowScale: u8(),
+      mptcp: u32(),
+      payload: u32(),
+      payloadCap: u32(),
+      payloadLen: u32(),
+      tNs: f64(),
+      direction: u32(),
+      offset: f64(),
+      ackOffset: f64(),
+      stray: u8(),
+      marks: u8(),
+      capturePoint: i32(),
+      verdict: u8(),
+      newBytes: u32(),
+      trigger: u8(),
+      segments: u16(),
+      loopNs: f64(),
+      flight: f64(),
+      pipe: f64(),
+      room: f64(),
+      windowBytes: f64(),
+      reactionNs: f64(),
+      unseenBytes: u32(),
+      tunnels,
+      tunnelIds,
+    };
+  };
   return {
-    kind: new Uint8Array(room(n)),
-    ipVersion: new Uint8Array(room(n)),
-    addresses: new Uint32Array(room(4 * n)),
-    protocol: new Uint8Array(room(n)),
-    ports: new Uint32Array(room(4 * n)),
-    tunnel: new Uint16Array(room(2 * n)),
-    ttl: new Uint8Array(room(n)),
-    ecn: new Uint8Array(room(n)),
-    ipId: new Uint16Array(room(2 * n)),
-    fragmented: new Uint8Array(room(n)),
-    ipBytes: new Uint32Array(room(4 * n)),
-    outerIpBytes: new Uint32Array(room(4 * n)),
-    transport: new Uint32Array(room(4 * n)),
-    seq: new Uint32Array(room(4 * n)),
-    ack: new Uint32Array(room(4 * n)),
-    flags: new Uint16Array(room(2 * n)),
-    window: new Uint16Array(room(2 * n)),
-    options: new Uint8Array(room(n)),
-    tsValue: new Uint32Array(room(4 * n)),
-    tsEcho: new Uint32Array(room(4 * n)),
-    sackEdges: new Uint32Array(room(4 * 8 * n)),
-    sackBlocks: new Uint8Array(room(n)),
-    duplicateFrom: new Uint32Array(room(4 * n)),
-    duplicateTo: new Uint32Array(room(4 * n)),
-    mss: new Uint16Array(room(2 * n)),
-    windowScale: new Uint8Array(room(n)),
-    mptcp: new Uint32Array(room(4 * n)),
-    payload: new Uint32Array(room(4 * n)),
-    payloadCap: new Uint32Array(room(4 * n)),
-    payloadLen: new Uint32Array(room(4 * n)),
-    direction: new Uint32Array(room(4 * n)),
-    offset: new Float64Array(room(8 * n)),
-    ackOffset: new Float64Array(room(8 * n)),
-    stray: new Uint8Array(room(n)),
-    marks: new Uint8Array(room(n)),
-    capturePoint: new Int32Array(room(4 * n)),
-    verdict: new Uint8Array(room(n)),
-    newBytes: new Uint32Array(room(4 * n)),
-    trigger: new Uint8Array(room(n)),
-    segments: new Uint16Array(room(2 * n)),
-    loopNs: new Float64Array(room(8 * n)),
-    flight: new Float64Array(room(8 * n)),
-    pipe: new Float64Array(room(8 * n)),
-    room: new Float64Array(room(8 * n)),
-    windowBytes: new Float64Array(room(8 * n)),
-    reactionNs: new Float64Array(room(8 * n)),
-    unseenBytes: new Uint32Array(room(4 * n)),
-    tunnels: paths?.tunnels ?? [{ labels: [] }],
-    tunnelIds: paths?.tunnelIds ?? new Map(),
+    whole: rowsFrom(0, batches * BATCH_ROWS),
+    parts: Array.from({ length: batches }, (_, batch) => rowsFrom(batch * BATCH_ROWS, BATCH_ROWS)),
   };
 }

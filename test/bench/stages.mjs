@@ -12,7 +12,7 @@ import { Connections } from '../../dist/decode/tcp/connections.js';
 import { TcpMetricsAside } from '../../dist/decode/tcp/metrics/aside.js';
 import { TcpMetrics } from '../../dist/decode/tcp/metrics/index.js';
 import { Reassembler } from '../../dist/decode/tcp/reassembly.js';
-import { Tracker } from '../../dist/decode/tcp/tracker.js';
+import { createTracker } from '../../dist/decode/tcp/tracker.js';
 import { keepHeapSmall } from '../../dist/heap.js';
 
 export const STAGES = ['read', 'decode', 'connections', 'tracking', 'metrics', 'reassembly', 'everything'];
@@ -68,14 +68,14 @@ function pipeline(stage, log, aside) {
   const depth = STAGES.indexOf(stage);
   const connections = new Connections(log);
   const tcp = aside ? new TcpMetricsAside(log) : new TcpMetrics(log);
-  const tracker = new Tracker(log);
+  const tracker = createTracker(tcp.nextRows(), log);
   const reassembler = new Reassembler(() => TAKES_ALL, log);
   const push = (batch) => {
     const rows = tcp.nextRows();
     decodeFrames(batch, rows, log);
     if (depth >= 2) connections.place(batch, rows);
-    if (stage === 'tracking') tracker.push(batch, rows, 0, batch.count);
-    if (depth >= 4) tcp.push(batch, rows);
+    if (stage === 'tracking') tracker.push(0, batch.count, batch.firstFrame);
+    if (depth >= 4) tcp.push(batch);
     if (depth >= 5) reassembler.push(batch, rows);
   };
   // The other thread has to be done as well.

@@ -72,7 +72,7 @@ function start(setting: TcpSetting): { push(batch: PacketBatch): void; finish():
       const rows = metrics.nextRows();
       decodeFrames(batch, rows, log);
       connections.place(batch, rows);
-      metrics.push(batch, rows);
+      metrics.push(batch);
       setting.watch?.(batch, rows);
     },
     finish() {

@@ -15,65 +15,97 @@ const INFER_RAW_STEP = 8;
 const INFER_VOTES = 4;
 const SHIFT_MAX = 14;
 
+/** See createAcknowledge(). */
+export type Acknowledge = (row: number, tNs: number, data: Direction, peer: Direction) => void;
+
 /**
- * Takes the acknowledgement in `row`, sent by `peer`, for what `data` has sent.
+ * What takes the acknowledgement in a row, sent by `peer`, for what `data` has sent.
  *
  * Fills windowBytes and unseenBytes, and loopNs where the acknowledgement answers a known frame.
  */
-export function acknowledge(rows: SegmentRows, row: number, tNs: number, data: Direction, peer: Direction): void {
-  const raw = rows.ack[row]!;
-  const flags = rows.flags[row]!;
-  if (!data.referenced) {
-    data.referenced = true;
-    data.nextSeq = raw;
-  }
-  const offset = data.started ? rows.ackOffset[row]! : unwrap(raw, data.nextSeq, data.sentMax);
-  if (offset < data.acked - WINDOW_MAX_BYTES || offset > data.sentMax + WINDOW_MAX_BYTES) return;
-  if (offset > data.sentMax) passUnseen(data, offset, raw, tNs, echoOf(rows, row));
+export function createAcknowledge(rows: SegmentRows): Acknowledge {
+  const { ack, flags, window, options, tsValue, tsEcho, sackEdges, sackBlocks, payloadLen } = rows;
+  const { ackOffset, loopNs, windowBytes, unseenBytes } = rows;
 
-  const before = data.acked;
-  const rawWindow = rows.window[row]!;
-  if (Number.isNaN(before)) {
-    data.acked = offset;
-  } else if (offset > before) {
-    if (data.dataFrames > 0) rows.loopNs[row] = sampleLoop(data, before, offset, tNs);
-    inferShift(data, peer, offset - before, data.windowRaw - rawWindow, rows.payloadLen[row]!);
-    if (data.afterTimeout) judgeTimeout(data, before, offset, echoOf(rows, row));
-    advanceTo(data, before, offset);
-  } else if (offset < before) {
-    return; // Older than what is known: its window and SACK blocks are older too.
-  } else if (data.sentMax > offset && rows.payloadLen[row] === 0 && (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) === 0) {
-    // RFC 5681 §2; with SACK the window may change at the same time.
-    const sacks = (rows.options[row]! & OPTION_SACK) !== 0;
-    if (rawWindow === data.windowRaw || sacks) {
-      data.duplicateAcks++;
-      data.repeatedAcks++;
-      data.latestReportNs = tNs;
-    }
-  }
-  if ((flags & FLAG_RST) === 0) {
-    data.windowRaw = rawWindow;
-    data.windowClosed = rawWindow === 0;
-    // The window of a SYN is never scaled (RFC 7323 §2.2).
-    const windowBytes = rawWindow === 0 || flags & FLAG_SYN ? rawWindow : rawWindow * peer.windowUnit;
-    data.edge = offset + windowBytes;
-    rows.windowBytes[row] = windowBytes;
-  }
-  if (rows.options[row]! & OPTION_SACK) takeBlocks(rows, row, tNs, data, offset);
-  data.latestAckNs = tNs;
-  const stamp = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Math.floor(tNs / TICK_NS);
-  if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
-  else {
+  /** Timestamp that the row echoes, −1 where it has none. */
+  const echoOf = (row: number): number => (options[row]! & OPTION_TIMESTAMP ? tsEcho[row]! : -1);
+
+  /** SACK blocks: a block below what is acknowledged (or inside the next one) reports a duplicate and no new data. */
+  const takeBlocks = (row: number, tNs: number, data: Direction, acked: number): void => {
     const { sacked } = data;
-    const top = sacked.count > 0 ? sacked.ends[sacked.count - 1]! : data.acked;
-    data.known.passed(tNs, stamp, data.acked, data.edge, top, top - data.acked - sacked.bytes);
-  }
-  if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) rows.unseenBytes[row] = declareUnseen(data, tNs);
-}
+    let selective = false;
+    for (let block = 0; block < sackBlocks[row]!; block++) {
+      const left = unwrap(sackEdges[8 * row + 2 * block]!, data.nextSeq, data.sentMax);
+      const rightRaw = sackEdges[8 * row + 2 * block + 1]!;
+      // A FIN received out of order is reported like a byte.
+      const right = Math.min(unwrap(rightRaw, data.nextSeq, data.sentMax), data.finOffset);
+      if (left < acked || right <= left) {
+        if (block === 0) data.duplicateReports++;
+        continue;
+      }
+      if (right > data.sentMax) {
+        if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
+        passUnseen(data, right, rightRaw, tNs, echoOf(row));
+      }
+      if (data.afterTimeout) judgeTimeout(data, left, right, -1);
+      sacked.merge(left, right);
+      data.latestReportNs = tNs;
+      selective = true;
+    }
+    if (selective) data.selectiveAcks++;
+  };
 
-/** Timestamp that the row echoes, −1 where it has none. */
-const echoOf = (rows: SegmentRows, row: number): number =>
-  rows.options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
+  return (row, tNs, data, peer) => {
+    const raw = ack[row]!;
+    const flag = flags[row]!;
+    if (!data.referenced) {
+      data.referenced = true;
+      data.nextSeq = raw;
+    }
+    const offset = data.started ? ackOffset[row]! : unwrap(raw, data.nextSeq, data.sentMax);
+    if (offset < data.acked - WINDOW_MAX_BYTES || offset > data.sentMax + WINDOW_MAX_BYTES) return;
+    if (offset > data.sentMax) passUnseen(data, offset, raw, tNs, echoOf(row));
+
+    const before = data.acked;
+    const rawWindow = window[row]!;
+    if (Number.isNaN(before)) {
+      data.acked = offset;
+    } else if (offset > before) {
+      if (data.dataFrames > 0) loopNs[row] = sampleLoop(data, before, offset, tNs);
+      inferShift(data, peer, offset - before, data.windowRaw - rawWindow, payloadLen[row]!);
+      if (data.afterTimeout) judgeTimeout(data, before, offset, echoOf(row));
+      advanceTo(data, before, offset);
+    } else if (offset < before) {
+      return; // Older than what is known: its window and SACK blocks are older too.
+    } else if (data.sentMax > offset && payloadLen[row] === 0 && (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) === 0) {
+      // RFC 5681 §2; with SACK the window may change at the same time.
+      const sacks = (options[row]! & OPTION_SACK) !== 0;
+      if (rawWindow === data.windowRaw || sacks) {
+        data.duplicateAcks++;
+        data.repeatedAcks++;
+        data.latestReportNs = tNs;
+      }
+    }
+    if ((flag & FLAG_RST) === 0) {
+      data.windowRaw = rawWindow;
+      data.windowClosed = rawWindow === 0;
+      // The window of a SYN is never scaled (RFC 7323 §2.2).
+      const bytes = rawWindow === 0 || flag & FLAG_SYN ? rawWindow : rawWindow * peer.windowUnit;
+      data.edge = offset + bytes;
+      windowBytes[row] = bytes;
+    }
+    if (options[row]! & OPTION_SACK) takeBlocks(row, tNs, data, offset);
+    data.latestAckNs = tNs;
+    const stamp = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : Math.floor(tNs / TICK_NS);
+    if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
+    else {
+      const { sacked } = data;
+      const top = sacked.count > 0 ? sacked.ends[sacked.count - 1]! : data.acked;
+      data.known.passed(tNs, stamp, data.acked, data.edge, top, top - data.acked - sacked.bytes);
+    }
+    if (data.holes.count > 0 && data.holes.starts[0]! < data.acked) unseenBytes[row] = declareUnseen(data, tNs);
+  };
+}
 
 /** The peer has bytes that the capture has not shown: they become a hole until they show up or are given up. */
 function passUnseen(data: Direction, offset: number, raw: number, tNs: number, tsEcho: number): void {
@@ -165,32 +197,6 @@ function inferShift(data: Direction, peer: Direction, ackedBytes: number, shrunk
   if (votes[best]! < INFER_VOTES) return;
   peer.setShift(best);
   peer.shiftInferred = true;
-}
-
-/** SACK blocks: a block below what is acknowledged (or inside the next one) reports a duplicate and no new data. */
-function takeBlocks(rows: SegmentRows, row: number, tNs: number, data: Direction, acked: number): void {
-  const { sackEdges } = rows;
-  const { sacked } = data;
-  let selective = false;
-  for (let block = 0; block < rows.sackBlocks[row]!; block++) {
-    const left = unwrap(sackEdges[8 * row + 2 * block]!, data.nextSeq, data.sentMax);
-    const rightRaw = sackEdges[8 * row + 2 * block + 1]!;
-    // A FIN received out of order is reported like a byte.
-    const right = Math.min(unwrap(rightRaw, data.nextSeq, data.sentMax), data.finOffset);
-    if (left < acked || right <= left) {
-      if (block === 0) data.duplicateReports++;
-      continue;
-    }
-    if (right > data.sentMax) {
-      if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
-      passUnseen(data, right, rightRaw, tNs, echoOf(rows, row));
-    }
-    if (data.afterTimeout) judgeTimeout(data, left, right, -1);
-    sacked.merge(left, right);
-    data.latestReportNs = tNs;
-    selective = true;
-  }
-  if (selective) data.selectiveAcks++;
 }
 
 /** Gives up holes that were acknowledged a while ago: the peer has the bytes, so the capture lost them. */

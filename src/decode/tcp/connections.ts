@@ -154,6 +154,7 @@ export class Connections {
     this.#tunnels = rows.tunnels;
     const spaces = this.#spaces;
     const { count, tNs, iface, start } = batch;
+    rows.tNs.set(count === tNs.length ? tNs : tNs.subarray(0, count));
     const { kind, direction, flags, marks, capturePoint, ackOffset, ttl, addresses } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {

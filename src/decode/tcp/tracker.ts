@@ -20,11 +20,10 @@ import {
   VERDICT_NETWORK_DUPLICATE,
   VERDICT_NONE,
 } from '../rows.js';
-import { acknowledge } from './acknowledge.js';
+import { createAcknowledge } from './acknowledge.js';
 import { Direction } from './direction.js';
-import type { RowTimes } from './metrics/metric.js';
-import { transmit } from './transmit.js';
-import { TWIN_NONE, TWIN_OTHER_PLACE, Twins } from './twins.js';
+import { createTransmit } from './transmit.js';
+import { createTwinSearch, TWIN_NONE, TWIN_OTHER_PLACE } from './twins.js';
 import { countMarks } from './vantage.js';
 
 /** Source: RFC 7323 §2.3. */
@@ -62,96 +61,96 @@ export class Connection {
   }
 }
 
-export class Tracker {
-  readonly #log: AnomalyLog;
-  readonly #twins = new Twins();
-  /** By id. */
-  readonly #connections: (Connection | undefined)[] = [];
-
-  constructor(log: AnomalyLog) {
-    this.#log = log;
-  }
-
+export interface Tracker {
   /** The connection that has this id at present; it must have had a row. */
-  connection(id: number): Connection {
-    return this.#connections[id]!;
-  }
-
+  connection(id: number): Connection;
   /** The id passes on to a new connection. */
-  forget(id: number): void {
-    this.#connections[id] = undefined;
-  }
-
-  /** Fills the last part of rows [from, to), which know their place. */
-  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-    clear(rows, from, to);
-    const { direction } = rows;
-    for (let row = from; row < to; row++) {
-      const of = direction[row]!;
-      if (of === NO_DIRECTION) continue;
-      const connection = this.#connections[of >>> 1] ?? this.#add(of >>> 1, times.firstFrame + row, times.tNs[row]!);
-      const side = (of & 1) as 0 | 1;
-      connection.frames++;
-      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
-      const tNs = Math.max(times.tNs[row]!, connection.endNs);
-      connection.endNs = tNs;
-      const sender = connection.directions[side]!;
-      const receiver = connection.directions[1 - side]!;
-      const marks = rows.marks[row]!;
-      if (marks !== 0) countMarks(marks, sender);
-      const flags = rows.flags[row]!;
-      const length = rows.payloadLen[row]!;
-      const twin = this.#twins.look(rows, row, times.tNs[row]!, connection.frames, 0.5 * sender.roundTripMinNs);
-      const share = length > 0 ? sender.dataTwins : sender.ackTwins;
-      share.count(twin, length);
-      if (twin !== TWIN_NONE) {
-        const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
-        rows.verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
-        if (byCapture)
-          this.#log.note('tcp/captured-twice', { frame: times.firstFrame + row, tNs, direction: sender.id });
-        continue;
-      }
-      if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
-      else if (connection.opening) completeHandshake(connection, side, tNs);
-      if (flags & FLAG_ACK) acknowledge(rows, row, tNs, receiver, sender);
-      transmit(rows, row, tNs, sender);
-      if (rows.verdict[row] === VERDICT_NETWORK_DUPLICATE) {
-        this.#judgeCopy(rows, row, times.firstFrame + row, tNs, sender);
-      }
-    }
-  }
-
-  #add(id: number, frame: number, tNs: number): Connection {
-    // Filled without gaps, the array stays a plain one.
-    while (this.#connections.length <= id) this.#connections.push(undefined);
-    const connection = new Connection(id, frame, tNs);
-    this.#connections[id] = connection;
-    return connection;
-  }
-
-  /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
-  #judgeCopy(rows: SegmentRows, row: number, frame: number, tNs: number, sender: Direction): void {
-    sender.dataTwins.countLate(rows.payloadLen[row]!);
-    if (!sender.dataTwins.doubled) return;
-    rows.verdict[row] = VERDICT_CAPTURE_DUPLICATE;
-    rows.flight[row] = rows.pipe[row] = Number.NaN;
-    this.#log.note('tcp/captured-twice', { frame, tNs, direction: sender.id });
-  }
+  forget(id: number): void;
+  /** Fills the last part of rows [from, to), which know their place. `zeroFrame`: number that a frame in row 0 would have. */
+  push(from: number, to: number, zeroFrame: number): void;
 }
 
-/** Puts "nothing known" into rows [from, to). */
-function clear(rows: SegmentRows, from: number, to: number): void {
-  rows.verdict.fill(VERDICT_NONE, from, to);
-  rows.newBytes.fill(0, from, to);
-  rows.trigger.fill(TRIGGER_NONE, from, to);
-  rows.segments.fill(0, from, to);
-  rows.loopNs.fill(Number.NaN, from, to);
-  rows.flight.fill(Number.NaN, from, to);
-  rows.pipe.fill(Number.NaN, from, to);
-  rows.room.fill(Number.NaN, from, to);
-  rows.windowBytes.fill(Number.NaN, from, to);
-  rows.reactionNs.fill(Number.NaN, from, to);
-  rows.unseenBytes.fill(0, from, to);
+/** @param rows  all that will ever be tracked, see MetricContext */
+export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
+  const { direction, tNs: timesNs, marks, flags, payloadLen, verdict, trigger, newBytes, segments } = rows;
+  const { loopNs, flight, pipe, room, windowBytes, reactionNs, unseenBytes } = rows;
+  const findTwin = createTwinSearch(rows);
+  const acknowledge = createAcknowledge(rows);
+  const transmit = createTransmit(rows);
+  /** By id. */
+  const connections: (Connection | undefined)[] = [];
+
+  const add = (id: number, frame: number, tNs: number): Connection => {
+    // Filled without gaps, the array stays a plain one.
+    while (connections.length <= id) connections.push(undefined);
+    const connection = new Connection(id, frame, tNs);
+    connections[id] = connection;
+    return connection;
+  };
+
+  /** Puts "nothing known" into rows [from, to). */
+  const clear = (from: number, to: number): void => {
+    verdict.fill(VERDICT_NONE, from, to);
+    newBytes.fill(0, from, to);
+    trigger.fill(TRIGGER_NONE, from, to);
+    segments.fill(0, from, to);
+    loopNs.fill(Number.NaN, from, to);
+    flight.fill(Number.NaN, from, to);
+    pipe.fill(Number.NaN, from, to);
+    room.fill(Number.NaN, from, to);
+    windowBytes.fill(Number.NaN, from, to);
+    reactionNs.fill(Number.NaN, from, to);
+    unseenBytes.fill(0, from, to);
+  };
+
+  /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
+  const judgeCopy = (row: number, frame: number, tNs: number, sender: Direction): void => {
+    sender.dataTwins.countLate(payloadLen[row]!);
+    if (!sender.dataTwins.doubled) return;
+    verdict[row] = VERDICT_CAPTURE_DUPLICATE;
+    flight[row] = pipe[row] = Number.NaN;
+    log.note('tcp/captured-twice', { frame, tNs, direction: sender.id });
+  };
+
+  return {
+    connection: (id) => connections[id]!,
+    forget(id) {
+      connections[id] = undefined;
+    },
+    push(from, to, zeroFrame) {
+      clear(from, to);
+      for (let row = from; row < to; row++) {
+        const of = direction[row]!;
+        if (of === NO_DIRECTION) continue;
+        const connection = connections[of >>> 1] ?? add(of >>> 1, zeroFrame + row, timesNs[row]!);
+        const side = (of & 1) as 0 | 1;
+        connection.frames++;
+        // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
+        const tNs = Math.max(timesNs[row]!, connection.endNs);
+        connection.endNs = tNs;
+        const sender = connection.directions[side]!;
+        const receiver = connection.directions[1 - side]!;
+        const mark = marks[row]!;
+        if (mark !== 0) countMarks(mark, sender);
+        const flag = flags[row]!;
+        const length = payloadLen[row]!;
+        const twin = findTwin(row, timesNs[row]!, connection.frames, 0.5 * sender.roundTripMinNs);
+        const share = length > 0 ? sender.dataTwins : sender.ackTwins;
+        share.count(twin, length);
+        if (twin !== TWIN_NONE) {
+          const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
+          verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
+          if (byCapture) log.note('tcp/captured-twice', { frame: zeroFrame + row, tNs, direction: sender.id });
+          continue;
+        }
+        if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
+        else if (connection.opening) completeHandshake(connection, side, tNs);
+        if (flag & FLAG_ACK) acknowledge(row, tNs, receiver, sender);
+        transmit(row, tNs, sender);
+        if (verdict[row] === VERDICT_NETWORK_DUPLICATE) judgeCopy(row, zeroFrame + row, tNs, sender);
+      }
+    },
+  };
 }
 
 /** Follows a connection's opening and closing. */

@@ -34,53 +34,162 @@ const KEEP_NS = 500e6;
 const STEADY_LOOPS = 2;
 const STEADY_NS = 1e6;
 
+/** See createTransmit(). */
+export type Transmit = (row: number, tNs: number, sender: Direction) => void;
+
 /**
- * Takes the frame in `row`, whose place in the stream is known, as sent by `sender`.
+ * What takes the frame in a row, whose place in the stream is known, as sent by `sender`.
  *
  * Fills verdict, newBytes, trigger, segments, flight, pipe, room, reactionNs; loopNs when the row's
  * acknowledgement gave none.
  */
-export function transmit(rows: SegmentRows, row: number, tNs: number, sender: Direction): void {
-  const flags = rows.flags[row]!;
-  const length = rows.payloadLen[row]!;
-  const from = rows.offset[row]!;
-  if (!sender.started) start(sender, (rows.seq[row]! + (flags & FLAG_SYN ? 1 : 0)) >>> 0, from, tNs);
-  const stamped = (rows.options[row]! & OPTION_TIMESTAMP) !== 0;
-  if (stamped) sender.timestamps = true;
-  if (rows.stray[row] === STRAY_WINDOW) {
-    rows.verdict[row] = VERDICT_OUT_OF_WINDOW;
-    return;
-  }
-  const segmentBytes = sender.segmentBytes;
-  const segments = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
-  // A SYN's identification does not come from the socket's counter (Linux).
-  if (rows.ipVersion[row] === 4 && !(flags & FLAG_SYN)) sender.ipIds.take(rows.ipId[row]!, length, segments);
-  const { known } = sender;
-  const loopNs = sender.echoLoopMinNs || 0;
-  let news = false;
-  if (!stamped) known.arrived(tNs - loopNs * (1 - JITTER));
-  else if (flags & FLAG_ACK) {
-    news = known.echoed(rows.tsEcho[row]!, tNs - loopNs, sender.sentMax + sender.repeatedTotal);
-  }
+export function createTransmit(rows: SegmentRows): Transmit {
+  const { flags, seq, offset, payloadLen, options, tsValue, tsEcho, stray, ipVersion, ipId } = rows;
+  const { verdict, trigger, segments, newBytes, flight, pipe, room, reactionNs, loopNs } = rows;
 
-  if (flags & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
-    const again = takeControl(sender, flags, rows.seq[row]!, from, from + length, tNs);
-    if (length === 0) {
-      rows.verdict[row] = VERDICT_CONTROL;
-      if (again) rows.trigger[row] = TRIGGER_CONTROL;
+  /** What triggered it, and the recovery it begins or belongs to. */
+  const noteRetransmission = (
+    row: number,
+    tNs: number,
+    sender: Direction,
+    from: number,
+    to: number,
+    stamp: number,
+  ): void => {
+    const { holes, transmitted } = sender;
+    const hole = holes.find(from);
+    const inHole = hole < holes.count && holes.starts[hole]! <= from;
+    const entry = transmitted.find(from);
+    const beforeNs = inHole
+      ? holes.notes[HOLE_FOUND_NS]![hole]!
+      : entry < transmitted.next && transmitted.start(entry) <= from
+        ? transmitted.sentNs(entry)
+        : Number.NaN;
+    // After a timeout a sender repeats one segment and then waits for news (RFC 5681 §3.1). Several at once: it was none.
+    if (sender.afterTimeout && !sender.isAtSender && stamp === sender.timeoutTsValue) sender.afterTimeout = false;
+    const cause = triggerOf(sender, from, to, tNs, reactionOf(sender, tNs), tNs - beforeNs, stamp);
+    trigger[row] = cause;
+    sender.cleanFrom = sender.sentMax;
+    if (cause === TRIGGER_PROBE) sender.probing = true;
+    else if (cause === TRIGGER_TIMEOUT || sender.recoveryPoint === Number.NEGATIVE_INFINITY) {
+      sender.timeoutDoubtful = sender.afterTimeout || sender.recoveryPoint === Number.NEGATIVE_INFINITY;
+      sender.recoveryPoint = sender.sentMax;
+      sender.afterTimeout = cause === TRIGGER_TIMEOUT;
+      sender.timeoutTsValue = stamp;
+      sender.repeatedBytes = 0;
+    }
+    sender.repeatedBytes += to - from;
+    sender.repeatedTotal += to - from;
+  };
+
+  const takeData = (row: number, tNs: number, sender: Direction, from: number, length: number, stamp: number): void => {
+    const { transmitted } = sender;
+    const to = from + length;
+    const id = ipId[row]!;
+    sender.dataFrames++;
+    if (length > sender.payloadMax) sender.payloadMax = length;
+    let kind: number = VERDICT_NEW;
+    let fresh = length;
+    if (from < sender.sentMax) {
+      const top = Math.min(to, sender.sentMax);
+      kind = verdictBelow(sender, from, length, tNs, stamp, id);
+      if (kind === VERDICT_RETRANSMISSION) noteRetransmission(row, tNs, sender, from, to, stamp);
+      else if (kind === VERDICT_REORDERED) sender.reordered = true;
+      if (sender.overtaken > 0) takeBackOvertaken(sender, from, top, stamp);
+      fresh = to - top + takeFill(sender, from, top, stamp, id, tNs);
+      // A copy cut differently, which reaches beyond what was seen of the first.
+      if (kind === VERDICT_NETWORK_DUPLICATE && fresh > 0) kind = VERDICT_NEW;
+      if (kind === VERDICT_RETRANSMISSION) transmitted.sentAgain(from, top, tNs, stamp, id);
+    } else if (from > sender.sentMax) openHole(sender, from, tNs, stamp, id);
+    if (to > sender.sentMax) {
+      const beyond = Math.max(from, sender.sentMax);
+      if (transmitted.full) transmitted.retire(tNs - Math.max(KEEP_NS, 2 * sender.roundTripNs || 0));
+      transmitted.append(beyond, to - beyond, tNs, stamp, id, 1);
+      sender.sentMax = to;
+      sender.nextSeq = (seq[row]! + (flags[row]! & FLAG_SYN ? 1 : 0) + length) >>> 0;
+    }
+    newBytes[row] = fresh;
+    if (sender.holes.count > 0 && stamp >= 0 && !sender.isAtSender) {
+      if (kind === VERDICT_NEW || kind === VERDICT_RETRANSMISSION) countOvertaken(sender, from, tNs, stamp);
+    }
+    if (verdict[row] === VERDICT_NONE) verdict[row] = kind;
+  };
+
+  /** Fills what the sender knew when it sent the row. */
+  const describeView = (row: number, tNs: number, sender: Direction, news: boolean): void => {
+    const { known, sacked, sentMax } = sender;
+    const near = sender.isAtSender;
+    const acked = near ? sender.acked : known.acked;
+    const edge = near ? sender.edge : known.edge;
+    const out = sentMax - acked;
+    flight[row] = out;
+    room[row] = edge - sentMax;
+    reactionNs[row] = reactionOf(sender, tNs);
+    // RFC 6675 §4: above the highest SACKed byte all is out; below it only what was sent again.
+    if (!near) {
+      pipe[row] = Math.min(out, sentMax - known.top + Math.min(sender.repeatedBytes, known.missing));
+      if (!(sentMax - known.ackedAtLeast <= sender.flightAtMost)) sender.flightAtMost = sentMax - known.ackedAtLeast;
+    } else if (sacked.count === 0) {
+      pipe[row] = out;
+    } else {
+      const top = sacked.ends[sacked.count - 1]!;
+      const missing = top - acked - sacked.bytes;
+      pipe[row] = Math.min(out, sentMax - top + Math.min(sender.repeatedBytes, missing));
+    }
+    if (!news || verdict[row] === VERDICT_NETWORK_DUPLICATE || verdict[row] === VERDICT_LATE_ORIGINAL) return;
+    if (verdict[row] === VERDICT_REORDERED) return;
+    const sampleNs = tNs - known.tickNs;
+    const steadyNs = Math.max(STEADY_NS, STEADY_LOOPS * sender.echoLoopMinNs || 0);
+    const gapNs = tNs - sender.latestSentNs;
+    sender.boundEchoLoop(sampleNs);
+    // A sender in recovery, or one that had nothing to send, answers late.
+    if (gapNs > steadyNs || sender.recoveryPoint > Number.NEGATIVE_INFINITY) return;
+    sender.sampleEchoLoop(sampleNs);
+    if (Number.isNaN(loopNs[row]!)) loopNs[row] = sampleNs;
+  };
+
+  return (row, tNs, sender) => {
+    const flag = flags[row]!;
+    const length = payloadLen[row]!;
+    const from = offset[row]!;
+    if (!sender.started) start(sender, (seq[row]! + (flag & FLAG_SYN ? 1 : 0)) >>> 0, from, tNs);
+    const stamped = (options[row]! & OPTION_TIMESTAMP) !== 0;
+    if (stamped) sender.timestamps = true;
+    if (stray[row] === STRAY_WINDOW) {
+      verdict[row] = VERDICT_OUT_OF_WINDOW;
       return;
     }
-  }
-  if (length <= 1) {
-    const probe = probeVerdict(sender, from, length);
-    rows.verdict[row] = probe;
-    if (length === 0 || (probe !== VERDICT_NONE && from < sender.sentMax)) return;
-  }
-  rows.segments[row] = segments;
-  takeData(rows, row, tNs, sender, from, length, stamped ? rows.tsValue[row]! : -1);
-  describeView(rows, row, tNs, sender, news);
-  sender.latestSentNs = tNs;
-  if (stamped && !(((rows.tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = rows.tsValue[row]!;
+    const segmentBytes = sender.segmentBytes;
+    const count = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
+    // A SYN's identification does not come from the socket's counter (Linux).
+    if (ipVersion[row] === 4 && !(flag & FLAG_SYN)) sender.ipIds.take(ipId[row]!, length, count);
+    const { known } = sender;
+    const awayNs = sender.echoLoopMinNs || 0;
+    let news = false;
+    if (!stamped) known.arrived(tNs - awayNs * (1 - JITTER));
+    else if (flag & FLAG_ACK) {
+      news = known.echoed(tsEcho[row]!, tNs - awayNs, sender.sentMax + sender.repeatedTotal);
+    }
+
+    if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
+      const again = takeControl(sender, flag, seq[row]!, from, from + length, tNs);
+      if (length === 0) {
+        verdict[row] = VERDICT_CONTROL;
+        if (again) trigger[row] = TRIGGER_CONTROL;
+        return;
+      }
+    }
+    if (length <= 1) {
+      const probe = probeVerdict(sender, from, length);
+      verdict[row] = probe;
+      if (length === 0 || (probe !== VERDICT_NONE && from < sender.sentMax)) return;
+    }
+    segments[row] = count;
+    takeData(row, tNs, sender, from, length, stamped ? tsValue[row]! : -1);
+    describeView(row, tNs, sender, news);
+    sender.latestSentNs = tNs;
+    if (stamped && !(((tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = tsValue[row]!;
+  };
 }
 
 /** The first frame of a side, raw number `first` at offset `from`, fixes what offset 0 is. */
@@ -126,47 +235,6 @@ function forgetPhantom(sender: Direction, end: number): void {
   sender.acked = Math.min(sender.acked, end);
 }
 
-function takeData(
-  rows: SegmentRows,
-  row: number,
-  tNs: number,
-  sender: Direction,
-  from: number,
-  length: number,
-  tsValue: number,
-): void {
-  const { transmitted } = sender;
-  const to = from + length;
-  const ipId = rows.ipId[row]!;
-  sender.dataFrames++;
-  if (length > sender.payloadMax) sender.payloadMax = length;
-  let verdict: number = VERDICT_NEW;
-  let newBytes = length;
-  if (from < sender.sentMax) {
-    const top = Math.min(to, sender.sentMax);
-    verdict = verdictBelow(sender, from, length, tNs, tsValue, ipId);
-    if (verdict === VERDICT_RETRANSMISSION) noteRetransmission(rows, row, tNs, sender, from, to, tsValue);
-    else if (verdict === VERDICT_REORDERED) sender.reordered = true;
-    if (sender.overtaken > 0) takeBackOvertaken(sender, from, top, tsValue);
-    newBytes = to - top + takeFill(sender, from, top, tsValue, ipId, tNs);
-    // A copy cut differently, which reaches beyond what was seen of the first.
-    if (verdict === VERDICT_NETWORK_DUPLICATE && newBytes > 0) verdict = VERDICT_NEW;
-    if (verdict === VERDICT_RETRANSMISSION) transmitted.sentAgain(from, top, tNs, tsValue, ipId);
-  } else if (from > sender.sentMax) openHole(sender, from, tNs, tsValue, ipId);
-  if (to > sender.sentMax) {
-    const beyond = Math.max(from, sender.sentMax);
-    if (transmitted.full) transmitted.retire(tNs - Math.max(KEEP_NS, 2 * sender.roundTripNs || 0));
-    transmitted.append(beyond, to - beyond, tNs, tsValue, ipId, 1);
-    sender.sentMax = to;
-    sender.nextSeq = (rows.seq[row]! + (rows.flags[row]! & FLAG_SYN ? 1 : 0) + length) >>> 0;
-  }
-  rows.newBytes[row] = newBytes;
-  if (sender.holes.count > 0 && tsValue >= 0 && !sender.isAtSender) {
-    if (verdict === VERDICT_NEW || verdict === VERDICT_RETRANSMISSION) countOvertaken(sender, from, tNs, tsValue);
-  }
-  if (rows.verdict[row] === VERDICT_NONE) rows.verdict[row] = verdict;
-}
-
 /** Bytes of [from, to) seen for the first time, though they lie below the highest offset. */
 function takeFill(sender: Direction, from: number, to: number, tsValue: number, ipId: number, tNs: number): number {
   let bytes = 0;
@@ -183,77 +251,8 @@ function takeFill(sender: Direction, from: number, to: number, tsValue: number, 
   return bytes;
 }
 
-/** What triggered it, and the recovery it begins or belongs to. */
-function noteRetransmission(
-  rows: SegmentRows,
-  row: number,
-  tNs: number,
-  sender: Direction,
-  from: number,
-  to: number,
-  tsValue: number,
-): void {
-  const { holes, transmitted } = sender;
-  const hole = holes.find(from);
-  const inHole = hole < holes.count && holes.starts[hole]! <= from;
-  const entry = transmitted.find(from);
-  const beforeNs = inHole
-    ? holes.notes[HOLE_FOUND_NS]![hole]!
-    : entry < transmitted.next && transmitted.start(entry) <= from
-      ? transmitted.sentNs(entry)
-      : Number.NaN;
-  // After a timeout a sender repeats one segment and then waits for news (RFC 5681 §3.1). Several at once: it was none.
-  if (sender.afterTimeout && !sender.isAtSender && tsValue === sender.timeoutTsValue) sender.afterTimeout = false;
-  const trigger = triggerOf(sender, from, to, tNs, reactionOf(sender, tNs), tNs - beforeNs, tsValue);
-  rows.trigger[row] = trigger;
-  sender.cleanFrom = sender.sentMax;
-  if (trigger === TRIGGER_PROBE) sender.probing = true;
-  else if (trigger === TRIGGER_TIMEOUT || sender.recoveryPoint === Number.NEGATIVE_INFINITY) {
-    sender.timeoutDoubtful = sender.afterTimeout || sender.recoveryPoint === Number.NEGATIVE_INFINITY;
-    sender.recoveryPoint = sender.sentMax;
-    sender.afterTimeout = trigger === TRIGGER_TIMEOUT;
-    sender.timeoutTsValue = tsValue;
-    sender.repeatedBytes = 0;
-  }
-  sender.repeatedBytes += to - from;
-  sender.repeatedTotal += to - from;
-}
-
 /** Time since the sender got the newest acknowledgement, as far as the capture point can tell. */
 function reactionOf(sender: Direction, tNs: number): number {
   if (sender.isAtSender) return tNs - sender.latestAckNs;
   return tNs - sender.known.passedNs - sender.echoLoopMinNs;
-}
-
-/** Fills what the sender knew when it sent the row. */
-function describeView(rows: SegmentRows, row: number, tNs: number, sender: Direction, news: boolean): void {
-  const { known, sacked, sentMax } = sender;
-  const near = sender.isAtSender;
-  const acked = near ? sender.acked : known.acked;
-  const edge = near ? sender.edge : known.edge;
-  const flight = sentMax - acked;
-  rows.flight[row] = flight;
-  rows.room[row] = edge - sentMax;
-  rows.reactionNs[row] = reactionOf(sender, tNs);
-  // RFC 6675 §4: above the highest SACKed byte all is out; below it only what was sent again.
-  if (!near) {
-    rows.pipe[row] = Math.min(flight, sentMax - known.top + Math.min(sender.repeatedBytes, known.missing));
-    if (!(sentMax - known.ackedAtLeast <= sender.flightAtMost)) sender.flightAtMost = sentMax - known.ackedAtLeast;
-  } else if (sacked.count === 0) {
-    rows.pipe[row] = flight;
-  } else {
-    const top = sacked.ends[sacked.count - 1]!;
-    const missing = top - acked - sacked.bytes;
-    rows.pipe[row] = Math.min(flight, sentMax - top + Math.min(sender.repeatedBytes, missing));
-  }
-  if (!news || rows.verdict[row] === VERDICT_NETWORK_DUPLICATE || rows.verdict[row] === VERDICT_LATE_ORIGINAL) return;
-  if (rows.verdict[row] === VERDICT_REORDERED) return;
-  const sampleNs = tNs - known.tickNs;
-  const steadyNs = Math.max(STEADY_NS, STEADY_LOOPS * sender.echoLoopMinNs || 0);
-  const gapNs = tNs - sender.latestSentNs;
-  sender.boundEchoLoop(sampleNs);
-  // A sender in recovery, or one that had nothing to send, answers late.
-  if (gapNs > steadyNs || sender.recoveryPoint > Number.NEGATIVE_INFINITY) return;
-  sender.sampleEchoLoop(sampleNs);
-  if (Number.isNaN(rows.loopNs[row]!)) rows.loopNs[row] = sampleNs;
 }

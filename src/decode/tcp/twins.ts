@@ -27,44 +27,46 @@ export const TWIN_SAME_PLACE = 1;
 /** Seen on another interface, another VLAN or after a router: the capture's doing. */
 export const TWIN_OTHER_PLACE = 2;
 
-export class Twins {
-  readonly #words = new Int32Array(SETS * WAYS * WORDS);
-  readonly #doubles = new Float64Array(this.#words.buffer);
-  /** The slot of each set that gives way next. */
-  readonly #turn = new Uint8Array(SETS);
+/** See createTwinSearch(). */
+export type FindTwin = (row: number, tNs: number, frame: number, repeatNs: number) => number;
 
-  /**
-   * Looks the row up among the latest of its connection and remembers it.
-   *
-   * `frame` counts the connection's frames from 1. `repeatNs` is the least time after which the sender could have sent the
-   * same again (NaN: not known); it decides where there is no IP identification.
-   */
-  look(rows: SegmentRows, row: number, tNs: number, frame: number, repeatNs: number): number {
-    const options = rows.options[row]!;
-    const ipId = rows.ipId[row]!;
-    let a = rows.direction[row]!;
-    a = Math.imul(a ^ rows.seq[row]!, 0x9e3779b1);
-    a = Math.imul(a ^ (a >>> 15) ^ rows.ack[row]!, 0x85ebca6b);
-    a = Math.imul(a ^ (a >>> 13) ^ (rows.flags[row]! | (rows.window[row]! << 16)), 0xc2b2ae35);
-    let b = Math.imul(rows.payloadLen[row]! ^ (ipId << 16), 0x27d4eb2f);
-    if (options & OPTION_TIMESTAMP) {
-      a = Math.imul(a ^ (a >>> 15) ^ rows.tsValue[row]!, 0x9e3779b1);
-      b = Math.imul(b ^ (b >>> 15) ^ rows.tsEcho[row]!, 0x165667b1);
+/**
+ * What looks rows up among the latest of their connection, and remembers them; returns TWIN_….
+ *
+ * `frame` counts the connection's frames from 1. `repeatNs` is the least time after which the sender could have sent the
+ * same again (NaN: not known); it decides where there is no IP identification.
+ */
+export function createTwinSearch(rows: SegmentRows): FindTwin {
+  const { direction, seq, ack, flags, window, options, tsValue, tsEcho, sackEdges, sackBlocks } = rows;
+  const { ipId: ipIds, payloadLen, capturePoint, marks } = rows;
+  const words = new Int32Array(SETS * WAYS * WORDS);
+  const doubles = new Float64Array(words.buffer);
+  /** The slot of each set that gives way next. */
+  const turns = new Uint8Array(SETS);
+
+  return (row, tNs, frame, repeatNs) => {
+    const option = options[row]!;
+    const ipId = ipIds[row]!;
+    let a = direction[row]!;
+    a = Math.imul(a ^ seq[row]!, 0x9e3779b1);
+    a = Math.imul(a ^ (a >>> 15) ^ ack[row]!, 0x85ebca6b);
+    a = Math.imul(a ^ (a >>> 13) ^ (flags[row]! | (window[row]! << 16)), 0xc2b2ae35);
+    let b = Math.imul(payloadLen[row]! ^ (ipId << 16), 0x27d4eb2f);
+    if (option & OPTION_TIMESTAMP) {
+      a = Math.imul(a ^ (a >>> 15) ^ tsValue[row]!, 0x9e3779b1);
+      b = Math.imul(b ^ (b >>> 15) ^ tsEcho[row]!, 0x165667b1);
     }
-    if (options & OPTION_SACK) {
-      const { sackEdges } = rows;
-      const end = 8 * row + 2 * rows.sackBlocks[row]!;
+    if (option & OPTION_SACK) {
+      const end = 8 * row + 2 * sackBlocks[row]!;
       for (let at = 8 * row; at < end; at++) b = Math.imul(b ^ (b >>> 15) ^ sackEdges[at]!, 0x85ebca6b);
     }
     a ^= a >>> 16;
-    const words = this.#words;
-    const doubles = this.#doubles;
     const set = (a ^ (b >>> 13)) & (SETS - 1);
-    const place = rows.capturePoint[row]!;
+    const place = capturePoint[row]!;
     let found = TWIN_NONE;
     let at = set * WAYS * WORDS;
     // What says more than any frame before repeats none of them.
-    const ways = rows.marks[row]! & MARK_NEWS ? 0 : WAYS;
+    const ways = marks[row]! & MARK_NEWS ? 0 : WAYS;
     for (let way = 0; way < ways; way++, at += WORDS) {
       if (words[at] !== a || words[at + 1] !== b) continue;
       const apart = frame - words[at + FRAME]!;
@@ -72,14 +74,14 @@ export class Twins {
       if (apart <= 0 || apart > APART_FRAMES) continue;
       if (ipId === 0) {
         const apartNs = Math.abs(tNs - doubles[(at >> 1) + TIME]!);
-        if (apartNs >= soonNs && !(options & OPTION_TIMESTAMP && apartNs > SAME_TICK_NS)) continue;
+        if (apartNs >= soonNs && !(option & OPTION_TIMESTAMP && apartNs > SAME_TICK_NS)) continue;
       }
       found = words[at + PLACE] === place ? TWIN_SAME_PLACE : TWIN_OTHER_PLACE;
       break;
     }
     if (found === TWIN_NONE) {
-      const turn = this.#turn[set]!;
-      this.#turn[set] = (turn + 1) & (WAYS - 1);
+      const turn = turns[set]!;
+      turns[set] = (turn + 1) & (WAYS - 1);
       at = (set * WAYS + turn) * WORDS;
       words[at] = a;
       words[at + 1] = b;
@@ -88,7 +90,7 @@ export class Twins {
     words[at + PLACE] = place;
     doubles[(at >> 1) + TIME] = tNs;
     return found;
-  }
+  };
 }
 
 /** Frames looked at before and while judging whether a capture is doubled. */

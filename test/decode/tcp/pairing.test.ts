@@ -18,7 +18,7 @@ function captured(frames: readonly CapturedFrame[], epochNs: bigint, log = new F
     const rows = tcp.nextRows();
     decodeFrames(batch, rows, new AnomalyLog());
     connections.place(batch, rows);
-    tcp.push(batch, rows);
+    tcp.push(batch);
     log.push(batch, rows);
   }
   return { log, connections, connection: (id) => tcp.connection(id), epochNs };

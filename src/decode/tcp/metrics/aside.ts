@@ -1,16 +1,16 @@
 // TCP metrics on a thread of their own: what comes next in a large capture is decoded while frames are tracked and measured.
 //
-// Batches go over in a ring of rows in shared memory; nothing but the frames' times is copied. Either side waits for the
-// other without giving control back to its event loop, so that an analysis stays a sequence of plain calls.
+// Batches go over in a ring of rows in shared memory, of which nothing is copied. Either side waits for the other without giving control back to its event loop, so that an analysis stays a sequence of plain calls.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Anomaly, AnomalyLog } from '../../../anomaly.js';
+import type { PacketBatch } from '../../../capture/packet-batch.js';
 import type { ColumnData } from '../../../columns.js';
 import { BATCH_ROWS } from '../../../limits.js';
-import { createRows, type SegmentRows } from '../../rows.js';
+import { createRowRing, type SegmentRows } from '../../rows.js';
 import type { ConnectionIdentity } from '../connections.js';
 import type { ConnectionSnapshot, TcpResults } from '../results.js';
 import { TcpMetrics } from './index.js';
-import type { RowTimes, TcpMeasurement } from './metric.js';
+import type { TcpMeasurement } from './metric.js';
 import { bareSnapshotOf } from './snapshot.js';
 
 /** Batches under way: what keeps both sides busy, and the analysis going while the thread starts. */
@@ -24,10 +24,8 @@ const END = 0xffffffff;
 /** Longer than any batch takes, even on a machine that swaps. */
 const PATIENCE_MS = 120_000;
 
-/** A batch under way. */
+/** A batch under way, beside its rows. */
 interface Slot {
-  readonly rows: SegmentRows;
-  readonly tNs: Float64Array;
   /** One value each. */
   readonly firstFrame: Float64Array;
   readonly count: Uint32Array;
@@ -39,6 +37,7 @@ interface Slot {
 /** What the thread gets when it starts. */
 export interface AsideStart {
   readonly control: Int32Array;
+  readonly rows: SegmentRows;
   readonly slots: readonly Slot[];
   /** Brings the connections when all batches have been handed over, and takes the results. */
   readonly port: MessagePort;
@@ -52,18 +51,17 @@ const YOUNG_MB = 4;
 export class TcpMetricsAside implements TcpMeasurement {
   readonly #log: AnomalyLog;
   readonly #control = new Int32Array(new SharedArrayBuffer(8));
-  readonly #slots: readonly Slot[];
+  readonly #rows = createRowRing(SLOTS, true);
+  readonly #slots = Array.from({ length: SLOTS }, createSlot);
   readonly #port: MessagePort;
   /** Batches handed over. */
   #given = 0;
 
   constructor(log: AnomalyLog) {
     this.#log = log;
-    const first = createSlot();
-    this.#slots = [first, ...Array.from({ length: SLOTS - 1 }, () => createSlot(first.rows))];
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const workerData: AsideStart = { control: this.#control, slots: this.#slots, port: port2 };
+    const workerData: AsideStart = { control: this.#control, rows: this.#rows.whole, slots: this.#slots, port: port2 };
     const worker = new Worker(new URL('./metrics-thread.js', import.meta.url), {
       workerData,
       transferList: [port2],
@@ -74,12 +72,12 @@ export class TcpMetricsAside implements TcpMeasurement {
   }
 
   nextRows(): SegmentRows {
-    return this.#nextSlot().rows;
+    this.#nextSlot();
+    return this.#rows.parts[this.#given % SLOTS]!;
   }
 
-  push({ count, firstFrame, tNs }: RowTimes): void {
+  push({ count, firstFrame }: Pick<PacketBatch, 'count' | 'firstFrame'>): void {
     const slot = this.#nextSlot();
-    slot.tNs.set(count === tNs.length ? tNs : tNs.subarray(0, count));
     slot.firstFrame[0] = firstFrame;
     this.#give(slot, count);
   }
@@ -128,22 +126,19 @@ export class TcpMetricsAside implements TcpMeasurement {
   }
 }
 
-function createSlot(paths?: SegmentRows): Slot {
-  return {
-    rows: createRows(true, paths),
-    tNs: new Float64Array(new SharedArrayBuffer(8 * BATCH_ROWS)),
-    firstFrame: new Float64Array(new SharedArrayBuffer(8)),
-    count: new Uint32Array(new SharedArrayBuffer(4)),
-    forgottenCount: new Uint32Array(new SharedArrayBuffer(4)),
-    forgotten: new Uint32Array(new SharedArrayBuffer(4 * BATCH_ROWS)),
-  };
-}
+const createSlot = (): Slot => ({
+  firstFrame: new Float64Array(new SharedArrayBuffer(8)),
+  count: new Uint32Array(new SharedArrayBuffer(4)),
+  forgottenCount: new Uint32Array(new SharedArrayBuffer(4)),
+  forgotten: new Uint32Array(new SharedArrayBuffer(4 * BATCH_ROWS)),
+});
 
 /** The thread: measures batch after batch, and answers once. */
-export function runAside({ control, slots, port }: AsideStart): void {
+export function runAside(start: AsideStart): void {
+  const { control, port } = start;
   try {
     const log = new AnomalyLog();
-    const results = measure(control, slots, port, log);
+    const results = measure(start, log);
     const tables = [results.timeline, results.events, results.episodes, results.segments];
     port.postMessage({ results, anomalies: log.finish() } satisfies Answer, tables.flatMap(buffersOf));
   } catch (error) {
@@ -153,15 +148,16 @@ export function runAside({ control, slots, port }: AsideStart): void {
   Atomics.notify(control, DONE);
 }
 
-function measure(control: Int32Array, slots: readonly Slot[], port: MessagePort, log: AnomalyLog): TcpResults {
-  const metrics = new TcpMetrics(log);
+function measure({ control, rows, slots, port }: AsideStart, log: AnomalyLog): TcpResults {
+  const metrics = new TcpMetrics(log, rows);
   for (let batch = 0; ; batch++) {
     while (Atomics.load(control, GIVEN) === batch) Atomics.wait(control, GIVEN, batch);
-    const { rows, tNs, firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
+    const { firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
     for (let at = 0; at < forgottenCount[0]!; at++) metrics.forget(forgotten[at]!);
     forgottenCount[0] = 0;
     if (count[0] === END) return metrics.finish(receiveMessageOnPort(port)!.message as readonly ConnectionIdentity[]);
-    metrics.push({ count: count[0]!, firstFrame: firstFrame[0]!, tNs }, rows);
+    const from = (batch % SLOTS) * BATCH_ROWS;
+    metrics.take(from, from + count[0]!, firstFrame[0]! - from);
     Atomics.store(control, DONE, batch + 1);
     Atomics.notify(control, DONE);
   }

@@ -10,10 +10,10 @@
 // count (a timeout cuts with every family), and only if most of what was repeated was lost: a sender that learns that it
 // repeated needlessly takes its answer back (RFC 4015, Linux tcp_try_undo_recovery()). A sender that others limit does not fill what its control allows, so that it is
 // not slowed down by loss says something only where the network was the limit.
-import { NO_DIRECTION, type SegmentRows, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
+import { NO_DIRECTION, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
 import type { HalfLoops } from '../vantage.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 /** Loss-based: the answers lie here, within so much of each other; the middle half of them where there are many. */
 const CUT_MIN = 0.4;
@@ -164,11 +164,11 @@ class Answers {
   }
 }
 
-export function congestionControl(_: MetricContext): TcpMetric {
+export function congestionControl({ rows }: MetricContext): TcpMetric {
+  const { direction, trigger, flight: flights, offset, payloadLen, loopNs, tNs: timesNs } = rows;
   const states = new PerDirection(() => new Answers());
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, trigger, flight: flights, offset, payloadLen, loopNs } = rows;
+    push(from: number, to: number): void {
       for (let row = from; row < to; row++) {
         const flight = flights[row]!;
         const id = direction[row]!;
@@ -180,7 +180,7 @@ export function congestionControl(_: MetricContext): TcpMetric {
         }
         if (!(flight >= 0) || id === NO_DIRECTION) continue;
         const state = states.at(id);
-        const tNs = times.tNs[row]!;
+        const tNs = timesNs[row]!;
         const end = offset[row]! + payloadLen[row]!;
         if (end > state.sentMax) state.sentMax = end;
         if (state.recoveryPoint > Number.NEGATIVE_INFINITY) {

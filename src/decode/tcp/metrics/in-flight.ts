@@ -2,10 +2,10 @@
 //
 // `pipe` leaves out what was reported received or lost; while the network limits the sender it equals the congestion
 // window, else it is a lower bound of it. While nothing is in flight the sender is not busy: the network has no part in that.
-import { NO_DIRECTION, type SegmentRows, TRIGGER_NONE } from '../../rows.js';
+import { NO_DIRECTION, TRIGGER_NONE } from '../../rows.js';
 import type { FlightDoubt, Quantiles } from '../results.js';
 import { LogHistogram } from './histogram.js';
-import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 /** Bounds nearer to each other than this are as good as one figure. */
 const DOUBT_SHARE = 0.05;
@@ -39,11 +39,11 @@ class Flight {
   }
 }
 
-export function inFlight(_: MetricContext): TcpMetric {
+export function inFlight({ rows }: MetricContext): TcpMetric {
+  const { direction, flight, pipe, room, newBytes, reactionNs, trigger, tNs } = rows;
   const states = new PerDirection(() => new Flight());
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flight, pipe, room, newBytes, reactionNs, trigger } = rows;
+    push(from: number, to: number): void {
       for (let row = from; row < to; row++) {
         if (!(flight[row]! >= 0) || direction[row] === NO_DIRECTION) continue;
         const state = states.at(direction[row]!);
@@ -53,7 +53,7 @@ export function inFlight(_: MetricContext): TcpMetric {
         const share = flight[row]! / (flight[row]! + room[row]!);
         state.use.add(share > 1 ? 1 : share);
         if (share > HIGH_USE_SHARE || state.highFromNs >= 0) {
-          state.followUse(times.tNs[row]!, share > HIGH_USE_SHARE, reactionNs[row]!);
+          state.followUse(tNs[row]!, share > HIGH_USE_SHARE, reactionNs[row]!);
         }
         // Nothing else is out: until this frame the sender had nothing to wait for.
         if (flight[row]! <= newBytes[row]! && trigger[row] === TRIGGER_NONE && state.flight.samples > 1) {

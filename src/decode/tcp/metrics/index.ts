@@ -1,14 +1,15 @@
 // TCP metrics: what the tracker knows and what the passes over rows found out, put together.
 import type { AnomalyLog } from '../../../anomaly.js';
+import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { createRows, type SegmentRows } from '../../rows.js';
 import { giveUp } from '../acknowledge.js';
 import type { ConnectionIdentity } from '../connections.js';
 import type { Direction } from '../direction.js';
 import type { ConnectionSnapshot, TcpConnection, TcpDirection, TcpResults } from '../results.js';
 import { WINDOW_MAX_BYTES } from '../sequence.js';
-import { type Connection, Tracker } from '../tracker.js';
+import { type Connection, createTracker, type Tracker } from '../tracker.js';
 import { halfLoops, isNear, vantageByMarks, vantageOf } from '../vantage.js';
-import type { ConnectionEnd, DirectionEnd, RowTimes, TcpMeasurement } from './metric.js';
+import type { ConnectionEnd, DirectionEnd, TcpMeasurement } from './metric.js';
 import { Passes } from './passes.js';
 import { snapshotOf } from './snapshot.js';
 
@@ -20,29 +21,35 @@ const ROWS_AT_ONCE = 256;
 /** Tracks and measures on the thread that calls it. */
 export class TcpMetrics implements TcpMeasurement {
   readonly #log: AnomalyLog;
+  readonly #rows: SegmentRows;
   readonly #tracker: Tracker;
-  readonly #passes = new Passes();
-  #rows: SegmentRows | undefined;
+  readonly #passes: Passes;
   #latestNs = 0;
 
-  constructor(log: AnomalyLog) {
+  /** @param rows  all that will ever be measured */
+  constructor(log: AnomalyLog, rows = createRows()) {
     this.#log = log;
-    this.#tracker = new Tracker(log);
+    this.#rows = rows;
+    this.#tracker = createTracker(rows, log);
+    this.#passes = new Passes(rows);
   }
 
   nextRows(): SegmentRows {
-    this.#rows ??= createRows();
     return this.#rows;
   }
 
-  push(times: RowTimes, rows: SegmentRows): void {
-    const { count, tNs } = times;
-    for (let from = 0; from < count; from += ROWS_AT_ONCE) {
-      const to = Math.min(count, from + ROWS_AT_ONCE);
-      this.#tracker.push(times, rows, from, to);
-      this.#passes.push(times, rows, from, to);
+  push({ count, firstFrame }: Pick<PacketBatch, 'count' | 'firstFrame'>): void {
+    this.take(0, count, firstFrame);
+  }
+
+  /** Takes rows [from, to) of all; `zeroFrame`: number that a frame in row 0 would have. */
+  take(from: number, to: number, zeroFrame: number): void {
+    for (let at = from; at < to; at += ROWS_AT_ONCE) {
+      const end = Math.min(to, at + ROWS_AT_ONCE);
+      this.#tracker.push(at, end, zeroFrame);
+      this.#passes.push(at, end, zeroFrame);
     }
-    if (count > 0) this.#latestNs = Math.max(this.#latestNs, tNs[count - 1]!);
+    if (to > from) this.#latestNs = Math.max(this.#latestNs, this.#rows.tNs[to - 1]!);
   }
 
   forget(connection: number): void {

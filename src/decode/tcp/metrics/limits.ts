@@ -20,7 +20,6 @@ import {
   FLAG_SYN,
   NO_DIRECTION,
   OPTION_TIMESTAMP,
-  type SegmentRows,
   TRIGGER_NONE,
   TRIGGER_PROBE,
   TRIGGER_TIMEOUT,
@@ -31,7 +30,7 @@ import {
 } from '../../rows.js';
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
 import { Comb, type Pause } from './comb.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import { CLUSTER_GAP_NS, Pacer, UPPER_SHARED } from './pacer.js';
 import { SERIES_LIMIT } from './timelines.js';
 
@@ -150,18 +149,18 @@ class Sender {
    * Time that the sender took after the newest acknowledgement, away from it. Known only where the acknowledgement was news
    * to it; and then to a tick of its clock and what queues added to the loop.
    */
-  reactionAfarNs(rows: SegmentRows, row: number, tNs: number, gapNs: number): number {
-    if (!(tNs - rows.reactionNs[row]! > this.heardNs)) return gapNs;
-    return Math.min(gapNs, Math.max(0, rows.reactionNs[row]! - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
+  reactionAfarNs(reactionNs: number, tNs: number, gapNs: number): number {
+    if (!(tNs - reactionNs > this.heardNs)) return gapNs;
+    return Math.min(gapNs, Math.max(0, reactionNs - TICKS_NS - (this.echoLoopNs - this.echoLoopMinNs || 0)));
   }
 
   /** Timestamp of the latest frame, NaN without. */
   tsValue = Number.NaN;
 
   /** How long the sender was silent before the row, by its own clock: away from it a queue may have held the row back. */
-  silentNs(rows: SegmentRows, row: number, gapNs: number): number {
-    if (this.near || !(rows.options[row]! & OPTION_TIMESTAMP) || Number.isNaN(this.tsValue)) return gapNs;
-    return Math.min(gapNs, (((rows.tsValue[row]! - this.tsValue) | 0) + 1) * TICK_NS);
+  silentNs(stamped: boolean, tsValue: number, gapNs: number): number {
+    if (this.near || !stamped || Number.isNaN(this.tsValue)) return gapNs;
+    return Math.min(gapNs, (((tsValue - this.tsValue) | 0) + 1) * TICK_NS);
   }
 
   /** Smoothed and least round trip of the whole loop, of the longer half and the least of the other; NaN, 0 before any. */
@@ -231,11 +230,12 @@ class Sender {
   }
 }
 
-export function limits({ timelines, episodes }: MetricContext): TcpMetric {
+export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric {
+  const { direction, verdict, trigger, flags, window, options, tsValue, offset, payloadLen, newBytes, segments } = rows;
+  const { tNs: timesNs, loopNs, reactionNs, room: rooms, flight: flights, pipe: pipes } = rows;
   const senders = new PerDirection(() => new Sender());
   /** Whatever spaces the frames of all senders next to the capture point: their host's shaper, or its line. */
-  const line = new Pacer(UPPER_SHARED);
-  let lineNs = Number.NaN;
+  const line = { pacer: new Pacer(UPPER_SHARED), latestNs: Number.NaN };
 
   const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
     sender.spentNs[state]! += toNs - fromNs;
@@ -283,7 +283,6 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
    * pacing would not have let it send yet.
    */
   const chargeWindow = (
-    rows: SegmentRows,
     row: number,
     frame: number,
     id: number,
@@ -293,9 +292,9 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     ownNs: number,
   ): void => {
     const fromNs = sender.lastNs;
-    const pacer = sender.roundTripMinNs >= PACED_NS ? sender.pacer : line;
+    const pacer = sender.roundTripMinNs >= PACED_NS ? sender.pacer : line.pacer;
     if (sender.near && pacer.paces) {
-      const sinceOpenedNs = rows.reactionNs[row]!;
+      const sinceOpenedNs = reactionNs[row]!;
       const opened = sinceOpenedNs > CLUSTER_GAP_NS && sinceOpenedNs < tNs - fromNs;
       const openedNs = opened ? tNs - sinceOpenedNs : tNs;
       const allowedNs = Math.min(tNs, Math.max(fromNs, pacer.allowedNs));
@@ -305,26 +304,30 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       charge(id, sender, CONGESTION, closedNs, tNs);
       return;
     }
-    const own = rows.room[row]! + rows.newBytes[row]! < 2 * sender.segmentBytes ? 0 : ownNs;
+    const own = rooms[row]! + newBytes[row]! < 2 * sender.segmentBytes ? 0 : ownNs;
     charge(id, sender, RECEIVER_WINDOW, fromNs, tNs - own);
     if (own > 0) chargePause(id, sender, frame, tNs - own, tNs, before);
   };
 
+  /** Whether what the latest frame left of the window kept this one back; `prompt`: an acknowledgement released it. */
+  const awaitedRoom = (row: number, sender: Sender, gapNs: number, prompt: boolean): boolean => {
+    const { room, segment, near, roundTripMinNs, burstMaxBytes, flight } = sender;
+    if (room < segment) return true;
+    // A sender that offloads does not use the last third of a window for less than it hands down at once, but waits for more
+    // (Linux tcp_tso_should_defer); until a timer makes it send what fits, or one segment (tcp_send_loss_probe). On a long
+    // path it hands down little, and what it waits for is its congestion window as well.
+    if (!near || roundTripMinNs >= PACED_NS || room >= burstMaxBytes || room >= flight / 2) return false;
+    const byTimer = reactionNs[row]! >= gapNs && (payloadLen[row]! <= segment || rooms[row]! < segment);
+    return prompt || byTimer;
+  };
+
   /** Charges the time since the sender's previous frame; `before` is what was in flight just before this one. */
-  const judge = (
-    rows: SegmentRows,
-    row: number,
-    frame: number,
-    id: number,
-    sender: Sender,
-    tNs: number,
-    before: number,
-  ) => {
+  const judge = (row: number, frame: number, id: number, sender: Sender, tNs: number, before: number) => {
     const fromNs = sender.lastNs;
     const gapNs = tNs - fromNs;
-    const trigger = rows.trigger[row]!;
+    const cause = trigger[row]!;
     const segment = sender.segment;
-    if (sender.recovering || trigger === TRIGGER_TIMEOUT || trigger === TRIGGER_PROBE) {
+    if (sender.recovering || cause === TRIGGER_TIMEOUT || cause === TRIGGER_PROBE) {
       charge(id, sender, RECOVERY, fromNs, tNs);
       return;
     }
@@ -343,13 +346,14 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       else charge(id, sender, RECEIVER_WINDOW, openNs, tNs);
       return;
     }
-    const silentNs = sender.silentNs(rows, row, gapNs);
-    const reactionNs = near ? rows.reactionNs[row]! : sender.reactionAfarNs(rows, row, tNs, silentNs);
-    const prompt = !(reactionNs > promptNs);
-    if (awaitedRoom(rows, row, sender, gapNs, prompt)) {
+    const stamped = (options[row]! & OPTION_TIMESTAMP) !== 0;
+    const silentNs = sender.silentNs(stamped, tsValue[row]!, gapNs);
+    const tookNs = near ? reactionNs[row]! : sender.reactionAfarNs(reactionNs[row]!, tNs, silentNs);
+    const prompt = !(tookNs > promptNs);
+    if (awaitedRoom(row, sender, gapNs, prompt)) {
       sender.windowedNs = tNs;
-      const ownNs = prompt || rows.reactionNs[row]! >= gapNs ? 0 : Math.min(reactionNs, silentNs);
-      chargeWindow(rows, row, frame, id, sender, tNs, before, ownNs);
+      const ownNs = prompt || reactionNs[row]! >= gapNs ? 0 : Math.min(tookNs, silentNs);
+      chargeWindow(row, frame, id, sender, tNs, before, ownNs);
       return;
     }
     const full = sender.flight >= (near ? FULL_SHARE : FULL_SHARE_AFAR) * sender.pipeMax;
@@ -371,15 +375,15 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
   };
 
   /** Recovery, and the most that was out since the last one. */
-  const followLoss = (rows: SegmentRows, row: number, sender: Sender, gapNs: number): void => {
-    const flight = rows.flight[row]!;
-    const pipe = rows.pipe[row]!;
-    if (rows.trigger[row] !== TRIGGER_NONE) {
+  const followLoss = (row: number, sender: Sender, gapNs: number): void => {
+    const flight = flights[row]!;
+    const pipe = pipes[row]!;
+    if (trigger[row] !== TRIGGER_NONE) {
       sender.everLost = true;
       if (!sender.recovering) sender.recoveryPoint = sender.sentMax;
     }
     // CWR says that the sender answers a mark (RFC 3168 §6.1.2), which takes it a round trip.
-    if (rows.flags[row]! & FLAG_CWR) sender.reductionPoint = sender.sentMax;
+    if (flags[row]! & FLAG_CWR) sender.reductionPoint = sender.sentMax;
     const before = sender.recovering || sender.acked < sender.reductionPoint;
     sender.acked = sender.sentMax - flight;
     sender.recovering = sender.acked < sender.recoveryPoint;
@@ -388,49 +392,49 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
     else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
   };
 
-  const take = (rows: SegmentRows, row: number, frame: number, id: number, sender: Sender, tNs: number): void => {
-    const bytes = rows.payloadLen[row]!;
-    const end = rows.offset[row]! + bytes;
+  const take = (row: number, frame: number, id: number, sender: Sender, tNs: number): void => {
+    const bytes = payloadLen[row]!;
+    const end = offset[row]! + bytes;
     const fresh = Number.isNaN(sender.lastNs) ? bytes : Math.max(0, end - sender.sentMax);
     if (end > sender.sentMax) sender.sentMax = end;
-    const flight = rows.flight[row]!;
+    const flight = flights[row]!;
     if (Number.isNaN(sender.firstNs)) sender.firstNs = sender.lastNs = tNs;
     const at = tNs > sender.lastNs ? tNs : sender.lastNs;
-    if (rows.trigger[row] === TRIGGER_PROBE && sender.room < sender.segment) {
+    if (trigger[row] === TRIGGER_PROBE && sender.room < sender.segment) {
       // The window had no room, and a probe does not end that: the next frame tells what was waited for.
       sender.probedNs = at;
       return;
     }
     if (Number.isNaN(flight) || Number.isNaN(sender.flight)) sender.unknownNs += at - sender.lastNs;
-    else judge(rows, row, frame, id, sender, at, flight - fresh);
-    const segments = rows.segments[row]!;
-    if (bytes > segments * sender.segmentBytes) sender.segmentBytes = Math.ceil(bytes / segments);
+    else judge(row, frame, id, sender, at, flight - fresh);
+    const count = segments[row]!;
+    if (bytes > count * sender.segmentBytes) sender.segmentBytes = Math.ceil(bytes / count);
     const gapNs = at - sender.lastNs;
-    const hadRoom = rows.room[row]! + fresh >= sender.segmentBytes;
-    if (sender.roundTripMinNs >= PACED_NS) sender.pacer.sent(at, gapNs, bytes, rows.reactionNs[row]!, hadRoom);
+    const hadRoom = rooms[row]! + fresh >= sender.segmentBytes;
+    if (sender.roundTripMinNs >= PACED_NS) sender.pacer.sent(at, gapNs, bytes, reactionNs[row]!, hadRoom);
     else {
-      line.sent(at, at - lineNs, bytes, rows.reactionNs[row]!, hadRoom);
-      lineNs = at;
-      if (line.paces) {
+      const { pacer } = line;
+      pacer.sent(at, at - line.latestNs, bytes, reactionNs[row]!, hadRoom);
+      line.latestNs = at;
+      if (pacer.paces) {
         sender.lineBytes += bytes;
-        if (!(line.rate <= sender.lineRate)) sender.lineRate = line.rate;
+        if (!(pacer.rate <= sender.lineRate)) sender.lineRate = pacer.rate;
       }
     }
     sender.lastNs = at;
-    sender.tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : Number.NaN;
+    sender.tsValue = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : Number.NaN;
     sender.bytes += bytes;
     sender.burstBytes = gapNs <= AT_ONCE_NS ? sender.burstBytes + bytes : bytes;
     if (sender.burstBytes > sender.burstMaxBytes) sender.burstMaxBytes = Math.min(sender.burstBytes, OFFLOAD_BYTES);
     sender.flight = flight;
-    sender.room = rows.room[row]!;
-    sender.heardNs = at - rows.reactionNs[row]!;
-    followLoss(rows, row, sender, gapNs);
+    sender.room = rooms[row]!;
+    sender.heardNs = at - reactionNs[row]!;
+    followLoss(row, sender, gapNs);
     if (flight >= 0) sender.round(at, flight, sender.room);
   };
 
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, verdict, payloadLen, loopNs, flags, window } = rows;
+    push(from: number, to: number, zeroFrame: number): void {
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
@@ -441,10 +445,10 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
           senders.find(id ^ 1)?.loop(loopNs[row]!, true);
         }
         if (flags[row]! & FLAG_ACK && !(flags[row]! & (FLAG_SYN | FLAG_RST))) {
-          senders.find(id ^ 1)?.advertised(times.tNs[row]!, window[row]!);
+          senders.find(id ^ 1)?.advertised(timesNs[row]!, window[row]!);
         }
         if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
-        take(rows, row, times.firstFrame + row, id, senders.at(id), times.tNs[row]!);
+        take(row, zeroFrame + row, id, senders.at(id), timesNs[row]!);
       }
     },
     forget: (connection) => senders.forget(connection),
@@ -465,18 +469,6 @@ export function limits({ timelines, episodes }: MetricContext): TcpMetric {
       }
     },
   };
-}
-
-/** Whether what the latest frame left of the window kept this one back; `prompt`: an acknowledgement released it. */
-function awaitedRoom(rows: SegmentRows, row: number, sender: Sender, gapNs: number, prompt: boolean): boolean {
-  const { room, segment, near, roundTripMinNs, burstMaxBytes, flight } = sender;
-  if (room < segment) return true;
-  // A sender that offloads does not use the last third of a window for less than it hands down at once, but waits for more
-  // (Linux tcp_tso_should_defer); until a timer makes it send what fits, or one segment (tcp_send_loss_probe). On a long
-  // path it hands down little, and what it waits for is its congestion window as well.
-  if (!near || roundTripMinNs >= PACED_NS || room >= burstMaxBytes || room >= flight / 2) return false;
-  const byTimer = rows.reactionNs[row]! >= gapNs && (rows.payloadLen[row]! <= segment || rows.room[row]! < segment);
-  return prompt || byTimer;
 }
 
 /** Known at the sender only, and where gaps are long enough to be a timer's. */

@@ -17,11 +17,14 @@ import type {
 import type { HalfLoops } from '../vantage.js';
 import type { Timelines } from './timelines.js';
 
-/** What metrics learn of a batch beside its rows. */
-export type RowTimes = Pick<PacketBatch, 'count' | 'firstFrame' | 'tNs'>;
-
-/** What all metrics share: the tables they write to. */
+/** What all metrics share: the rows they read, and the tables they write to. */
 export interface MetricContext {
+  /**
+   * The same for as long as the analysis lasts. Metrics, and what goes before them, take the columns out of it once and keep
+   * them as constants: V8 then compiles their addresses into the code instead of asking each array, for every value, what it is,
+   * how long it is and where it lies.
+   */
+  readonly rows: SegmentRows;
   readonly timelines: Timelines;
   readonly events: TableBuilder<keyof typeof TCP_EVENT_UNITS>;
   readonly episodes: TableBuilder<keyof typeof TCP_EPISODE_UNITS>;
@@ -29,8 +32,8 @@ export interface MetricContext {
 }
 
 export interface TcpMetric {
-  /** Takes rows [from, to) of a batch; they come in order, some rows at a time. */
-  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void;
+  /** Takes rows [from, to), some at a time and in order. `zeroFrame`: number that a frame in row 0 would have. */
+  push(from: number, to: number, zeroFrame: number): void;
   /** A connection's id passes on to a new connection: its state goes. */
   forget(connection: number): void;
   /** Called once per connection at the end: closes what is open and fills this metric's fields of both directions. */
@@ -92,8 +95,8 @@ export interface MetricResults {
 export interface TcpMeasurement {
   /** Rows for the next batch. They may be used until the next ones are asked for; see SegmentRows for who writes what. */
   nextRows(): SegmentRows;
-  /** Takes a batch whose rows, from `nextRows()`, know where they belong. */
-  push(times: RowTimes, rows: SegmentRows): void;
+  /** Takes a batch whose rows, the latest from `nextRows()`, know where they belong. */
+  push(batch: Pick<PacketBatch, 'count' | 'firstFrame'>): void;
   /** The connection's id passes on to a new connection before the next batch. */
   forget(connection: number): void;
   /** How a connection fares right now; `sentBytes` by its two sides, as far as their places tell. */

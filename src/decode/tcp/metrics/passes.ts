@@ -7,7 +7,7 @@ import { congestionControl } from './congestion-control.js';
 import { weighEpisodes } from './episodes.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
-import type { ConnectionEnd, DirectionEnd, MetricResults, RowTimes, StartMetric, TcpMetric } from './metric.js';
+import type { ConnectionEnd, DirectionEnd, MetricResults, StartMetric, TcpMetric } from './metric.js';
 import { retransmissions } from './retransmissions.js';
 import { rhythm } from './rhythm.js';
 import { roundTrip } from './round-trip.js';
@@ -37,8 +37,10 @@ export class Passes {
   readonly #segments = new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS);
   readonly #metrics: readonly TcpMetric[];
 
-  constructor() {
+  /** @param rows  all that will ever be measured */
+  constructor(rows: SegmentRows) {
     const context = {
+      rows,
       timelines: this.timelines,
       events: this.#events,
       episodes: this.#episodes,
@@ -47,9 +49,9 @@ export class Passes {
     this.#metrics = METRICS.map((start) => start(context));
   }
 
-  /** Takes rows [from, to). */
-  push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-    for (const metric of this.#metrics) metric.push(times, rows, from, to);
+  /** Takes rows [from, to), see TcpMetric. */
+  push(from: number, to: number, zeroFrame: number): void {
+    for (const metric of this.#metrics) metric.push(from, to, zeroFrame);
   }
 
   forget(connection: number): void {

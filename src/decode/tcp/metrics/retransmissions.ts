@@ -11,7 +11,6 @@ import {
   NO_DIRECTION,
   OPTION_DUPLICATE,
   OPTION_TIMESTAMP,
-  type SegmentRows,
   TRIGGER_CONTROL,
   TRIGGER_FAST,
   TRIGGER_NONE,
@@ -26,7 +25,7 @@ import {
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../results.js';
-import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 const TRIGGERS = 7;
 const event = (kind: (typeof TCP_EVENT_KINDS)[number]): number => TCP_EVENT_KINDS.indexOf(kind);
@@ -145,7 +144,27 @@ class Repeats {
   }
 }
 
-export function retransmissions({ events, episodes }: MetricContext): TcpMetric {
+export function retransmissions({ rows, events, episodes }: MetricContext): TcpMetric {
+  const {
+    direction,
+    verdict,
+    trigger,
+    flags,
+    options,
+    ackOffset,
+    offset,
+    payloadLen,
+    segments,
+    newBytes,
+    ack,
+    duplicateTo,
+    tsEcho,
+    duplicateFrom,
+    tsValue,
+    ecn,
+    unseenBytes,
+    tNs,
+  } = rows;
   const states = new PerDirection(() => new Repeats());
 
   const addEvent = (kind: number, direction: number, frame: number, tNs: number, offset: number, bytes: number) => {
@@ -178,20 +197,20 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     );
     state.recoveryPoint = Number.NEGATIVE_INFINITY;
   };
-  const takeRepeat = (times: RowTimes, rows: SegmentRows, row: number, id: number, state: Repeats): void => {
-    const trigger = rows.trigger[row]!;
-    const segments = rows.segments[row]! || 1;
-    const start = rows.offset[row]!;
-    const bytes = rows.payloadLen[row]!;
-    const frame = times.firstFrame + row;
-    const t = times.tNs[row]!;
-    state.segments[trigger]! += segments;
+  const takeRepeat = (zeroFrame: number, row: number, id: number, state: Repeats): void => {
+    const cause = trigger[row]!;
+    const count = segments[row]! || 1;
+    const start = offset[row]!;
+    const bytes = payloadLen[row]!;
+    const frame = zeroFrame + row;
+    const t = tNs[row]!;
+    state.segments[cause]! += count;
     state.bytes += bytes;
-    const eventRow = addEvent(EVENT_OF_TRIGGER[trigger]!, id, frame, t, start, bytes);
-    if (trigger === TRIGGER_CONTROL) return;
-    const tsValue = rows.options[row]! & OPTION_TIMESTAMP ? rows.tsValue[row]! : -1;
-    if (rows.newBytes[row]! > 0) state.fills += segments;
-    state.remember(start, start + bytes, tsValue, segments, eventRow);
+    const eventRow = addEvent(EVENT_OF_TRIGGER[cause]!, id, frame, t, start, bytes);
+    if (cause === TRIGGER_CONTROL) return;
+    const stamp = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : -1;
+    if (newBytes[row]! > 0) state.fills += count;
+    state.remember(start, start + bytes, stamp, count, eventRow);
     if (state.recoveryPoint === Number.NEGATIVE_INFINITY) {
       state.startNs = t;
       state.firstFrame = frame;
@@ -201,32 +220,31 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
     }
     if (state.recoveryPoint < state.sentMax) state.recoveryPoint = state.sentMax;
     state.episodeBytes += bytes;
-    if (trigger === TRIGGER_TIMEOUT) state.timeouts++;
-    else if (trigger === TRIGGER_FAST) state.fasts++;
+    if (cause === TRIGGER_TIMEOUT) state.timeouts++;
+    else if (cause === TRIGGER_FAST) state.fasts++;
   };
-  const takeDuplicateReport = (rows: SegmentRows, row: number, data: Repeats): void => {
-    const ack = rows.ack[row]!;
-    const acked = rows.ackOffset[row]!;
-    const from = acked + ((rows.duplicateFrom[row]! - ack) | 0);
-    markNeedless(data.needless(from, acked + ((rows.duplicateTo[row]! - ack) | 0)));
+  const takeDuplicateReport = (row: number, data: Repeats): void => {
+    const raw = ack[row]!;
+    const acked = ackOffset[row]!;
+    const from = acked + ((duplicateFrom[row]! - raw) | 0);
+    markNeedless(data.needless(from, acked + ((duplicateTo[row]! - raw) | 0)));
   };
 
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, verdict, trigger, flags, options, ackOffset, offset, payloadLen, segments } = rows;
+    push(from: number, to: number, zeroFrame: number): void {
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE) continue;
-        const t = times.tNs[row]!;
+        const t = tNs[row]!;
         const bytes = payloadLen[row]!;
         const noted = EVENT_OF_VERDICT[kind]!;
         // Sides that only acknowledge have no state here.
         const state = bytes > 0 || noted >= 0 || trigger[row] !== TRIGGER_NONE ? states.at(id) : states.find(id);
         if (state) state.frames++;
         if (state && noted >= 0) {
-          addEvent(noted, id, times.firstFrame + row, t, offset[row]!, bytes);
+          addEvent(noted, id, zeroFrame + row, t, offset[row]!, bytes);
           if (kind === VERDICT_REORDERED) state.reordered++;
           else if (kind === VERDICT_LATE_ORIGINAL) {
             state.late++;
@@ -234,16 +252,16 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
           }
         }
         if (kind === VERDICT_NETWORK_DUPLICATE || kind === VERDICT_OUT_OF_WINDOW) continue;
-        if (rows.ecn[row] === CONGESTION_EXPERIENCED) {
-          addEvent(CONGESTION, id, times.firstFrame + row, t, offset[row]!, bytes);
+        if (ecn[row] === CONGESTION_EXPERIENCED) {
+          addEvent(CONGESTION, id, zeroFrame + row, t, offset[row]!, bytes);
         }
         if (flags[row]! & FLAG_ACK) {
           const acked = ackOffset[row]!;
           const data = states.find(id ^ 1);
           if (data && data.sentMax > 0) {
-            if (options[row]! & OPTION_DUPLICATE) takeDuplicateReport(rows, row, data);
+            if (options[row]! & OPTION_DUPLICATE) takeDuplicateReport(row, data);
             if (acked > data.acked) {
-              const echo = options[row]! & OPTION_TIMESTAMP ? rows.tsEcho[row]! : -1;
+              const echo = options[row]! & OPTION_TIMESTAMP ? tsEcho[row]! : -1;
               markNeedless(data.answered(data.acked, acked, echo));
               data.acked = acked;
               data.heardNs = t;
@@ -252,12 +270,12 @@ export function retransmissions({ events, episodes }: MetricContext): TcpMetric 
               }
             }
           }
-          if (rows.unseenBytes[row]! > 0) {
-            addEvent(UNSEEN, id ^ 1, times.firstFrame + row, t, acked, rows.unseenBytes[row]!);
+          if (unseenBytes[row]! > 0) {
+            addEvent(UNSEEN, id ^ 1, zeroFrame + row, t, acked, unseenBytes[row]!);
           }
         }
         if (!state) continue;
-        if (trigger[row] !== TRIGGER_NONE) takeRepeat(times, rows, row, id, state);
+        if (trigger[row] !== TRIGGER_NONE) takeRepeat(zeroFrame, row, id, state);
         if (bytes > 0) {
           state.dataFrames++;
           state.dataSegments += segments[row]!;

@@ -3,10 +3,10 @@
 // A burst is a run of frames with gaps below 50 µs or an eighth of the round trip, whichever is longer. Full segments in a row
 // within a burst are a train: they arrive as far apart as the narrowest line before the capture point sets them, where the
 // network and not the sender set the pace.
-import { NO_DIRECTION, type SegmentRows, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
+import { NO_DIRECTION, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 const BURST_GAP_NS = 50e3;
 const BURST_GAP_SHARE = 1 / 8;
@@ -97,17 +97,17 @@ class Bursts {
   }
 }
 
-export function rhythm(_: MetricContext): TcpMetric {
+export function rhythm({ rows }: MetricContext): TcpMetric {
+  const { direction, verdict, payloadLen, segments, ackOffset, loopNs, tNs } = rows;
   const states = new PerDirection(() => new Bursts());
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, verdict, payloadLen, segments, ackOffset, loopNs } = rows;
+    push(from: number, to: number): void {
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
         const kind = verdict[row]!;
         if (kind === VERDICT_CAPTURE_DUPLICATE || kind === VERDICT_NETWORK_DUPLICATE) continue;
-        const t = times.tNs[row]!;
+        const t = tNs[row]!;
         const bytes = payloadLen[row]!;
         const acked = ackOffset[row]!;
         if (acked > -1) {

@@ -2,19 +2,18 @@
 //
 // The capture point cuts the path in two loops. Each frame that answers another gives a sample of one of them. The longer
 // half carries the variation and gives the distribution; the shorter one adds its minimum.
-import type { SegmentRows } from '../../rows.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 /** Below this round trip only acknowledgements time it: what a host takes to answer with data is longer. */
 const NEAR_NS = 100e3;
 
-export function roundTrip(_: MetricContext): TcpMetric {
+export function roundTrip({ rows }: MetricContext): TcpMetric {
+  const { direction, loopNs } = rows;
   /** Loops from the capture point to the sender of a direction and back. */
   const loops = new PerDirection(() => new LogHistogram());
   return {
-    push(_: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, loopNs } = rows;
+    push(from: number, to: number): void {
       for (let row = from; row < to; row++) {
         if (loopNs[row]! >= 0) loops.at(direction[row]!).add(loopNs[row]!);
       }

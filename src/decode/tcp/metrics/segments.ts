@@ -3,9 +3,9 @@
 // Nothing announces a disturbance, so the last frames are remembered; some frames after a retransmission, a closed window
 // or the first data, what surrounds it is copied out. Of many such stretches those with the longest disturbances stay.
 import { CLOSE_UPS, CLOSE_UPS_PER_DIRECTION } from '../../../limits.js';
-import { FLAG_RST, NO_DIRECTION, type SegmentRows, TRIGGER_NONE, VERDICT_CAPTURE_DUPLICATE } from '../../rows.js';
+import { FLAG_RST, NO_DIRECTION, TRIGGER_NONE, VERDICT_CAPTURE_DUPLICATE } from '../../rows.js';
 import { TCP_SEGMENT_KINDS } from '../results.js';
-import type { MetricContext, RowTimes, TcpMetric } from './metric.js';
+import type { MetricContext, TcpMetric } from './metric.js';
 
 const NEW = TCP_SEGMENT_KINDS.indexOf('new');
 const RETRANSMISSION = TCP_SEGMENT_KINDS.indexOf('retransmission');
@@ -38,8 +38,10 @@ interface CloseUp extends Disturbance {
   readonly bytes: readonly number[];
 }
 
-export function segments({ segments: table }: MetricContext): TcpMetric {
+export function segments({ rows, segments: table }: MetricContext): TcpMetric {
+  const { direction, flags, offset, payloadLen, windowBytes, ackOffset, trigger, verdict, tNs } = rows;
   const recent = new RecentFrames();
+  const { directions, times, offsets, ackOffsets, windows, lengths, triggers, verdicts } = recent;
   let waiting: Disturbance[] = [];
   let kept: CloseUp[] = [];
   let stretches = 0;
@@ -67,9 +69,19 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
   };
 
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flags, offset, payloadLen, windowBytes, ackOffset, trigger, verdict } = rows;
-      recent.remember(times, rows, from, to);
+    push(from: number, to: number, zeroFrame: number): void {
+      for (let row = from; row < to; row++) {
+        const at = (zeroFrame + row) & (REMEMBERED - 1);
+        directions[at] = direction[row]!;
+        times[at] = tNs[row]!;
+        offsets[at] = offset[row]!;
+        ackOffsets[at] = ackOffset[row]!;
+        windows[at] = windowBytes[row]!;
+        lengths[at] = payloadLen[row]!;
+        triggers[at] = trigger[row]!;
+        verdicts[at] = verdict[row]!;
+      }
+      recent.last = zeroFrame + to - 1;
       for (let row = from; row < to; row++) {
         if (trigger[row] === TRIGGER_NONE && windowBytes[row] !== 0 && offset[row] !== 0) continue;
         const id = direction[row]!;
@@ -78,7 +90,7 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
         const closed = windowBytes[row] === 0 && ackOffset[row]! > 0;
         if (!hasData && !closed) continue;
         const data = hasData ? id : id ^ 1;
-        const frame = times.firstFrame + row;
+        const frame = zeroFrame + row;
         settle(frame);
         const open = waiting.find((one) => one.direction === data);
         // Beyond as many frames as a close-up shows rows, the one before may not reach to here.
@@ -86,7 +98,7 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
         if (open) close(open, frame - 1);
         if (waiting.length < WAITING) waiting.push({ direction: data, frame });
       }
-      settle(times.firstFrame + to - 1);
+      settle(recent.last);
     },
     forget(connection) {
       const others = ({ direction }: Disturbance): boolean => direction >> 1 !== connection;
@@ -110,40 +122,21 @@ export function segments({ segments: table }: MetricContext): TcpMetric {
 
 /** Columns of the last frames, by frame number modulo their count. */
 class RecentFrames {
-  readonly #direction = new Uint32Array(REMEMBERED).fill(NO_DIRECTION);
-  readonly #tNs = new Float64Array(REMEMBERED);
-  readonly #offset = new Float64Array(REMEMBERED);
-  readonly #ackOffset = new Float64Array(REMEMBERED);
-  readonly #windowBytes = new Float64Array(REMEMBERED);
-  readonly #payloadLen = new Uint32Array(REMEMBERED);
-  readonly #trigger = new Uint8Array(REMEMBERED);
-  readonly #verdict = new Uint8Array(REMEMBERED);
-  #last = 0;
-
-  remember(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-    const at = (times.firstFrame + from) % REMEMBERED;
-    // What does not fit before the end goes to the start.
-    const split = Math.min(to, from + REMEMBERED - at);
-    this.#copy(times, rows, from, split, at);
-    if (split < to) this.#copy(times, rows, split, to, 0);
-    this.#last = times.firstFrame + to - 1;
-  }
-
-  #copy({ tNs }: RowTimes, rows: SegmentRows, from: number, to: number, at: number): void {
-    this.#direction.set(rows.direction.subarray(from, to), at);
-    this.#tNs.set(tNs.subarray(from, to), at);
-    this.#offset.set(rows.offset.subarray(from, to), at);
-    this.#ackOffset.set(rows.ackOffset.subarray(from, to), at);
-    this.#windowBytes.set(rows.windowBytes.subarray(from, to), at);
-    this.#payloadLen.set(rows.payloadLen.subarray(from, to), at);
-    this.#trigger.set(rows.trigger.subarray(from, to), at);
-    this.#verdict.set(rows.verdict.subarray(from, to), at);
-  }
+  readonly directions = new Uint32Array(REMEMBERED).fill(NO_DIRECTION);
+  readonly times = new Float64Array(REMEMBERED);
+  readonly offsets = new Float64Array(REMEMBERED);
+  readonly ackOffsets = new Float64Array(REMEMBERED);
+  readonly windows = new Float64Array(REMEMBERED);
+  readonly lengths = new Uint32Array(REMEMBERED);
+  readonly triggers = new Uint8Array(REMEMBERED);
+  readonly verdicts = new Uint8Array(REMEMBERED);
+  /** Number of the latest frame. */
+  last = 0;
 
   /** The segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`. */
   around({ direction, frame }: Disturbance, shownTo: number, end: number): CloseUp {
     const oldest = Math.max(frame - FRAMES_BEFORE - 1, shownTo);
-    const newest = Math.min(this.#last, end);
+    const newest = Math.min(this.last, end);
     const frames: number[] = [];
     for (let at = frame - 1; at > oldest && frames.length < ROWS_BEFORE; at--) {
       if (this.#kind(at, direction) >= 0) frames.unshift(at);
@@ -155,9 +148,9 @@ class RecentFrames {
     const kinds = frames.map((at) => this.#kind(at, direction));
     const pick = (data: ArrayLike<number>, acknowledged: ArrayLike<number>): number[] =>
       frames.map((at, i) => (kinds[i] === ACKNOWLEDGEMENT ? acknowledged : data)[at % REMEMBERED]!);
-    const tNs = pick(this.#tNs, this.#tNs);
-    const bytes = pick(this.#payloadLen, this.#windowBytes);
-    const offsets = pick(this.#offset, this.#ackOffset);
+    const tNs = pick(this.times, this.times);
+    const bytes = pick(this.lengths, this.windows);
+    const offsets = pick(this.offsets, this.ackOffsets);
     const disturbedNs = disturbance({ tNs, kinds, offsets, bytes });
     return { direction, frame, disturbedNs, frames, tNs, kinds, offsets, bytes };
   }
@@ -165,12 +158,12 @@ class RecentFrames {
   /** What a frame is to the data of `direction`; −1 where nothing. */
   #kind(frame: number, direction: number): number {
     const at = frame % REMEMBERED;
-    const id = this.#direction[at]!;
-    if (id >> 1 !== direction >> 1 || this.#verdict[at] === VERDICT_CAPTURE_DUPLICATE) return -1;
-    const hasData = this.#payloadLen[at]! > 0;
-    if (id !== direction) return !hasData && this.#ackOffset[at]! >= 0 ? ACKNOWLEDGEMENT : -1;
+    const id = this.directions[at]!;
+    if (id >> 1 !== direction >> 1 || this.verdicts[at] === VERDICT_CAPTURE_DUPLICATE) return -1;
+    const hasData = this.lengths[at]! > 0;
+    if (id !== direction) return !hasData && this.ackOffsets[at]! >= 0 ? ACKNOWLEDGEMENT : -1;
     if (!hasData) return -1;
-    return this.#trigger[at] === TRIGGER_NONE ? NEW : RETRANSMISSION;
+    return this.triggers[at] === TRIGGER_NONE ? NEW : RETRANSMISSION;
   }
 }
 

@@ -3,7 +3,6 @@
 // Interval of all rates is [first payload, last payload]. Goodput counts a byte once, when the capture shows it first.
 import {
   NO_DIRECTION,
-  type SegmentRows,
   VERDICT_CAPTURE_DUPLICATE,
   VERDICT_KEEP_ALIVE,
   VERDICT_NETWORK_DUPLICATE,
@@ -11,7 +10,7 @@ import {
 } from '../../rows.js';
 import type { GoodputPeak, Overheads, TcpDirection } from '../results.js';
 import { ECN_FLAGS, EcnFeedback } from './ecn.js';
-import { type DirectionEnd, type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type DirectionEnd, type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import {
   type DirectionTimeline,
   SERIES_ACK_LOOP_MAX,
@@ -54,12 +53,25 @@ const ETHERNET_BYTES = 38;
 /** What peaks depend on: bins at least this wide. */
 const PEAK_BINS_NS = [10e6, 100e6, 1e9];
 
-export function throughput({ timelines }: MetricContext): TcpMetric {
+export function throughput({ rows, timelines }: MetricContext): TcpMetric {
+  const {
+    direction,
+    verdict,
+    payloadLen,
+    newBytes,
+    segments,
+    ackOffset,
+    loopNs,
+    trigger,
+    flight,
+    ipBytes,
+    ecn,
+    flags,
+    tNs,
+  } = rows;
   const totals = new PerDirection(() => new Totals());
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, verdict, payloadLen, newBytes, segments, ackOffset, loopNs, trigger, flight } = rows;
-      const { tNs } = times;
+    push(from: number, to: number): void {
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (id === NO_DIRECTION) continue;
@@ -72,14 +84,14 @@ export function throughput({ timelines }: MetricContext): TcpMetric {
         }
         const bytes = payloadLen[row]!;
         const t = tNs[row]!;
-        sum.ipBytes += rows.ipBytes[row]!;
-        if (rows.ecn[row] === CONGESTION_EXPERIENCED) sum.congestionMarks++;
-        const flags = rows.flags[row]!;
-        if (flags & ECN_FLAGS || sum.feedback?.accurate) {
+        sum.ipBytes += ipBytes[row]!;
+        if (ecn[row] === CONGESTION_EXPERIENCED) sum.congestionMarks++;
+        const flag = flags[row]!;
+        if (flag & ECN_FLAGS || sum.feedback?.accurate) {
           const peer = totals.at(id ^ 1);
           sum.feedback ??= new EcnFeedback();
           peer.feedback ??= new EcnFeedback();
-          sum.feedback.take(flags, ackOffset[row]!, peer.feedback);
+          sum.feedback.take(flag, ackOffset[row]!, peer.feedback);
         }
         if (kind === VERDICT_NETWORK_DUPLICATE) sum.networkDuplicates++;
         else if (kind === VERDICT_WINDOW_PROBE) sum.windowProbes++;

@@ -9,13 +9,12 @@ import {
   FLAG_SYN,
   NO_DIRECTION,
   OPTION_SACK,
-  type SegmentRows,
   VERDICT_CAPTURE_DUPLICATE,
   VERDICT_NETWORK_DUPLICATE,
 } from '../../rows.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../results.js';
 import { LogHistogram } from './histogram.js';
-import { type MetricContext, PerDirection, type RowTimes, type TcpMetric } from './metric.js';
+import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import { SERIES_WINDOW_MAX, SERIES_WINDOW_MIN } from './timelines.js';
 
 const ZERO_WINDOW = TCP_EPISODE_KINDS.indexOf('zero-window');
@@ -87,7 +86,8 @@ class Window {
   }
 }
 
-export function windows({ timelines, events, episodes }: MetricContext): TcpMetric {
+export function windows({ rows, timelines, events, episodes }: MetricContext): TcpMetric {
+  const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen, options, tNs } = rows;
   const states = new PerDirection(() => new Window());
   const close = (direction: number, state: Window, tNs: number): void => {
     const durationNs = tNs - state.closedSinceNs;
@@ -96,8 +96,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
     state.closedSinceNs = Number.NaN;
   };
   return {
-    push(times: RowTimes, rows: SegmentRows, from: number, to: number): void {
-      const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen, options } = rows;
+    push(from: number, to: number, zeroFrame: number): void {
       for (let row = from; row < to; row++) {
         const id = direction[row]!;
         if (segments[row]! > 0) {
@@ -115,7 +114,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         if (acked < state.acked) continue;
         const repeats = acked === state.acked && payloadLen[row] === 0 && (options[row]! & OPTION_SACK) === 0;
         const raw = window[row]!;
-        const t = times.tNs[row]!;
+        const t = tNs[row]!;
         state.raw.add(raw);
         const timeline = timelines.find(data);
         if (timeline) {
@@ -133,7 +132,7 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
         const shrunk = unit === state.unit && edge < state.edge - unit;
         if (shrunk) {
           state.shrinks++;
-          events.add(SHRINK, data, times.firstFrame + row, t, edge, state.edge - edge);
+          events.add(SHRINK, data, zeroFrame + row, t, edge, state.edge - edge);
         }
         state.followEdge(t, acked, edge, unit, (options[row]! & OPTION_SACK) !== 0);
         state.acked = acked;
@@ -144,13 +143,13 @@ export function windows({ timelines, events, episodes }: MetricContext): TcpMetr
           if (Number.isNaN(state.closedSinceNs)) {
             state.episodes++;
             state.closedSinceNs = t;
-            state.closedFrame = times.firstFrame + row;
+            state.closedFrame = zeroFrame + row;
             events.add(START, data, state.closedFrame, t, acked, 0);
           }
         } else if (!Number.isNaN(state.closedSinceNs)) {
           // A window below one segment is as good as closed (silly window avoidance); an unknown scale cannot tell.
           if (!(scaled < state.segmentBytes)) {
-            events.add(END, data, times.firstFrame + row, t, acked, scaled);
+            events.add(END, data, zeroFrame + row, t, acked, scaled);
             close(data, state, t);
           }
         }

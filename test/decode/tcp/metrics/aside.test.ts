@@ -23,7 +23,7 @@ async function measure(file: string, start: new (log: AnomalyLog) => TcpMeasurem
     const rows = tcp.nextRows();
     decodeFrames(batch, rows, log);
     connections.place(batch, rows);
-    tcp.push(batch, rows);
+    tcp.push(batch);
   }
   source.close();
   connections.trim();
