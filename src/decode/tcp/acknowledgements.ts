@@ -8,7 +8,8 @@ const KEPT = 1 << 14;
 /** Of a kept acknowledgement: time, timestamp, highest offset acknowledged, right edge, end of the blocks, missing below it. */
 const FIELDS = 6;
 const NOTHING = new Float64Array(0);
-const FIRST_ROOM = 4;
+/** Most connections never need more; so small a ring is part of V8's heap. */
+const FIRST_ROOM = 1;
 
 export class Acknowledgements {
   /** What the sender is known to have received: highest offset acknowledged and right edge of the window. */

@@ -8,7 +8,7 @@
 import { SACKED_RANGES, SEQUENCE_HOLES } from '../../limits.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { IpIds } from './ip-ids.js';
-import { RangeSet } from './ranges.js';
+import { grown, RangeSet } from './ranges.js';
 import { Transmitted } from './transmitted.js';
 import { TwinShare } from './twins.js';
 
@@ -29,6 +29,8 @@ const HOLE_NOTES = 6;
 const TIMESTAMP_BYTES = 12;
 /** Frames that filled a hole, remembered to know a further copy when it comes. */
 const FILLS = 256;
+const FILL_FIELDS = 5;
+const NO_FILLS = new Float64Array(0);
 
 /** Below this round trip both hosts are as good as one: whatever is captured is what the sender sees. */
 const NEAR_NS = 100e3;
@@ -59,8 +61,8 @@ export class Direction {
   readonly holes = new RangeSet(SEQUENCE_HOLES, HOLE_NOTES);
   /** Holes that were given up because the peer has the bytes. */
   readonly unseen = new RangeSet(SEQUENCE_HOLES);
-  /** Frames that filled holes: start, end, TSval, IP identification, time. Made with the first hole. */
-  fills: Float64Array | undefined;
+  /** Frames that filled holes: start, end, TSval, IP identification, time. Grows to FILLS of them. */
+  fills = NO_FILLS;
   fillCount = 0;
   readonly ipIds = new IpIds();
   dataFrames = 0;
@@ -232,8 +234,8 @@ export class Direction {
 
   /** Remembers a frame that filled (part of) a hole. */
   rememberFill(start: number, end: number, tsValue: number, ipId: number, tNs: number): void {
-    this.fills ??= new Float64Array(FILLS * 5);
-    const at = (this.fillCount++ % FILLS) * 5;
+    const at = (this.fillCount++ % FILLS) * FILL_FIELDS;
+    if (at === this.fills.length) this.fills = grown(this.fills, at + FILL_FIELDS);
     this.fills[at] = start;
     this.fills[at + 1] = end;
     this.fills[at + 2] = tsValue;
@@ -244,9 +246,8 @@ export class Direction {
   /** First word of the latest remembered fill that holds `offset`, −1 when there is none. */
   findFill(offset: number): number {
     const { fills } = this;
-    if (!fills) return -1;
     for (let age = 1; age <= Math.min(this.fillCount, FILLS); age++) {
-      const at = ((this.fillCount - age) % FILLS) * 5;
+      const at = ((this.fillCount - age) % FILLS) * FILL_FIELDS;
       if (fills[at]! <= offset && offset < fills[at + 1]!) return at;
     }
     return -1;

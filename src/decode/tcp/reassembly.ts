@@ -22,18 +22,22 @@ import {
   STRAY_WINDOW,
 } from '../rows.js';
 import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from '../stream.js';
-import { grown } from './ranges.js';
 
 /** How long an acknowledgement of unseen bytes is held to be early, and for how many rows of the connection. */
 const GRACE_NS = 1_000_000;
 const GRACE_ROWS = 8;
 /** Directions that room is made for at first. */
 const DIRECTIONS = 256;
-const RING_MIN_BYTES = 64 << 10;
-/** Room at first: for bytes of a direction that nobody could judge yet, and for rows of what came early. */
-const FIRST_ROOM_BYTES = 64;
-const FIRST_ROWS = 8;
-/** Rings of that size kept for the next hole. */
+/** Rings for what waits behind a hole: a frame or two, as with most holes; the next size, from which on it doubles. */
+const RING_FIRST_BYTES = 2 << 10;
+const RING_NEXT_BYTES = 64 << 10;
+/** Numbers of a row of what came early: offset, length on the wire and in the capture, when and in which frame it came. */
+const FIELDS = 5;
+const LENGTH = 1;
+const CAPTURED = 2;
+const SEEN_NS = 3;
+const SEEN_FRAME = 4;
+/** Rings of each of these sizes kept for the next hole. */
 const SPARE_RINGS = 8;
 
 /** Status bits of a direction: nobody wants its bytes (any more). */
@@ -42,20 +46,29 @@ const UNWANTED = 1;
 const SYN_SEEN = 2;
 
 export class Reassembler {
-  readonly #claim: ClaimStream;
-  readonly #log: AnomalyLog;
   /** Per direction id: status bits. */
   #status = new Uint8Array(DIRECTIONS);
   /** By direction id, where bytes are followed: the wanted ones, and those not decided yet that already had data. */
   readonly #streams: (DirectionStream | undefined)[] = new Array(DIRECTIONS).fill(undefined);
-  readonly #budget: RingBudget = { bytes: 0 };
-  readonly #rings = new SpareRings();
+  /** What all streams share. */
+  readonly #services: StreamServices;
   #latestNs = 0;
   #latestFrame = 0;
 
   constructor(claim: ClaimStream, log: AnomalyLog) {
-    this.#claim = claim;
-    this.#log = log;
+    const rings = new SpareRings();
+    this.#services = {
+      claim,
+      log,
+      budget: { bytes: 0 },
+      rings,
+      probe: new Uint8Array(PROBE_BYTES),
+      nothing: new EarlyBytes(rings),
+      over: (direction) => {
+        this.#status[direction] = this.#status[direction]! | UNWANTED;
+        this.#streams[direction] = undefined;
+      },
+    };
   }
 
   /** Takes the TCP rows of one batch, which know where they belong. */
@@ -63,6 +76,7 @@ export class Reassembler {
     const { kind, direction, flags, payloadLen, offset, ackOffset, stray } = rows;
     const { count, tNs, firstFrame } = batch;
     const streams = this.#streams;
+    const { budget } = this.#services;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) continue;
       const d = direction[row]!;
@@ -89,7 +103,7 @@ export class Reassembler {
         if (stream) {
           if (flag & FLAG_FIN) stream.fin(offset[row]! + length, t, frame);
           if (stream.ackWaits) stream.mindAck(t, frame);
-          if (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) this.#relieve(t, frame);
+          if (budget.bytes > REASSEMBLY_TOTAL_BYTES) this.#relieve(t, frame);
         }
       }
       if (!(reverse & UNWANTED)) {
@@ -108,10 +122,15 @@ export class Reassembler {
     }
   }
 
-  /** The connection's id is given to another one: what still waits is delivered, and nothing of it is remembered. */
+  /**
+   * The connection's id is given to another one: what still waits is delivered, if anybody reads the stream, and nothing of
+   * it is remembered.
+   */
   forget(connection: number): void {
     for (const direction of [2 * connection, 2 * connection + 1]) {
-      this.#streams[direction]?.finish(this.#latestNs, this.#latestFrame);
+      const stream = this.#streams[direction];
+      if (stream?.isRead) stream.finish(this.#latestNs, this.#latestFrame);
+      else stream?.giveUp();
       if (direction < this.#status.length) this.#status[direction] = 0;
     }
   }
@@ -124,23 +143,14 @@ export class Reassembler {
   #open(direction: number, offset: number): DirectionStream {
     // Without the SYN, the first bytes there are begin the stream as far as we know.
     const fromStart = (this.#status[direction]! & SYN_SEEN) !== 0;
-    const stream = new DirectionStream(direction, fromStart ? 0 : offset, fromStart, {
-      claim: this.#claim,
-      log: this.#log,
-      budget: this.#budget,
-      rings: this.#rings,
-      over: () => {
-        this.#status[direction] = this.#status[direction]! | UNWANTED;
-        this.#streams[direction] = undefined;
-      },
-    });
+    const stream = new DirectionStream(direction, fromStart ? 0 : offset, fromStart, this.#services);
     this.#streams[direction] = stream;
     return stream;
   }
 
   /** All rings together are too large: gives up the hole that has been open longest, anywhere. */
   #relieve(tNs: number, frame: number): void {
-    while (this.#budget.bytes > REASSEMBLY_TOTAL_BYTES) {
+    while (this.#services.budget.bytes > REASSEMBLY_TOTAL_BYTES) {
       let oldest: DirectionStream | undefined;
       for (const stream of this.#streams) {
         if (stream?.waiting && (!oldest || stream.waitingSinceNs < oldest.waitingSinceNs)) oldest = stream;
@@ -169,8 +179,12 @@ interface StreamServices {
   readonly log: AnomalyLog;
   readonly budget: RingBudget;
   readonly rings: SpareRings;
+  /** Where the first bytes of a stream are put together. */
+  readonly probe: Uint8Array;
+  /** What most streams have waiting, always: stays empty. */
+  readonly nothing: EarlyBytes;
   /** The stream has ended or nobody wants it. */
-  over(): void;
+  over(direction: number): void;
 }
 
 /** One direction: what was delivered, and what waits. */
@@ -181,11 +195,11 @@ class DirectionStream {
   next: number;
   #consumer: StreamConsumer | null = null;
   #done = false;
-  // While undecided: the first bytes so far, and whether they are the first of the stream.
+  // While undecided: whether its first bytes are the first of the stream, and those so far. A string, for most are a few bytes
+  // that are never decided, and a small typed array takes 200.
   #fromStart: boolean;
-  #first: Uint8Array = EMPTY;
-  #kept = 0;
-  readonly #early: EarlyBytes;
+  #first = '';
+  #early: EarlyBytes;
   /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
   waitingSinceNs = 0;
   #finOffset = Number.NaN;
@@ -201,7 +215,12 @@ class DirectionStream {
     this.next = next;
     this.#fromStart = fromStart;
     this.#services = services;
-    this.#early = new EarlyBytes(services.rings);
+    this.#early = services.nothing;
+  }
+
+  /** Somebody wanted it. */
+  get isRead(): boolean {
+    return this.#consumer !== null;
   }
 
   get waiting(): boolean {
@@ -318,7 +337,7 @@ class DirectionStream {
     this.#done = true;
     this.#release();
     this.#consumer?.end(this.next, cause, tNs, frame);
-    this.#services.over();
+    this.#services.over(this.#direction);
   }
 
   #release(): void {
@@ -356,7 +375,7 @@ class DirectionStream {
     if (this.#done) return;
     if (!this.#consumer) {
       // Nobody could tell from the bytes before the hole: those behind it are offered as a stream joined midway.
-      this.#kept = 0;
+      this.#first = '';
       this.#fromStart = false;
       return;
     }
@@ -369,52 +388,41 @@ class DirectionStream {
 
   /** Asks who wants the stream; bytes that nobody could judge yet are kept and offered again with those that follow. */
   #offer(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): void {
-    const { claim } = this.#services;
-    const before = this.#kept;
-    let taken = 0;
+    const { claim, probe } = this.#services;
+    const before = this.#first.length;
+    let taken = Math.min(end - start, PROBE_BYTES - before);
     let consumer: StreamConsumer | null | undefined;
     if (before === 0) {
       consumer = claim(this.#direction, buffer, start, end, this.#fromStart, tNs, frame);
-      if (consumer === undefined) taken = this.#keep(buffer, start, end);
     } else {
-      taken = this.#keep(buffer, start, end);
-      consumer = claim(this.#direction, this.#first, 0, this.#kept, this.#fromStart, tNs, frame);
+      for (let i = 0; i < before; i++) probe[i] = this.#first.charCodeAt(i);
+      probe.set(buffer.subarray(start, start + taken), before);
+      consumer = claim(this.#direction, probe, 0, before + taken, this.#fromStart, tNs, frame);
     }
-    if (consumer === undefined && this.#kept < PROBE_BYTES) return;
-    const kept = this.#kept;
-    const first = this.#first;
-    this.#kept = 0;
-    this.#first = EMPTY;
+    if (consumer === undefined && before + taken < PROBE_BYTES) {
+      this.#first += String.fromCharCode(...buffer.subarray(start, start + taken));
+      return;
+    }
+    this.#first = '';
     if (!consumer) {
-      this.#forget();
+      this.giveUp();
       return;
     }
     this.#consumer = consumer;
-    if (kept > 0) this.#pass(first, 0, kept, offset - before, tNs, frame);
+    if (before === 0) taken = 0;
+    else this.#pass(probe, 0, before + taken, offset - before, tNs, frame);
     if (start + taken < end) this.#pass(buffer, start + taken, end, offset + taken, tNs, frame);
   }
 
-  /** Keeps as many of the bytes as a probe may see; returns how many. */
-  #keep(buffer: Uint8Array, start: number, end: number): number {
-    const take = Math.min(end - start, PROBE_BYTES - this.#kept);
-    // Most that is never decided is short, and there may be very much of it.
-    if (this.#kept + take > this.#first.length) {
-      this.#first = grown(this.#first, Math.min(PROBE_BYTES, Math.max(this.#kept + take, FIRST_ROOM_BYTES)));
-    }
-    this.#first.set(buffer.subarray(start, start + take), this.#kept);
-    this.#kept += take;
-    return take;
-  }
-
   #pass(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): void {
-    if (this.#consumer!.bytes(buffer, start, end, offset, tNs, frame) === false) this.#forget();
+    if (this.#consumer!.bytes(buffer, start, end, offset, tNs, frame) === false) this.giveUp();
   }
 
   /** Nobody wants this direction (any more). */
-  #forget(): void {
+  giveUp(): void {
     this.#done = true;
     this.#release();
-    this.#services.over();
+    this.#services.over(this.#direction);
   }
 
   /** Keeps bytes that came before their turn. */
@@ -427,6 +435,8 @@ class DirectionStream {
     tNs: number,
     frame: number,
   ): void {
+    const { nothing, rings } = this.#services;
+    if (this.#early === nothing) this.#early = new EarlyBytes(rings);
     const early = this.#early;
     while (
       early.rows > 0 &&
@@ -471,11 +481,8 @@ class DirectionStream {
 class EarlyBytes {
   ring: Uint8Array = EMPTY;
   readonly #rings: SpareRings;
-  #offset = new Float64Array(0);
-  #length = new Uint32Array(0);
-  #captured = new Uint32Array(0);
-  #tNs = new Float64Array(0);
-  #frame = new Float64Array(0);
+  /** FIELDS numbers of each row from `#head` to `#tail`. */
+  #row = NO_ROWS;
   #head = 0;
   #tail = 0;
 
@@ -492,7 +499,7 @@ class EarlyBytes {
   }
 
   firstOffset(): number {
-    return this.#offset[this.#head]!;
+    return this.#offsetOf(this.#head);
   }
 
   /** Bytes from the first to the last one waiting, were `length` bytes at `offset` added. */
@@ -515,7 +522,7 @@ class EarlyBytes {
     const end = offset + length;
     let row = this.#find(offset);
     for (let from = offset; from < end; ) {
-      const until = row < this.#tail ? Math.min(end, this.#offset[row]!) : end;
+      const until = row < this.#tail ? Math.min(end, this.#offsetOf(row)) : end;
       if (from < until) {
         const done = from - offset;
         const present = Math.max(0, Math.min(captured - done, until - from));
@@ -531,13 +538,14 @@ class EarlyBytes {
 
   /** Removes the first row. Its bytes stay in the ring until something else is stored. */
   take(): { offset: number; length: number; captured: number; tNs: number; frame: number } {
-    const row = this.#head++;
+    const at = this.#head++ * FIELDS;
+    const row = this.#row;
     return {
-      offset: this.#offset[row]!,
-      length: this.#length[row]!,
-      captured: this.#captured[row]!,
-      tNs: this.#tNs[row]!,
-      frame: this.#frame[row]!,
+      offset: row[at]!,
+      length: row[at + LENGTH]!,
+      captured: row[at + CAPTURED]!,
+      tNs: row[at + SEEN_NS]!,
+      frame: row[at + SEEN_FRAME]!,
     };
   }
 
@@ -548,8 +556,12 @@ class EarlyBytes {
     this.#tail = 0;
   }
 
+  #offsetOf(row: number): number {
+    return this.#row[row * FIELDS]!;
+  }
+
   #endOf(row: number): number {
-    return this.#offset[row]! + this.#length[row]!;
+    return this.#row[row * FIELDS]! + this.#row[row * FIELDS + LENGTH]!;
   }
 
   /** First row that ends behind `offset`. */
@@ -575,14 +587,14 @@ class EarlyBytes {
   }
 
   #insert(row: number, offset: number, length: number, captured: number, tNs: number, frame: number): void {
-    for (const column of [this.#offset, this.#length, this.#captured, this.#tNs, this.#frame]) {
-      column.copyWithin(row + 1, row, this.#tail);
-    }
-    this.#offset[row] = offset;
-    this.#length[row] = length;
-    this.#captured[row] = captured;
-    this.#tNs[row] = tNs;
-    this.#frame[row] = frame;
+    const at = row * FIELDS;
+    const rows = this.#row;
+    rows.copyWithin(at + FIELDS, at, this.#tail * FIELDS);
+    rows[at] = offset;
+    rows[at + LENGTH] = length;
+    rows[at + CAPTURED] = captured;
+    rows[at + SEEN_NS] = tNs;
+    rows[at + SEEN_FRAME] = frame;
     this.#tail++;
   }
 
@@ -590,12 +602,12 @@ class EarlyBytes {
   #reserve(offset: number, length: number): void {
     const span = this.rows === 0 ? length : this.span(offset, length);
     if (span > this.ring.length) {
-      let capacity = Math.max(RING_MIN_BYTES, this.ring.length);
+      let capacity = span <= RING_FIRST_BYTES ? RING_FIRST_BYTES : Math.max(RING_NEXT_BYTES, this.ring.length);
       while (capacity < span) capacity *= 2;
       const old = this.ring;
       this.ring = this.#rings.take(capacity);
       for (let row = this.#head; row < this.#tail; row++) {
-        for (let o = this.#offset[row]!, end = o + this.#captured[row]!; o < end; ) {
+        for (let o = this.#offsetOf(row), end = o + this.#row[row * FIELDS + CAPTURED]!; o < end; ) {
           const from = o & (old.length - 1);
           const run = Math.min(end - o, old.length - from);
           this.#write(old, from, run, o);
@@ -607,17 +619,10 @@ class EarlyBytes {
     // One segment is split by the rows it meets; every piece beyond the first closes a gap between two rows.
     const rows = this.rows;
     const need = this.#tail + rows + 1;
-    if (need <= this.#offset.length) return;
-    const grow = <Values extends Float64Array | Uint32Array>(old: Values, fresh: Values): Values => {
-      fresh.set(old.subarray(this.#head, this.#tail));
-      return fresh;
-    };
-    const size = Math.max(FIRST_ROWS, 4 * (rows + 1));
-    this.#offset = grow(this.#offset, new Float64Array(size));
-    this.#length = grow(this.#length, new Uint32Array(size));
-    this.#captured = grow(this.#captured, new Uint32Array(size));
-    this.#tNs = grow(this.#tNs, new Float64Array(size));
-    this.#frame = grow(this.#frame, new Float64Array(size));
+    if (need * FIELDS <= this.#row.length) return;
+    const grown = new Float64Array((rows === 0 ? 1 : 4 * (rows + 1)) * FIELDS);
+    grown.set(this.#row.subarray(this.#head * FIELDS, this.#tail * FIELDS));
+    this.#row = grown;
     this.#head = 0;
     this.#tail = rows;
   }
@@ -628,15 +633,22 @@ class EarlyBytes {
  * large as the stream, and memory would grow with its length (measured: by a fifth from 0.5 to 2 GB with 2 % loss).
  */
 class SpareRings {
-  readonly #rings: Uint8Array[] = [];
+  readonly #first: Uint8Array[] = [];
+  readonly #next: Uint8Array[] = [];
 
   take(bytes: number): Uint8Array {
-    return (bytes === RING_MIN_BYTES && this.#rings.pop()) || new Uint8Array(bytes);
+    return this.#alike(bytes)?.pop() ?? new Uint8Array(bytes);
   }
 
   give(ring: Uint8Array): void {
-    if (ring.length === RING_MIN_BYTES && this.#rings.length < SPARE_RINGS) this.#rings.push(ring);
+    const alike = this.#alike(ring.length);
+    if (alike && alike.length < SPARE_RINGS) alike.push(ring);
+  }
+
+  #alike(bytes: number): Uint8Array[] | undefined {
+    return bytes === RING_FIRST_BYTES ? this.#first : bytes === RING_NEXT_BYTES ? this.#next : undefined;
   }
 }
 
 const EMPTY = new Uint8Array(0);
+const NO_ROWS = new Float64Array(0);

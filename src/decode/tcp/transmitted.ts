@@ -2,20 +2,22 @@
 //
 // The entries tile the sequence space from the oldest one kept to the highest offset; a range that was skipped is an entry
 // as well, marked unseen. Acknowledged entries stay for a while: a second copy of a frame, or its late original, is
-// recognised by the identification and timestamp of the first. One entry is three 64-bit words of one flat ring; it ends
-// where the next one starts.
+// recognised by the identification and timestamp of the first. One entry is three numbers of one flat ring; it ends where the
+// next one starts. Most connections never send more than a frame or two, so the ring begins with room for these.
 import { TRANSMITTED_SEGMENTS } from '../../limits.js';
 
-/** 64-bit words of an entry: start, time of the latest transmission; then as 32-bit words TSval and marks. */
-const WORDS = 3;
-const TS_VALUE = 4;
-const MARKS = 5;
-/** `marks`: IP identification in the low half, transmissions above (saturating). */
+/** Numbers of an entry: start, time of the latest transmission, and what was sent: TSval, and above its 32 bits the marks. */
+const FIELDS = 3;
+const SENT_NS = 1;
+const SENT = 2;
+const MARK = 2 ** 32;
+/** Marks: IP identification in the low half, transmissions above (saturating), so that all fits the 53 bits of a double. */
 const SENDS_SHIFT = 16;
-const SENDS_MAX = 0xff;
-const NO_DOUBLES = new Float64Array(0);
-const NO_WORDS = new Uint32Array(0);
-const FIRST_ROOM = 8;
+const SENDS_MAX = 31;
+const NOTHING = new Float64Array(0);
+const FIRST_ROOM = 2;
+/** Smaller rings rather grow than that entries retire. */
+const ROOM = 8;
 /** Entries kept although acknowledged: so few that a fast stream's ring stays in the processor's cache. */
 const ACKED_KEPT = 1 << 13;
 
@@ -30,51 +32,52 @@ export class Transmitted {
   /** Where the latest entry ends. */
   #end = 0;
   /** A direction that never sends keeps these. */
-  #doubles = NO_DOUBLES;
-  #words = NO_WORDS;
+  #ring = NOTHING;
   #mask = -1;
 
-  /** The next append has to grow the ring, unless something is retired. */
+  /** The next append has to make a large ring larger still, unless something is retired. */
   get full(): boolean {
-    return this.next - this.first > this.#mask;
+    return this.next - this.first > (this.#mask | (ROOM - 1));
   }
 
   start(entry: number): number {
-    return this.#doubles[(entry & this.#mask) * WORDS]!;
+    return this.#ring[(entry & this.#mask) * FIELDS]!;
   }
 
   end(entry: number): number {
-    return entry + 1 === this.next ? this.#end : this.#doubles[((entry + 1) & this.#mask) * WORDS]!;
+    return entry + 1 === this.next ? this.#end : this.#ring[((entry + 1) & this.#mask) * FIELDS]!;
   }
 
   /** Time of the latest transmission, ns; of an unseen entry the time it was found missing. */
   sentNs(entry: number): number {
-    return this.#doubles[(entry & this.#mask) * WORDS + 1]!;
+    return this.#ring[(entry & this.#mask) * FIELDS + SENT_NS]!;
   }
 
   tsValue(entry: number): number {
-    return this.#words[(entry & this.#mask) * 2 * WORDS + TS_VALUE]!;
+    return this.#ring[(entry & this.#mask) * FIELDS + SENT]! >>> 0;
   }
 
   ipId(entry: number): number {
-    return this.#words[(entry & this.#mask) * 2 * WORDS + MARKS]! & 0xffff;
+    return this.#marks(entry) & 0xffff;
   }
 
   /** How often it was sent as far as seen; 0 for an unseen entry. */
   sends(entry: number): number {
-    return this.#words[(entry & this.#mask) * 2 * WORDS + MARKS]! >>> SENDS_SHIFT;
+    return this.#marks(entry) >>> SENDS_SHIFT;
+  }
+
+  #marks(entry: number): number {
+    return (this.#ring[(entry & this.#mask) * FIELDS + SENT]! / MARK) | 0;
   }
 
   /** Appends [start, start + length); `sends` 0 marks it unseen. */
   append(start: number, length: number, tNs: number, tsValue: number, ipId: number, sends: number): void {
-    if (this.full) this.#makeRoom();
-    const slot = (this.next & this.#mask) * WORDS;
-    const doubles = this.#doubles;
-    const words = this.#words;
-    doubles[slot] = start;
-    doubles[slot + 1] = tNs;
-    words[2 * slot + TS_VALUE] = tsValue;
-    words[2 * slot + MARKS] = ipId | (sends << SENDS_SHIFT);
+    if (this.next - this.first > this.#mask) this.#makeRoom();
+    const slot = (this.next & this.#mask) * FIELDS;
+    const ring = this.#ring;
+    ring[slot] = start;
+    ring[slot + SENT_NS] = tNs;
+    ring[slot + SENT] = sentWord(tsValue, ipId, sends);
     this.#end = start + length;
     this.next++;
   }
@@ -82,13 +85,11 @@ export class Transmitted {
   /** Notes that [start, end) was sent again. */
   sentAgain(start: number, end: number, tNs: number, tsValue: number, ipId: number): void {
     for (let entry = this.find(start); entry < this.next && this.start(entry) < end; entry++) {
-      const slot = (entry & this.#mask) * WORDS;
-      const words = this.#words;
-      const sends = words[2 * slot + MARKS]! >>> SENDS_SHIFT;
+      const sends = this.sends(entry);
       if (sends === 0) continue;
-      this.#doubles[slot + 1] = tNs;
-      words[2 * slot + TS_VALUE] = tsValue;
-      words[2 * slot + MARKS] = ipId | (Math.min(sends + 1, SENDS_MAX) << SENDS_SHIFT);
+      const slot = (entry & this.#mask) * FIELDS;
+      this.#ring[slot + SENT_NS] = tNs;
+      this.#ring[slot + SENT] = sentWord(tsValue, ipId, Math.min(sends + 1, SENDS_MAX));
     }
   }
 
@@ -131,17 +132,19 @@ export class Transmitted {
       return;
     }
     const room = Math.max(2 * size, FIRST_ROOM);
-    const doubles = new Float64Array(room * WORDS);
+    const ring = new Float64Array(room * FIELDS);
     const mask = room - 1;
     // The old ring is full: from its first entry to its end, and then what wrapped to its beginning.
     for (let entry = this.first; entry < this.next; ) {
       const from = entry & this.#mask;
       const run = Math.min(this.next - entry, size - from, room - (entry & mask));
-      doubles.set(this.#doubles.subarray(from * WORDS, (from + run) * WORDS), (entry & mask) * WORDS);
+      ring.set(this.#ring.subarray(from * FIELDS, (from + run) * FIELDS), (entry & mask) * FIELDS);
       entry += run;
     }
-    this.#doubles = doubles;
-    this.#words = new Uint32Array(doubles.buffer);
+    this.#ring = ring;
     this.#mask = mask;
   }
 }
+
+const sentWord = (tsValue: number, ipId: number, sends: number): number =>
+  (ipId | (sends << SENDS_SHIFT)) * MARK + (tsValue >>> 0);

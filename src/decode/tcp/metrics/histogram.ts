@@ -1,7 +1,8 @@
 // LogHistogram: a distribution in buckets of at most 0.8 % relative width, in memory that follows the spread of the values.
 //
 // The bucket of a value is the top of its IEEE 754 pattern: exponent and seven bits of the fraction. No logarithm needed.
-// The first samples are kept as a list of buckets: most connections are short, and a spread takes kilobytes.
+// The first samples are kept as a list of buckets: most connections are short, and a spread takes kilobytes. Two samples are
+// their minimum and maximum.
 import type { Quantiles } from '../results.js';
 
 const bits = new Float64Array(1);
@@ -12,7 +13,9 @@ const HIGH = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1 ? 1 : 0;
 const DROP_BITS = 13;
 
 const NO_COUNTS = new Uint32Array(0);
-/** Samples kept as a list, at most. */
+const NO_BUCKETS: number[] = [];
+/** Samples that need no list, and samples kept as a list, at most. */
+const ENDS = 2;
 const FEW = 64;
 /** Buckets in a row that count as one value: at most 5 %. */
 const MODE_BUCKETS = 7;
@@ -21,8 +24,8 @@ export class LogHistogram {
   samples = 0;
   min = Number.POSITIVE_INFINITY;
   max = 0;
-  /** Buckets of the first samples, in the order in which they came; empty once they are counted. */
-  #few: number[] = [];
+  /** Buckets of the first samples; empty while these are `min` and `max`, and once they are counted. */
+  #few = NO_BUCKETS;
   #base = 0;
   #counts = NO_COUNTS;
 
@@ -30,14 +33,13 @@ export class LogHistogram {
   add(value: number): void {
     if (!(value >= 0)) return;
     this.samples++;
-    if (value < this.min) this.min = value;
-    if (value > this.max) this.max = value;
-    bits[0] = value;
-    const bucket = words[HIGH]! >>> DROP_BITS;
+    const bucket = bucketOf(value);
     const at = bucket - this.#base;
     if (at >= 0 && at < this.#counts.length) this.#counts[at]!++;
-    else if (this.samples <= FEW) this.#few.push(bucket);
-    else this.#extend(bucket);
+    else if (this.samples > FEW) this.#extend(bucket);
+    else if (this.samples > ENDS) this.#keep(bucket);
+    if (value < this.min) this.min = value;
+    if (value > this.max) this.max = value;
   }
 
   /** One of its own with the same samples. */
@@ -46,18 +48,19 @@ export class LogHistogram {
     copy.samples = this.samples;
     copy.min = this.min;
     copy.max = this.max;
-    copy.#few = this.#few.slice();
     copy.#base = this.#base;
-    copy.#counts = this.#counts.slice();
+    if (this.samples > FEW) copy.#counts = this.#counts.slice();
+    else if (this.samples > ENDS) copy.#few = this.#few.slice();
     return copy;
   }
 
   /** Value below which the share `q` of the samples lies, within a bucket's width. */
   quantile(q: number): number {
+    if (this.samples === 0) return this.max;
     const rank = Math.max(1, Math.ceil(q * this.samples));
     if (this.samples <= FEW) {
-      const bucket = [...this.#few].sort((a, b) => a - b)[rank - 1];
-      return bucket === undefined ? this.max : Math.min(this.max, Math.max(this.min, middle(bucket)));
+      const few = this.samples > ENDS ? [...this.#few].sort((a, b) => a - b) : [this.min, this.max].map(bucketOf);
+      return Math.min(this.max, Math.max(this.min, middle(few[rank - 1]!)));
     }
     let seen = 0;
     for (let at = 0; at < this.#counts.length; at++) {
@@ -99,10 +102,16 @@ export class LogHistogram {
     };
   }
 
+  /** Puts a bucket into the list; `min` and `max` are those of the samples before. */
+  #keep(bucket: number): void {
+    if (this.#few === NO_BUCKETS) this.#few = [bucketOf(this.min), bucketOf(this.max), bucket];
+    else this.#few.push(bucket);
+  }
+
   /** Counts what has no place yet: the list, when it is full, and a bucket beyond those there are. */
   #extend(bucket: number): void {
     const few = this.#few;
-    this.#few = [];
+    this.#few = NO_BUCKETS;
     for (const one of few) this.#count(one);
     this.#count(bucket);
   }
@@ -125,6 +134,11 @@ export class LogHistogram {
     this.#base = base;
     this.#counts = counts;
   }
+}
+
+function bucketOf(value: number): number {
+  bits[0] = value;
+  return words[HIGH]! >>> DROP_BITS;
 }
 
 function middle(bucket: number): number {
