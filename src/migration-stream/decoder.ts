@@ -11,7 +11,7 @@ import { mainChannel, reconnection } from './main-channel.js';
 import { multifd } from './multifd.js';
 import { nbdClient, nbdServer } from './nbd.js';
 import { preempt } from './preempt.js';
-import type { MigrationSink, ReadEnd, StreamContext, StreamDecoder, StreamReader } from './records.js';
+import type { MigrationSink, ReadEnd, StreamClock, StreamContext, StreamDecoder, StreamReader } from './records.js';
 import { returnPath } from './return-path.js';
 import { tls } from './tls.js';
 
@@ -40,11 +40,12 @@ export interface StreamAccount {
 }
 
 /** Runs one StreamDecoder over one stream. */
-export class StreamDriver implements StreamConsumer {
+export class StreamDriver implements StreamConsumer, StreamClock {
   readonly account: StreamAccount = { length: 0, undecodedBytes: 0, missingBytes: 0, cutBytes: 0 };
   /** How the stream ended; null while it goes on. */
   ended: StreamEnd | null = null;
   endNs = 0;
+  beforeNs = 0;
   readonly #cursor = new ByteCursor();
   readonly #reader: StreamReader;
   readonly #sink: MigrationSink;
@@ -98,6 +99,10 @@ export class StreamDriver implements StreamConsumer {
     return !Number.isNaN(this.#lostAt) && this.account.missingBytes > this.account.cutBytes;
   }
 
+  get newestNs(): number {
+    return this.#cursor.tNs;
+  }
+
   /** True once the stream is known to be what its decoder reads. */
   get proven(): boolean {
     return this.#proven;
@@ -110,7 +115,10 @@ export class StreamDriver implements StreamConsumer {
 
   bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
     const cursor = this.#cursor;
-    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    if (tNs > cursor.tNs) {
+      this.beforeNs = cursor.tNs;
+      cursor.tNs = tNs;
+    }
     cursor.frame = frame;
     this.account.length += end - start;
     if (!this.#begun) this.#begin(offset);

@@ -51,6 +51,9 @@ const VERSION_LIMIT = 20_061_113;
 /** Longest section header: type, id, name, instance, version. */
 const HEADER_BYTES = 1 + 4 + 1 + 255 + 4 + 4;
 const FOOTER_BYTES = 5;
+/** system/globalstate.c: length of the name's field from 9.0 on, and all up to the flag behind it. */
+const RUN_STATE_BYTES = 32;
+const GLOBAL_STATE_BYTES = 4 + RUN_STATE_BYTES + 1;
 /** migration/colo.c: messages are a be32 each, from CHECKPOINT_READY (0) to VMSTATE_LOADED. */
 const LAST_COLO_MESSAGE = 6;
 /** Machine types are short; QEMU would allocate whatever is announced. */
@@ -383,6 +386,10 @@ class MainChannelReader implements StreamReader {
   /** Device state: searched for its end, see the top of this file. */
   *#opaqueBody(stream: ByteCursor, section: Section): Reading<ReadEnd> {
     const bodyAt = stream.offset;
+    if (section.name === 'globalstate') {
+      if (yield* want(stream, GLOBAL_STATE_BYTES)) this.#runState(stream);
+      else if (!stream.ended) return 'desync';
+    }
     for (;;) {
       if (!(yield* want(stream, 1))) return 'desync';
       const limit = this.#limit(stream);
@@ -417,6 +424,14 @@ class MainChannelReader implements StreamReader {
       this.#finishSection(stream, section, stream.tNs, false);
       return 'end';
     }
+  }
+
+  /** vmstate_globalstate: a be32, then the name in 100 bytes, from 9.0 on in 32 and a flag that is always set behind it. */
+  #runState({ buffer, position }: ByteCursor): void {
+    let state = '';
+    for (let at = position + 4; buffer[at]! > 0x20 && buffer[at]! < 0x7f && state.length < RUN_STATE_BYTES; at++)
+      state += String.fromCharCode(buffer[at]!);
+    this.#sink.runState(state, buffer[position + 4 + RUN_STATE_BYTES] !== 0);
   }
 
   /** Index behind the last byte at hand that can belong to a section: a package is not overrun. */

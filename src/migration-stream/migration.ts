@@ -29,6 +29,7 @@ import {
   type ReturnPathMessage,
   type Section,
   type SectionEnd,
+  type StreamClock,
   UNKNOWN_BLOCK,
 } from './records.js';
 import type {
@@ -115,6 +116,9 @@ export class MigrationState implements MigrationSink {
   readonly #startNs: number;
   readonly #features = new Set<string>();
   #machineType: string | null = null;
+  /** What the guest did when it was stopped; null while not known. */
+  #runState: string | null = null;
+  #isRebootable = true;
   #pageSize: number | null = null;
   #blocks: RamBlock[] = [];
   readonly #blockNumbers = new Map<string, number>();
@@ -163,6 +167,9 @@ export class MigrationState implements MigrationSink {
   /** When the newest RAM PART was over, and when a multifd channel went on with pages behind it; NaN before. */
   #partEndNs = Number.NaN;
   #resumedNs = Number.NaN;
+  /** When the newest byte on any of them was there before that. */
+  #quietNs = Number.NaN;
+  readonly #clocks: StreamClock[] = [];
   /** When its footer came, and how long its end came behind what was sent before it. */
   #footerNs = Number.NaN;
   #heldNs = Number.NaN;
@@ -226,6 +233,11 @@ export class MigrationState implements MigrationSink {
     return this.inPostcopy || (this.#features.has('postcopy-advised') && this.#undecodedBytes > 0);
   }
 
+  runState(state: string, isRebootable: boolean): void {
+    this.#runState = state;
+    this.#isRebootable = isRebootable;
+  }
+
   feature(name: string): void {
     this.#features.add(name);
   }
@@ -283,11 +295,16 @@ export class MigrationState implements MigrationSink {
     if (this.#phase) this.#phase.otherBytes = Math.max(0, this.#phase.otherBytes - missingBytes);
   }
 
-  /** A multifd channel joins, `late` when it is in the middle of its stream; returns its lane for the calls below. */
-  joinMultifd(late: boolean): number {
+  /**
+   * A multifd channel joins, `late` when it is in the middle of its stream, `clock` that of its bytes where known; returns its
+   * lane for the calls below.
+   */
+  joinMultifd(late: boolean, clock?: StreamClock): number {
     this.feature('multifd');
     this.#generations ??= new Generations(this.rounds);
-    return this.#generations.join(late);
+    const lane = this.#generations.join(late);
+    if (clock) this.#clocks[lane] = clock;
+    return lane;
   }
 
   /** A multifd channel has presented itself. */
@@ -302,6 +319,7 @@ export class MigrationState implements MigrationSink {
     this.#latestNs = Math.max(this.#latestNs, tNs);
     if (Number.isNaN(this.#resumedNs)) {
       this.#resumedNs = tNs;
+      if (Number.isNaN(this.#stopMarkNs)) this.#quietNs = this.#newestNs(lane);
       this.#resumedLevel = this.#generations!.isLevel;
     }
     // The header of the first section leaves with its end.
@@ -805,11 +823,8 @@ export class MigrationState implements MigrationSink {
       silent = `; nothing was sent for ${Math.round(silenceNs / 1e6)} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`;
       doubts.push({ ns: silenceNs, why: 'the guest may have run meanwhile' });
     }
-    // A guest that was paused before looks on the wire as one that is idle.
-    const isStill =
-      !this.inPostcopy && this.#undecodedBytes + this.#multifdBlindBytes === 0 && this.#copies().resent === 0;
-    const still = isStill ? '; no page was sent twice: the guest was idle, or stopped before the migration began' : '';
-    if (isStill) {
+    const still = this.inPostcopy ? '' : this.#stillness;
+    if (still !== '') {
       doubts.push({ ns: earliestNs - this.#startNs, why: 'the guest may have stood still all along' });
       earliestNs = this.#startNs;
     }
@@ -843,15 +858,34 @@ export class MigrationState implements MigrationSink {
     const heldNs = isHeld ? this.#heldNs : 0;
     if (isPaused || !this.#sleptBehindPart) return { tNs: this.#partEndNs, doubtNs: Math.max(heldNs, finalNs / 2) };
     const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
-    const silenceNs = resumedNs - this.#partEndNs;
+    const silenceNs = resumedNs - this.#silence[0];
     const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
     return isIdle ? { tNs: resumedNs, doubtNs: silenceNs } : { tNs: resumedNs - silenceNs / 2, doubtNs: silenceNs / 2 };
   }
 
-  /** When the last memory was sent while the guest ran, NaN where that is not known; and when what shows that it had stopped. */
+  /**
+   * A clause for a guest that was not running, or may not have been: one that was paused before sends no page twice, like one
+   * that is idle. The state that the source stored when it stopped the guest tells them apart (QEMU system/globalstate.c),
+   * unless the migration itself had stopped it before (mode cpr-reboot).
+   */
+  get #stillness(): string {
+    const state = this.#runState;
+    if (state !== null && state !== 'running') return '; the guest was not running when the migration began';
+    const isRead = this.#undecodedBytes + this.#multifdBlindBytes === 0;
+    if (!isRead || this.#copies().resent !== 0 || (state !== null && !this.#isRebootable)) return '';
+    return '; no page was sent twice: the guest was idle, or stopped before the migration began';
+  }
+
+  /**
+   * When the last memory was sent while the guest ran, NaN where that is not known; and when what shows that it had stopped.
+   * Multifd channels are silent from the end of a section on, as a rule. But threads that wait for a processor send what it
+   * left them long after it, and no iterating source is silent for that long.
+   */
   get #silence(): readonly [number, number] {
     if (!this.#generations) return [this.#lastPrecopyNs, this.#stopMarkNs];
-    return [this.#partEndNs, this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs];
+    const untilNs = this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs;
+    const isLong = untilNs - this.#partEndNs >= ITERATION_NS;
+    return [isLong && this.#quietNs > this.#partEndNs ? this.#quietNs : this.#partEndNs, untilNs];
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
@@ -866,9 +900,19 @@ export class MigrationState implements MigrationSink {
     this.#resumedNs = Number.NaN;
   }
 
+  /** When the newest byte on any multifd channel came, on that of `lane` the newest before what is being read. */
+  #newestNs(lane = MAIN_LANE): number {
+    let newestNs = Number.NaN;
+    this.#clocks.forEach((clock, of) => {
+      const ns = of === lane ? clock.beforeNs : clock.newestNs;
+      if (!(ns <= newestNs)) newestNs = ns;
+    });
+    return newestNs;
+  }
+
   /** The multifd channels were silent behind the newest RAM PART for as long as a source sleeps that keeps to a limit. */
   get #sleptBehindPart(): boolean {
-    const silenceNs = this.#resumedNs - this.#partEndNs;
+    const silenceNs = this.#resumedNs - this.#silence[0];
     return silenceNs > PACING_NS && silenceNs < ITERATION_NS;
   }
 
@@ -880,6 +924,7 @@ export class MigrationState implements MigrationSink {
     this.#stopOffset = place.offset;
     this.#stopEarliestNs = this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = this.#lastPageNs;
+    if (Number.isNaN(this.#resumedNs)) this.#quietNs = this.#newestNs();
     this.#generations?.stopped(place.tNs);
     this.#enter('stop-and-copy', place.tNs, place.offset);
   }

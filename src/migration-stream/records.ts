@@ -91,6 +91,13 @@ export interface ReturnPathMessage extends RecordPlace {
   readonly request: { readonly block: string; readonly start: number; readonly length: number } | null;
 }
 
+/** When the bytes of a stream came, holes and skipped contents included. */
+export interface StreamClock {
+  readonly newestNs: number;
+  /** The newest of those that came earlier than these. */
+  readonly beforeNs: number;
+}
+
 /** Receives the records of one stream, in stream order. Page-rate calls carry plain numbers. */
 export interface MigrationSink {
   configuration(configuration: Configuration): void;
@@ -121,6 +128,11 @@ export interface MigrationSink {
   hello(channel: number, uuid: string): void;
   /** A multifd packet of pages, by the number its source gave it: one count over all channels. */
   packet(number: number): void;
+  /**
+   * What the guest did when the source last stopped it: QEMU's RunState in lower case, e.g. 'running' or 'paused'; untrusted
+   * text. `isRebootable` where the source is 9.0 or later: it may have been told to stop the guest first (mode cpr-reboot).
+   */
+  runState(state: string, isRebootable: boolean): void;
   /** Device state in a multifd packet; `bytes` with header. */
   deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
   /** A TLS record of application data, `length` bytes without its header. */

@@ -10,7 +10,8 @@
 // end by itself is no boundary. The final section (END) follows a sync with the guest stopped and opens a round of its
 // own. After the switch to post-copy there are no syncs.
 //
-// The round of a section's pages is known at its end only, so pages wait in a list until then.
+// The round of a section's pages is known at its end only, so pages wait in a list until then. A page behind which the scan
+// goes on from where it was before it is astray, its address damaged: it breaks no rule.
 // Source: QEMU migration/ram.c, ram_save_iterate(), migration_bitmap_sync(), find_dirty_block().
 import { ROUNDS, SECTION_PAGES } from '../limits.js';
 import { NO_PAGE, type PageHistory, roundStamp } from './pages.js';
@@ -53,6 +54,8 @@ export const BLOCK_STRIDE = 2 ** 44;
 interface OpenRound {
   startNs: number;
   boundary: Boundary;
+  /** Repeats had shown it before the final section's header said that it was the last. */
+  repeats: boolean;
   pages: PageCounts;
   bytes: number;
   blind: boolean;
@@ -78,6 +81,8 @@ export class Rounds {
   #inSection = false;
   /** The section was already found to open a round. */
   #decided = false;
+  /** The latest page had been sent in the open round: unless it was astray, the section opens one. */
+  #repeated = false;
   /** Part of the stream could not be decoded since the latest section began, and before the section at hand did. */
   #lost = false;
   #sectionLost = false;
@@ -86,10 +91,12 @@ export class Rounds {
   #counts = noPages();
   #bytes = 0;
   #latestNs = 0;
-  // The scan.
+  // The scan: where the two latest pages lie.
   #position = -1;
-  /** Where the section at hand began, and whether the scan came around the end of the list in it. */
-  #firstPosition = -1;
+  #before = -1;
+  /** Where it stood when the section at hand began, whether that has pages, and whether it came around the end of the list since. */
+  #sectionPosition = -1;
+  #walked = false;
   #sectionCameAround = false;
   /** Where the round began, and whether the scan came around since. */
   #startPosition = 0;
@@ -150,13 +157,15 @@ export class Rounds {
 
   /** A RAM section with pages begins: PART, or END, which opens a round in any case. */
   section(tNs: number, kind: 'part' | 'end'): void {
+    this.#settle();
     this.#commit();
     this.#sectionNs = tNs;
     this.#inSection = true;
     this.#decided = false;
     this.#sectionLost = this.#lost;
     this.#lost = false;
-    this.#firstPosition = -1;
+    this.#sectionPosition = this.#position;
+    this.#walked = false;
     this.#sectionCameAround = false;
     if (!this.#open) this.#begin(tNs, this.#firstBoundary);
     else if (kind === 'end' && this.#syncs) this.#begin(tNs, 'section-end');
@@ -169,6 +178,7 @@ export class Rounds {
     if (!this.#inSection || this.#listed === 0 || !open || !this.#syncs) {
       this.section(tNs, 'end');
     } else if (this.#decided && open.startNs === this.#sectionNs) {
+      open.repeats ||= open.boundary === 'page-repeat';
       open.boundary = 'section-end';
     } else {
       this.#begin(this.#sectionNs, 'section-end');
@@ -179,6 +189,7 @@ export class Rounds {
   /** The section ends; a section that never ends is ended by the next. */
   endSection(tNs: number): void {
     this.#latestNs = tNs;
+    this.#settle();
     this.#commit();
     this.#inSection = false;
   }
@@ -188,9 +199,12 @@ export class Rounds {
     if (this.#unordered && tNs < this.#sectionNs) this.#beganEarlier(tNs);
     const page = this.#history.number(block, address);
     if (this.#syncs) {
-      const isRepeat = page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
-      if (isRepeat && !this.#decided) this.#boundary('page-repeat');
       if (!this.#unordered && block >= 0) this.#follow(block * BLOCK_STRIDE + address);
+      const isRepeat = page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
+      if (isRepeat && !this.#decided) {
+        if (this.#unordered) this.#boundary('page-repeat');
+        else this.#repeated = true;
+      }
     }
     if (page === NO_PAGE) {
       this.#history.untracked++;
@@ -209,6 +223,7 @@ export class Rounds {
 
   /** A boundary known by other means than pages. */
   mark(tNs: number, boundary: Boundary): void {
+    this.#settle();
     this.#commit();
     this.#begin(tNs, boundary);
     if (boundary === 'post-copy') {
@@ -222,6 +237,7 @@ export class Rounds {
     this.#lost = true;
     if (this.#open) this.#open.blind = true;
     this.#position = -1;
+    this.#before = -1;
     this.#cameAround = false;
   }
 
@@ -233,6 +249,7 @@ export class Rounds {
 
   /** Closes the last round; `endNs` is when its last page was sent. */
   finish(): Round[] {
+    this.#settle();
     this.#commit();
     this.#close(this.#latestNs);
     for (let i = 0; i + 1 < this.#closed.length; i++) {
@@ -255,33 +272,50 @@ export class Rounds {
     this.#sectionNs = tNs;
   }
 
-  /** Watches the scan pass; see rule 2 above. */
+  /** Watches the scan pass; see rule 2 above. What the page before meant, the one behind it tells. */
   #follow(position: number): void {
-    if (this.#position < 0) {
+    const before = this.#before;
+    const last = this.#position;
+    const isAstray = before >= 0 && before <= position && (last < before || last > position);
+    if (this.#repeated && isAstray) this.#repeated = false;
+    this.#settle();
+    if (last < 0) {
       if (this.#startPosition < 0) this.#startPosition = position;
-    } else if (position < this.#position - REORDER_BYTES) {
-      // Before the section's first page it is no part of what a round that begins here walks over.
-      if (this.#firstPosition >= 0) this.#sectionCameAround = true;
-      if (this.#cameAround && !this.#decided) this.#boundary('scan-lap');
-      this.#cameAround = true;
-    } else if (this.#cameAround && !this.#decided && position > this.#startPosition + REORDER_BYTES) {
+      if (this.#sectionPosition < 0) this.#sectionPosition = position;
+    } else if (Math.max(last, position) < before - REORDER_BYTES) {
+      // Between these two pages and the one before: in this section, if one of them was.
+      if (this.#walked) this.#sectionCameAround = true;
+      if (this.#decided) this.#cameAround ||= this.#walked;
+      else if (this.#cameAround) this.#boundary('scan-lap');
+      else this.#cameAround = true;
+    } else if (this.#cameAround && !this.#decided && Math.min(last, position) > this.#startPosition + REORDER_BYTES) {
       this.#boundary('scan-lap');
     }
+    if (!isAstray) this.#before = last;
     this.#position = position;
-    if (this.#firstPosition < 0) this.#firstPosition = position;
+    this.#walked = true;
+  }
+
+  /** The latest page was not astray: if it had been sent in the open round, the section at hand opens another. */
+  #settle(): void {
+    if (!this.#repeated) return;
+    this.#repeated = false;
+    if (!this.#decided) this.#boundary('page-repeat');
   }
 
   /** The section at hand belongs to a new round. */
   #boundary(boundary: Boundary): void {
     this.#decided = true;
-    const isLate = this.#open?.boundary === 'section-end';
-    if (isLate) this.#rejoin();
+    const open = this.#open;
+    const isLate = open?.boundary === 'section-end';
+    if (isLate && open.repeats) open.boundary = 'page-repeat';
+    else if (isLate) this.#rejoin();
     this.#begin(this.#sectionNs, isLate ? 'section-end' : boundary);
   }
 
   /**
    * No sync follows END. What came after its mark, but before the repeat at hand, had waited in the buffers of slower
-   * channels and belongs to the round before.
+   * channels and belongs to the round before, or is one by itself if repeats had shown that.
    */
   #rejoin(): void {
     const open = this.#open!;
@@ -291,6 +325,7 @@ export class Rounds {
     this.#open = {
       startNs: before.startNs,
       boundary: before.boundary as Boundary,
+      repeats: false,
       pages: sum(before.pages, open.pages),
       bytes: before.bytes + open.bytes,
       blind: open.blind || before.confidence <= BLIND_CONFIDENCE,
@@ -307,9 +342,9 @@ export class Rounds {
     // The end section and the switch say themselves where they are.
     const isMarked = boundary === 'section-end' || boundary === 'post-copy';
     const blind = this.#doubtful || (this.#sectionLost && !isMarked);
-    this.#open = { startNs, boundary, pages: noPages(), bytes: 0, blind };
+    this.#open = { startNs, boundary, repeats: false, pages: noPages(), bytes: 0, blind };
     this.#cameAround = this.#sectionCameAround;
-    this.#startPosition = this.#firstPosition >= 0 ? this.#firstPosition : this.#position;
+    this.#startPosition = this.#sectionPosition;
     if (boundary === 'first-pass') this.#startPosition = 0;
   }
 

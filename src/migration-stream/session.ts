@@ -446,11 +446,18 @@ export class MigrationStreams implements RdmaConsumer {
       for (const { kind } of proxies) state.feature(kind);
       entry = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
     }
-    const channel = decoder === multifd ? new MultifdSink(() => stream.entry!.state, joined) : null;
+    const channel =
+      decoder === multifd
+        ? new MultifdSink(
+            () => stream.entry!.state,
+            joined,
+            (): StreamDriver => driver,
+          )
+        : null;
     const sealed =
       decoder === tls ? new SealedSink(() => stream.entry!.state as SealedMigration, direction, isReply) : null;
     const sink = channel ?? sealed ?? sinkOf(decoder, entry.state);
-    const driver = new StreamDriver(
+    const driver: StreamDriver = new StreamDriver(
       decoder,
       sink,
       context,

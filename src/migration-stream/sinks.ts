@@ -8,6 +8,7 @@ import {
   type PageKind,
   type RecordPlace,
   type ReturnPathMessage,
+  type StreamClock,
   UNKNOWN_BLOCK,
 } from './records.js';
 import type { DiskCopy } from './results.js';
@@ -32,6 +33,7 @@ class SilentSink implements MigrationSink {
   reply(_message: ReturnPathMessage): void {}
   hello(_channel: number, _uuid: string): void {}
   packet(_number: number): void {}
+  runState(): void {}
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
   sealed(_offset: number, _tNs: number, _length: number): void {}
   diskExport(_name: string): void {}
@@ -120,6 +122,7 @@ export class MultifdSink extends SilentSink {
   /** Number the channel gave itself; null until it did. */
   channel: number | null = null;
   readonly #owner: () => MigrationState;
+  readonly #clock: (() => StreamClock) | undefined;
   #late: boolean;
   #state: MigrationState | null = null;
   #lane = 0;
@@ -132,17 +135,19 @@ export class MultifdSink extends SilentSink {
   /**
    * @param owner  asked once, when the channel has something to say
    * @param late   true when the channel is joined midway and has passed some of its marks
+   * @param clock  of its stream; absent where its times are not known
    */
-  constructor(owner: () => MigrationState, late: boolean) {
+  constructor(owner: () => MigrationState, late: boolean, clock?: () => StreamClock) {
     super();
     this.#owner = owner;
+    this.#clock = clock;
     this.#late = late;
   }
 
   #join(): MigrationState {
     if (!this.#state) {
       this.#state = this.#owner();
-      this.#lane = this.#state.joinMultifd(this.#late);
+      this.#lane = this.#state.joinMultifd(this.#late, this.#clock?.());
     }
     return this.#state;
   }

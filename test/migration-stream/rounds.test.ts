@@ -48,7 +48,7 @@ describe('boundaries', () => {
     // The round began at page 5000: the scan goes on to the end, around, and up to there.
     const rounds = roundsOf([
       range(0, 5000),
-      [4990, ...range(5000, 9000)],
+      [4999, ...range(5000, 9000)],
       range(0, 100),
       range(2000, 2100),
       'end',
@@ -58,13 +58,50 @@ describe('boundaries', () => {
   });
 
   test('pages beyond where the round began, after coming around, belong to another, repeated or not', () => {
-    const rounds = roundsOf([range(0, 9000), [8990], [100], [12_000], 'end', []]);
-    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 2', 'scan-lap 3s 1', 'section-end 4s 0']);
+    const rounds = roundsOf([range(0, 9000), [8999, 9000], [100, 101], [12_000, 12_001], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 4', 'scan-lap 3s 2', 'section-end 4s 0']);
   });
 
   test('coming around a second time takes another sync', () => {
-    const rounds = roundsOf([range(0, 9000), [5000, 8000], [100], 'end', []]);
-    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 2', 'scan-lap 2s 1', 'section-end 3s 0']);
+    const rounds = roundsOf([range(0, 9000), [5000, 5001, 8000], [100, 101], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 3', 'scan-lap 2s 2', 'section-end 3s 0']);
+  });
+
+  test('one page astray is none, be it one sent before, far below or far above', () => {
+    for (const astray of [5990, 190, 3, 5500, 60_000]) {
+      const first = [range(0, 5000), [...range(5000, 6000), astray, ...range(6000, 7000)], range(7000, 9000)];
+      const rounds = roundsOf([...first, range(2000, 2100), range(8000, 8100), 'end', []]);
+      expect(shape(rounds)).toEqual(['first-pass 0s 9001', 'page-repeat 3s 200', 'section-end 5s 0']);
+    }
+  });
+
+  test('one page sent again on the way is a round: a guest that writes page after page leaves no more', () => {
+    const rounds = roundsOf([range(0, 50), [30, 31], [31, 32, 33], [34], 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 50', 'page-repeat 1s 2', 'page-repeat 2s 4', 'section-end 4s 0']);
+  });
+
+  test('a round that began where the scan comes around goes on past the place it came around to', () => {
+    // The sync came when the scan stood at the end: its first section begins behind the turn, the next ones go on.
+    const rounds = roundsOf([range(0, 9000), range(100, 200), range(3000, 3100), range(8900, 9000), 'end', []]);
+    expect(shape(rounds)).toEqual(['first-pass 0s 9000', 'page-repeat 1s 300', 'section-end 4s 0']);
+  });
+
+  test('a round whose pages are still on their way at the final header, and are sent again behind it, stays one', () => {
+    const rounds = new Rounds(new PageHistory());
+    const pages = (tNs: number, numbers: readonly number[]): void => {
+      for (const page of numbers) rounds.page(tNs, 0, page * PAGE, PAGE_NORMAL, PAGE + 8);
+    };
+    rounds.unordered();
+    rounds.section(0, 'part');
+    pages(1e6, range(0, 100));
+    rounds.endSection(1e9);
+    rounds.section(1e9, 'part');
+    pages(1e9, range(10, 20));
+    rounds.finalSection(1.5e9);
+    pages(1.6e9, range(20, 30));
+    rounds.endSection(2e9);
+    pages(2e9, [12, 13]);
+    expect(shape(rounds.finish())).toEqual(['first-pass 0s 100', 'page-repeat 1s 20', 'section-end 2s 2']);
   });
 
   test('compression threads reorder by some pages: no boundary', () => {

@@ -310,6 +310,7 @@ export function recordingSink(records: string[]): MigrationSink {
     diskExport: (name) => say(`disk ${name}`),
     diskRequest: (_tNs, kind, _offset, length) => say(`disk ${kind} ${length}`),
     deviceState: (_place, name, _instance, length) => say(`device state ${name} ${length}`),
+    runState: (state, isRebootable) => say(`run state ${state} ${isRebootable}`),
     feature: (name) => say(`feature ${name}`),
     sealed: (offset, _tNs, length) => say(`sealed @${offset} ${length}`),
     sighting: (offset, _tNs, block, address, kind) =>
