@@ -122,6 +122,7 @@ export class StreamDriver implements StreamConsumer, StreamClock {
     cursor.frame = frame;
     this.account.length += end - start;
     if (!this.#begun) this.#begin(offset);
+    if (!Number.isNaN(this.#lostAt)) this.#reader.glance?.(buffer, start, end);
     let at = start;
     if (cursor.owed > 0) at += cursor.pay(end - at);
     else if (this.#need === 1 && !Number.isNaN(this.#lostAt) && cursor.available === 0) {

@@ -35,6 +35,12 @@ export function bodyReader(name: string, kind: SectionKind): BodyReader | null {
   return READERS.get(name) ?? null;
 }
 
+/** What the migration's features call the iterable section `name`: a device's is its bus address and a kind, e.g. '0000:00:04.0/vfio'. */
+export const featureOf = (name: string): string => name.split('/').at(-1)!;
+
+/** Features whose contents take so much of a stream that its length says nothing of the pages in it. */
+export const BULKY_FEATURES = ['block', 'vfio'] as const;
+
 /** migration/block.c, block_load(); up to 9.0. */
 function* block(stream: ByteCursor): Reading<boolean> {
   for (;;) {

@@ -8,7 +8,7 @@
 import { type ByteCursor, type Reading, uint32, want } from '../decode/tcp/byte-cursor.js';
 import { DESCRIPTION_BYTES, STREAM_RECORDS } from '../limits.js';
 import { describedDevices } from './description.js';
-import { bodyReader } from './iterables.js';
+import { bodyReader, featureOf } from './iterables.js';
 import { RamReader } from './ram.js';
 import type {
   MigrationSink,
@@ -179,6 +179,13 @@ class MainChannelReader implements StreamReader {
 
   isBarren(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean {
     return isBarren(buffer, start, end, offset, tNs, this.#sink);
+  }
+
+  /** The beginning of another iterable section than RAM is all that frames cut to their headers may show of it. */
+  glance(buffer: Uint8Array, start: number, end: number): void {
+    if (buffer[start] !== QEMU_VM_SECTION_START || this.#isElement(buffer, start, end, true) !== 'yes') return;
+    const name = String.fromCharCode(...buffer.subarray(start + 6, start + 6 + buffer[start + 5]!));
+    if (bodyReader(name, 'start')) this.#sink.feature(featureOf(name));
   }
 
   #place(stream: ByteCursor): RecordPlace {

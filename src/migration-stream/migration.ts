@@ -13,6 +13,7 @@ import { TableBuilder } from '../columns.js';
 import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
 import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
 import { Generations, MAIN_LANE } from './generations.js';
+import { BULKY_FEATURES, featureOf } from './iterables.js';
 import { PageHistory } from './pages.js';
 import {
   type Command,
@@ -410,7 +411,7 @@ export class MigrationState implements MigrationSink {
       if (this.#generations) this.#generations.section(section.tNs, kind);
       else this.rounds.section(section.tNs, kind);
     } else if (section.kind !== 'full' && section.name !== '') {
-      this.feature(section.name.split('/').at(-1)!);
+      this.feature(featureOf(section.name));
     }
     const phase = this.#phase?.kind;
     if (section.kind === 'part' && phase === 'setup') this.#enter('precopy', section.tNs, section.offset);
@@ -732,6 +733,7 @@ export class MigrationState implements MigrationSink {
     const { pageSize } = this.history;
     // Compressed pages have no one length: what was lost of them cannot be counted by bytes.
     if (this.#undecodedBytes < this.#latestOffset / 2 || this.#pages.compressed > 0) return null;
+    if (BULKY_FEATURES.some((name) => this.#features.has(name))) return null;
     const end = { offset: this.#latestOffset, tNs: this.#latestNs };
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;

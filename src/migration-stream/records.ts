@@ -211,4 +211,6 @@ export interface StreamReader {
    * and are then taken as seen. Of a stream cut by the snap length that is true of most pieces, and waking it costs more.
    */
   isBarren?(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean;
+  /** While the place is lost: `buffer[start, end)` have come, the first of them perhaps the first that the source wrote at once. */
+  glance?(buffer: Uint8Array, start: number, end: number): void;
 }

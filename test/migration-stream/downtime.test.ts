@@ -10,11 +10,12 @@ const MS = 1e6;
 class Multifd {
   readonly #state = new MigrationState(new AnomalyLog(), 0, 0);
   readonly #lane: number;
+  readonly #clock = { newestNs: 0, beforeNs: 0 };
   #offset = 100;
 
   constructor() {
     this.#state.blocks([{ name: 'pc.ram', lengthBytes: 2 ** 30 }]);
-    this.#lane = this.#state.joinMultifd(false);
+    this.#lane = this.#state.joinMultifd(false, this.#clock);
     this.section('start', 0, 1);
   }
 
@@ -31,8 +32,22 @@ class Multifd {
 
   /** Pages on the lane, one a millisecond. */
   pages(fromMs: number, toMs: number): this {
-    for (let ms = fromMs; ms <= toMs; ms++)
+    for (let ms = fromMs; ms <= toMs; ms++) {
+      this.bytes(ms);
       this.#state.multifdPage(this.#lane, ms * MS, 0, ms * 4096, PAGE_NORMAL, 4096);
+    }
+    return this;
+  }
+
+  /** The lane's stream goes on at that time, with contents of the packet before or with what is called next. */
+  bytes(ms: number): this {
+    this.#clock.beforeNs = this.#clock.newestNs;
+    this.#clock.newestNs = ms * MS;
+    return this;
+  }
+
+  runState(state: string, isRebootable = false): this {
+    this.#state.runState(state, isRebootable);
     return this;
   }
 
@@ -116,6 +131,17 @@ describe('the guest of a multifd migration stopped', () => {
     expect(downtime.confidence).toBeLessThan(0.6);
   });
 
+  test('behind a long gap of which threads that waited for a processor filled most: no source is silent for the rest', () => {
+    const channels = new Multifd().sync().pages(2, 60).sync().section('part', 60, 60).bytes(190);
+    const downtime = channels.pages(260, 265).section('end', 266, 266).end(268, 270);
+    expect(downtime.estimateNs).toBe(10 * MS);
+    expect(downtime.method).not.toContain('nothing was sent');
+    expect(downtime.confidence).toBeLessThan(0.6);
+    // The same where no page came before the mark.
+    const none = new Multifd().sync().pages(2, 60).sync().section('part', 60, 60).bytes(190).section('end', 266, 266);
+    expect(none.end(268, 270).method).not.toContain('nothing was sent');
+  });
+
   test('before a pause in which a disk was mirrored to its end, and that is no longer a guess', () => {
     const channels = new Multifd().pages(2, 60).section('part', 60, 60).pages(160, 165).section('end', 166, 166);
     const downtime = channels.end(168, 170, 168, [158]);
@@ -137,6 +163,34 @@ describe('the guest of a multifd migration stopped', () => {
     const channels = new Multifd().pages(2, 80).section('part', 60, 60).pages(81, 200).section('end', 200, 200);
     const downtime = channels.end(202, null, 205);
     expect(downtime).toMatchObject({ estimateNs: 145 * MS, endNs: 205 * MS, latestStartNs: 200 * MS });
+  });
+});
+
+describe('no page is sent twice', () => {
+  const downtimeOf = (state: string | null, isRebootable = false): Downtime => {
+    const channels = new Multifd().pages(2, 160).section('part', 160, 160).pages(161, 300).section('end', 200, 200);
+    if (state !== null) channels.runState(state, isRebootable);
+    return channels.end(305, 310);
+  };
+
+  test('of a guest that ran idly until the source stopped it, as the stored state says', () => {
+    const { method, confidence, earliestStartNs } = downtimeOf('running');
+    expect(method).toBe('end of the last memory section to SHUT on the return path');
+    expect(confidence).toBeGreaterThanOrEqual(0.6);
+    expect(earliestStartNs).toBeGreaterThan(0);
+  });
+
+  test.each([
+    [null, false, 'the guest was idle, or stopped before the migration began'],
+    // From 9.0 on a migration may begin with stopping the guest.
+    ['running', true, 'the guest was idle, or stopped before the migration began'],
+    ['paused', false, 'the guest was not running when the migration began'],
+    ['prelaunch', true, 'the guest was not running when the migration began'],
+  ])('of one that may not have run: state %s, %s', (state, isRebootable, says) => {
+    const { method, confidence, earliestStartNs } = downtimeOf(state, isRebootable);
+    expect(method).toContain(says);
+    expect(confidence).toBeLessThan(0.6);
+    expect(earliestStartNs).toBe(0);
   });
 });
 

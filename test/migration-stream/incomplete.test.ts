@@ -176,6 +176,39 @@ describe('frames that the capture lost', () => {
   });
 });
 
+describe('frames cut to their headers, and one of them shows that a disk is copied in the same stream', () => {
+  const disk = bytes([1], be32(1), str8('block'), be32(0), be32(1), be64(2), [0x7e], be32(1));
+  const other = bytes([1], be32(1), str8('slirp'), be32(0), be32(1), be64(2), [0x7e], be32(1));
+  /** Segments of 1448 bytes, of which 30 were kept. `start` begins one, as behind each flush of the source. */
+  const snapped = (start: Uint8Array): Migration => {
+    const header = stream().header().command(1).build();
+    const chunks = range(0, 200).map((chunk) => bytes(be64(chunk * 2048 + 0x1), str8('virtio0'), range(0, 5000)));
+    const memory = stream()
+      .ramStart(MEMORY)
+      .part((ram) => ram.pages('pc.ram', range(0, 400)))
+      .end((ram) => ram.pages('pc.ram', range(0, 100)));
+    const rest = bytes(start, [2], be32(1), ...chunks, be64(2), [0x7e], be32(1), memory.eof().build());
+    const frames: Frame[] = [syn(0), { offset: 0, payload: header, captured: header.length - 1 }];
+    for (let at = 0; at < rest.length; at += 1448)
+      frames.push({ offset: header.length + at, payload: rest.slice(at, at + 1448), captured: 30 });
+    return analyse(frames).migrations[0]!;
+  };
+
+  test('its bytes are not counted as pages, and no rounds are made of them', () => {
+    const { pages, rounds, stream: read } = snapped(disk);
+    expect(read.features).toEqual(['block']);
+    expect({ normal: pages.normal, rounds: rounds.length }).toEqual({ normal: 0, rounds: 0 });
+    expect(read.lostPages!.atLeast).toBe(0);
+    expect(read.lostPages!.atMost).toBeGreaterThan(500);
+  });
+
+  test('sections that are sent whole change nothing', () => {
+    const { pages, stream: read } = snapped(other);
+    expect(read.features).toEqual(['rounds-inferred']);
+    expect(pages.normal).toBeGreaterThan(500);
+  });
+});
+
 test('sections of large versions, as a watchdog and an EEPROM have, end the ones before them', () => {
   const whole = stream()
     .header()

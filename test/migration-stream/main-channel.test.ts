@@ -421,3 +421,20 @@ describe('lengths that are only announced', () => {
     expect(result.anomalies).toEqual(['stream/limit']);
   });
 });
+
+test.each([
+  ['paused', new Uint8Array(68), false],
+  // From 9.0 on the name has 32 bytes, and a flag stands behind it.
+  ['running', bytes([1, 0], new Uint8Array(66)), true],
+])('the state that the guest was in is read from globalstate: %s', (state, behind, isRebootable) => {
+  const name = bytes(ascii(state), new Uint8Array(32 - state.length));
+  const whole = stream()
+    .header()
+    .full(10, 'globalstate', bytes(be32(state.length + 1), name, behind))
+    .eof()
+    .description(describing([{ name: 'globalstate', size: 104 }]))
+    .build();
+  const { records } = decodeEveryWay(mainChannel, whole);
+  expect(records.filter((record) => record.startsWith('run state'))).toEqual([`run state ${state} ${isRebootable}`]);
+  expect(records).toContain('end of 10 after 134');
+});
