@@ -72,8 +72,8 @@ export const reasonOf = (error: unknown): string => (error instanceof Error ? er
 
 /** Smaller files are read before another thread is awake. */
 const LARGE_BYTES = 16 << 20;
-/** Reading is judged by so much at a time. */
-const JUDGED_BYTES = 4 << 20;
+/** Reading is judged by so much at a time: of a file in the cache the system may have dropped a piece. */
+const JUDGED_BYTES = 32 << 20;
 /** Where more than this share of it came from a disk, or it took longer than any copying, another thread is to wait for it. */
 const FETCHED_SHARE = 0.5;
 const WAITING_NS_PER_BYTE = 4;
