@@ -48,6 +48,16 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
   /** By direction, the last frame of its last close-up: what that shows is not shown twice. */
   const shownTo = new Map<number, number>();
 
+  const copy = (from: number, to: number, at: number): void => {
+    directions.set(direction.subarray(from, to), at);
+    times.set(tNs.subarray(from, to), at);
+    offsets.set(offset.subarray(from, to), at);
+    ackOffsets.set(ackOffset.subarray(from, to), at);
+    windows.set(windowBytes.subarray(from, to), at);
+    lengths.set(payloadLen.subarray(from, to), at);
+    triggers.set(trigger.subarray(from, to), at);
+    verdicts.set(verdict.subarray(from, to), at);
+  };
   const keep = (closeUp: CloseUp): void => {
     const own = kept.filter(({ direction }) => direction === closeUp.direction);
     kept.push(closeUp);
@@ -70,17 +80,11 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
 
   return {
     push(from: number, to: number, zeroFrame: number): void {
-      for (let row = from; row < to; row++) {
-        const at = (zeroFrame + row) & (REMEMBERED - 1);
-        directions[at] = direction[row]!;
-        times[at] = tNs[row]!;
-        offsets[at] = offset[row]!;
-        ackOffsets[at] = ackOffset[row]!;
-        windows[at] = windowBytes[row]!;
-        lengths[at] = payloadLen[row]!;
-        triggers[at] = trigger[row]!;
-        verdicts[at] = verdict[row]!;
-      }
+      // What does not fit before the end goes to the start.
+      const at = (zeroFrame + from) & (REMEMBERED - 1);
+      const split = Math.min(to, from + REMEMBERED - at);
+      copy(from, split, at);
+      if (split < to) copy(split, to, 0);
       recent.last = zeroFrame + to - 1;
       for (let row = from; row < to; row++) {
         if (trigger[row] === TRIGGER_NONE && windowBytes[row] !== 0 && offset[row] !== 0) continue;
