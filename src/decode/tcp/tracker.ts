@@ -32,7 +32,7 @@ const WINDOW_SCALE_MAX = 14;
 /** What both sides of a connection have done so far. Times in ns since the capture's first frame, NaN where not seen. */
 export class Connection {
   readonly directions: readonly [Direction, Direction];
-  endNs: number;
+  endNs = Number.NaN;
   /** First SYN, first SYN-ACK, and the first ACK that completes the handshake. */
   synNs = Number.NaN;
   synAckNs = Number.NaN;
