@@ -1,16 +1,15 @@
 // ByteWindow: the one piece of memory an input is read into, chunk after chunk.
 //
 // Records that lie whole in the window are used in place. What is left incomplete at the end of a chunk is moved in
-// front of the next one, so that every record is contiguous and nothing else is ever copied. Small chunks, always in the same
-// place, stay in the processor's cache; where another thread reads, chunks are large and the next is on its way while one
-// is used.
+// front of the next one, so that every record is contiguous and nothing else is ever copied. Small chunks stay in the
+// processor's cache; where another thread reads, chunks are large and the next is on its way while one is used.
 import { FRAME_BYTES } from '../limits.js';
 import type { ByteInput } from './byte-input.js';
 
 /** Bytes a reader may look ahead from a position: the largest frame and enough behind it to judge what follows. */
 export const LOOKAHEAD_BYTES = 2 * FRAME_BYTES + (256 << 10);
 
-const CHUNK_BYTES = 512 << 10;
+const CHUNK_BYTES = 256 << 10;
 const CHUNK_ASIDE_BYTES = 2 << 20;
 /** Chunks on their way where another thread reads: two, so that it need not wait for us either. */
 const AHEAD = 2;
@@ -34,25 +33,19 @@ export class ByteWindow {
   /** Nothing comes after `end`. */
   ended = false;
   readonly #input: ByteInput;
-  /** Length of a chunk read in place, and of one that another thread reads. */
   readonly #chunkBytes: number;
-  readonly #chunkAsideBytes: number;
-  /** Where chunks read in place end. */
-  readonly #limit: number;
   readonly #ahead: Ahead[] = [];
-  #mayReadAhead = false;
+  #aheadMost = 0;
   /** Offset of bytes[0] in the unpacked input; below zero at first. */
   #origin = -FRONT;
   #skipBytes = 0;
 
-  constructor(input: ByteInput, chunkBytes?: number) {
+  constructor(input: ByteInput, chunkBytes = input.aside ? CHUNK_ASIDE_BYTES : CHUNK_BYTES) {
     this.#input = input;
-    this.#chunkBytes = chunkBytes ?? CHUNK_BYTES;
-    this.#chunkAsideBytes = chunkBytes ?? CHUNK_ASIDE_BYTES;
+    this.#chunkBytes = chunkBytes;
     // Small chunks (pipes, tests) gather in the room of a usual one before anything is moved.
-    this.#limit = FRONT + Math.max(this.#chunkBytes, CHUNK_BYTES);
-    const asideBytes = input.mayGoAside ? CHUNKS_ASIDE * Math.max(this.#chunkAsideBytes, CHUNK_BYTES) : 0;
-    this.bytes = new Uint8Array(Math.max(this.#limit, FRONT + asideBytes));
+    const roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
+    this.bytes = new Uint8Array(FRONT + (input.aside ? CHUNKS_ASIDE : 1) * roomBytes);
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -70,7 +63,7 @@ export class ByteWindow {
 
   /** From now on chunks are sent for before they are needed. Only when nobody else reads the input. */
   readAhead(): void {
-    this.#mayReadAhead = true;
+    if (this.#input.aside) this.#aheadMost = AHEAD;
   }
 
   /**
@@ -88,24 +81,23 @@ export class ByteWindow {
       this.end += got;
       if (this.#skipBytes > 0) this.skip(this.#skipBytes);
     }
-    if (this.ended || !this.#input.aside || !this.#mayReadAhead) return;
-    while (this.#ahead.length < AHEAD) {
+    if (this.ended) return;
+    while (this.#ahead.length < this.#aheadMost) {
       const latest = this.#ahead.at(-1);
-      const behind = latest ? latest.at + this.#chunkAsideBytes : this.end;
+      const behind = latest ? latest.at + this.#chunkBytes : this.end;
       const at = this.#room(behind) ? behind : FRONT;
-      if (at < this.end && at + this.#chunkAsideBytes > this.start) return; // still unread
+      if (at < this.end && at + this.#chunkBytes > this.start) return; // still unread
       this.#ahead.push(this.#send(at));
     }
   }
 
   /** Does a chunk fit behind `at`? */
   #room(at: number): boolean {
-    const { aside } = this.#input;
-    return aside ? this.bytes.length - at >= this.#chunkAsideBytes : this.#limit - at >= this.#chunkBytes;
+    return this.bytes.length - at >= this.#chunkBytes;
   }
 
   #send(at: number): Ahead {
-    const got = this.#input.read(this.bytes, at, this.#input.aside ? this.#chunkAsideBytes : this.#chunkBytes);
+    const got = this.#input.read(this.bytes, at, this.#chunkBytes);
     // A failure is for whoever waits for these bytes; until then it must not count as nobody's.
     if (typeof got !== 'number') got.catch(() => {});
     return { at, got };

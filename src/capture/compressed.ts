@@ -74,7 +74,6 @@ function inThread(stream: Duplex): Unpacker {
 class UnpackedInput implements ByteInput {
   /** Unpacking goes on by itself. */
   readonly aside = false;
-  readonly mayGoAside = false;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;

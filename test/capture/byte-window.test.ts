@@ -9,7 +9,6 @@ const SEED = 20261122;
 class AsideInput implements ByteInput {
   doneBytes = 0;
   readonly aside = true;
-  readonly mayGoAside = true;
   readonly totalBytes: number;
   outstanding = 0;
   readonly #content: Uint8Array;
@@ -96,7 +95,6 @@ test('a read that fails ahead of its turn is told when its turn comes', async ()
     doneBytes: 0,
     totalBytes: null,
     aside: true,
-    mayGoAside: true,
     read: (_target, _at, length) =>
       ++calls === 1 ? Promise.resolve(length) : Promise.reject(new Error('the disk is gone')),
     close() {},
