@@ -127,6 +127,8 @@ export interface SegmentRows {
   // Where it belongs: by connections.ts, TCP rows only but for the time.
   /** When the frame was captured, ns since the capture's first one. */
   readonly tNs: Float64Array;
+  /** The same on the connection's clock, which never steps back: merged queues may hold frames slightly out of order. */
+  readonly clockNs: Float64Array;
   /** 2 × connection + side; side 0 opened the connection (or was seen first). NO_DIRECTION where none. */
   readonly direction: Uint32Array;
   /** Stream offset of the first payload byte: bytes since the direction's first data byte. May be negative before it. */
@@ -239,6 +241,7 @@ export function createRowRing(batches: number, shared = false): RowRing {
       payloadCap: u32(),
       payloadLen: u32(),
       tNs: f64(),
+      clockNs: f64(),
       direction: u32(),
       offset: f64(),
       ackOffset: f64(),

@@ -16,7 +16,7 @@ const INFER_VOTES = 4;
 const SHIFT_MAX = 14;
 
 /** See createAcknowledge(). */
-export type Acknowledge = (row: number, tNs: number, data: Direction, peer: Direction) => void;
+export type Acknowledge = (row: number, data: Direction, peer: Direction) => void;
 
 /**
  * What takes the acknowledgement in a row, sent by `peer`, for what `data` has sent.
@@ -25,13 +25,30 @@ export type Acknowledge = (row: number, tNs: number, data: Direction, peer: Dire
  */
 export function createAcknowledge(rows: SegmentRows): Acknowledge {
   const { ack, flags, window, options, tsValue, tsEcho, sackEdges, sackBlocks, payloadLen } = rows;
-  const { ackOffset, loopNs, windowBytes, unseenBytes } = rows;
+  const { clockNs, ackOffset, loopNs, windowBytes, unseenBytes } = rows;
 
   /** Timestamp that the row echoes, −1 where it has none. */
   const echoOf = (row: number): number => (options[row]! & OPTION_TIMESTAMP ? tsEcho[row]! : -1);
 
+  /** Round trip from the capture point to the peer: the newest frame that this acknowledgement covers, if it is valid. */
+  const sampleLoop = (row: number, data: Direction, offset: number): number => {
+    const { transmitted } = data;
+    let entry = transmitted.unacked;
+    while (entry < transmitted.next && transmitted.end(entry) <= offset) entry++;
+    // Offloaded frames are often acknowledged in part.
+    if (entry === transmitted.next || transmitted.start(entry) >= offset) entry--;
+    if (entry < transmitted.first || transmitted.sends(entry) !== 1) return Number.NaN;
+    if (transmitted.start(entry) < data.cleanFrom) return Number.NaN;
+    const sampleNs = clockNs[row]! - transmitted.sentNs(entry);
+    const delayed =
+      sampleNs >= DELAYED_ACK_NS && offset - data.acked < 2 * data.segmentBytes && entry === transmitted.next - 1;
+    if (sampleNs < 0 || (delayed && sampleNs > 2 * data.ackLoopMinNs)) return Number.NaN;
+    data.sampleAckLoop(sampleNs);
+    return sampleNs;
+  };
+
   /** SACK blocks: a block below what is acknowledged (or inside the next one) reports a duplicate and no new data. */
-  const takeBlocks = (row: number, tNs: number, data: Direction, acked: number): void => {
+  const takeBlocks = (row: number, data: Direction, acked: number): void => {
     const { sacked } = data;
     let selective = false;
     for (let block = 0; block < sackBlocks[row]!; block++) {
@@ -45,17 +62,18 @@ export function createAcknowledge(rows: SegmentRows): Acknowledge {
       }
       if (right > data.sentMax) {
         if (right - data.sentMax > WINDOW_MAX_BYTES || !data.started) continue;
-        passUnseen(data, right, rightRaw, tNs, echoOf(row));
+        passUnseen(data, right, rightRaw, clockNs[row]!, echoOf(row));
       }
       if (data.afterTimeout) judgeTimeout(data, left, right, -1);
       sacked.merge(left, right);
-      data.latestReportNs = tNs;
+      data.latestReportNs = clockNs[row]!;
       selective = true;
     }
     if (selective) data.selectiveAcks++;
   };
 
-  return (row, tNs, data, peer) => {
+  return (row, data, peer) => {
+    const tNs = clockNs[row]!;
     const raw = ack[row]!;
     const flag = flags[row]!;
     if (!data.referenced) {
@@ -71,7 +89,7 @@ export function createAcknowledge(rows: SegmentRows): Acknowledge {
     if (Number.isNaN(before)) {
       data.acked = offset;
     } else if (offset > before) {
-      if (data.dataFrames > 0) loopNs[row] = sampleLoop(data, before, offset, tNs);
+      if (data.dataFrames > 0) loopNs[row] = sampleLoop(row, data, offset);
       inferShift(data, peer, offset - before, data.windowRaw - rawWindow, payloadLen[row]!);
       if (data.afterTimeout) judgeTimeout(data, before, offset, echoOf(row));
       advanceTo(data, before, offset);
@@ -94,7 +112,7 @@ export function createAcknowledge(rows: SegmentRows): Acknowledge {
       data.edge = offset + bytes;
       windowBytes[row] = bytes;
     }
-    if (options[row]! & OPTION_SACK) takeBlocks(row, tNs, data, offset);
+    if (options[row]! & OPTION_SACK) takeBlocks(row, data, offset);
     data.latestAckNs = tNs;
     const stamp = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : Math.floor(tNs / TICK_NS);
     if (data.dataFrames === 0) data.known.given(tNs, stamp, data.acked, data.edge);
@@ -160,23 +178,6 @@ function judgeTimeout(data: Direction, start: number, end: number, tsEcho: numbe
     needless = from >= start && transmitted.sends(entry) === 1 && sacked.covered(from, to) === 0;
   }
   if (needless) endRecovery(data);
-}
-
-/** Round trip from the capture point to the peer: the newest frame that this acknowledgement covers, if it is valid. */
-function sampleLoop(data: Direction, before: number, offset: number, tNs: number): number {
-  const { transmitted } = data;
-  let entry = transmitted.unacked;
-  while (entry < transmitted.next && transmitted.end(entry) <= offset) entry++;
-  // Offloaded frames are often acknowledged in part.
-  if (entry === transmitted.next || transmitted.start(entry) >= offset) entry--;
-  if (entry < transmitted.first || transmitted.sends(entry) !== 1) return Number.NaN;
-  if (transmitted.start(entry) < data.cleanFrom) return Number.NaN;
-  const sampleNs = tNs - transmitted.sentNs(entry);
-  const delayed =
-    sampleNs >= DELAYED_ACK_NS && offset - before < 2 * data.segmentBytes && entry === transmitted.next - 1;
-  if (sampleNs < 0 || (delayed && sampleNs > 2 * data.ackLoopMinNs)) return Number.NaN;
-  data.sampleAckLoop(sampleNs);
-  return sampleNs;
 }
 
 /**

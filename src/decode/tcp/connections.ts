@@ -155,7 +155,7 @@ export class Connections {
     const spaces = this.#spaces;
     const { count, tNs, iface, start } = batch;
     rows.tNs.set(count === tNs.length ? tNs : tNs.subarray(0, count));
-    const { kind, direction, flags, marks, capturePoint, ackOffset, ttl, addresses } = rows;
+    const { kind, direction, flags, marks, capturePoint, ackOffset, clockNs, ttl, addresses } = rows;
     for (let row = 0; row < count; row++) {
       if (kind[row] !== KIND_TCP) {
         direction[row] = NO_DIRECTION;
@@ -165,9 +165,9 @@ export class Connections {
       const of = 2 * id + this.#side;
       direction[row] = of;
       if (this.#touched[id] !== this.#batches) this.#touch(id);
-      // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
       const endNs = Math.max(tNs[row]!, this.#doubles[id * DOUBLES + END_NS]!);
       this.#doubles[id * DOUBLES + END_NS] = endNs;
+      clockNs[row] = endNs;
       marks[row] = 0;
       if (this.#marked[id]! < MARKED_FRAMES) {
         this.#marked[id]!++;
@@ -177,7 +177,7 @@ export class Connections {
       const flag = flags[row]!;
       if (flag & FLAG_RST) this.#states[id] = this.#states[id]! | RESET;
       ackOffset[row] = flag & FLAG_ACK ? spaces.acknowledged(of ^ 1, rows, row) : Number.NaN;
-      spaces.sent(of, rows, row, endNs);
+      spaces.sent(of, rows, row);
     }
   }
 

@@ -135,7 +135,7 @@ export class SequenceSpaces {
    *
    * Fills offset and stray, and sets MARK_NEWS where it sends more than any before.
    */
-  sent(direction: number, rows: SegmentRows, row: number, tNs: number): void {
+  sent(direction: number, rows: SegmentRows, row: number): void {
     const doubles = this.#doubles;
     const words = this.#words;
     const at = direction * DOUBLES;
@@ -149,7 +149,7 @@ export class SequenceSpaces {
       doubles[at + SENT_MAX] = 0;
     }
     let from = unwrap(first, words[direction * WORDS + NEXT_SEQ]!, doubles[at + SENT_MAX]!);
-    const stray = this.#isPlausible(direction, from, first, tNs, flags) ? STRAY_NONE : STRAY_WINDOW;
+    const stray = this.#isPlausible(direction, from, first, rows.clockNs[row]!, flags) ? STRAY_NONE : STRAY_WINDOW;
     if (first === words[direction * WORDS + NEXT_SEQ]) from = doubles[at + SENT_MAX]!;
     rows.offset[row] = from;
     rows.stray[row] = stray;
@@ -169,6 +169,7 @@ export class SequenceSpaces {
       rows.stray[row] = STRAY_KEEP_ALIVE;
       return;
     }
+    const tNs = rows.clockNs[row]!;
     doubles[at + LATEST_SENT_NS] = tNs;
     if (had) return;
     this.#known[direction] = this.#known[direction]! | DATA_SENT;

@@ -72,7 +72,7 @@ export interface Tracker {
 
 /** @param rows  all that will ever be tracked, see MetricContext */
 export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
-  const { direction, tNs: timesNs, marks, flags, payloadLen, verdict, trigger, newBytes, segments } = rows;
+  const { direction, clockNs, marks, flags, payloadLen, verdict, trigger, newBytes, segments } = rows;
   const { loopNs, flight, pipe, room, windowBytes, reactionNs, unseenBytes } = rows;
   const findTwin = createTwinSearch(rows);
   const acknowledge = createAcknowledge(rows);
@@ -122,11 +122,10 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
       for (let row = from; row < to; row++) {
         const of = direction[row]!;
         if (of === NO_DIRECTION) continue;
-        const connection = connections[of >>> 1] ?? add(of >>> 1, zeroFrame + row, timesNs[row]!);
+        const connection = connections[of >>> 1] ?? add(of >>> 1, zeroFrame + row, clockNs[row]!);
         const side = (of & 1) as 0 | 1;
         connection.frames++;
-        // Merged queues may hold frames slightly out of order; intervals are measured on a clock that never steps back.
-        const tNs = Math.max(timesNs[row]!, connection.endNs);
+        const tNs = clockNs[row]!;
         connection.endNs = tNs;
         const sender = connection.directions[side]!;
         const receiver = connection.directions[1 - side]!;
@@ -134,7 +133,7 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
         if (mark !== 0) countMarks(mark, sender);
         const flag = flags[row]!;
         const length = payloadLen[row]!;
-        const twin = findTwin(row, timesNs[row]!, connection.frames, 0.5 * sender.roundTripMinNs);
+        const twin = findTwin(row, connection.frames, sender);
         const share = length > 0 ? sender.dataTwins : sender.ackTwins;
         share.count(twin, length);
         if (twin !== TWIN_NONE) {
@@ -145,8 +144,8 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
         }
         if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
         else if (connection.opening) completeHandshake(connection, side, tNs);
-        if (flag & FLAG_ACK) acknowledge(row, tNs, receiver, sender);
-        transmit(row, tNs, sender);
+        if (flag & FLAG_ACK) acknowledge(row, receiver, sender);
+        transmit(row, sender);
         if (verdict[row] === VERDICT_NETWORK_DUPLICATE) judgeCopy(row, zeroFrame + row, tNs, sender);
       }
     },

@@ -35,7 +35,7 @@ const STEADY_LOOPS = 2;
 const STEADY_NS = 1e6;
 
 /** See createTransmit(). */
-export type Transmit = (row: number, tNs: number, sender: Direction) => void;
+export type Transmit = (row: number, sender: Direction) => void;
 
 /**
  * What takes the frame in a row, whose place in the stream is known, as sent by `sender`.
@@ -44,7 +44,7 @@ export type Transmit = (row: number, tNs: number, sender: Direction) => void;
  * acknowledgement gave none.
  */
 export function createTransmit(rows: SegmentRows): Transmit {
-  const { flags, seq, offset, payloadLen, options, tsValue, tsEcho, stray, ipVersion, ipId } = rows;
+  const { clockNs, flags, seq, offset, payloadLen, options, tsValue, tsEcho, stray, ipVersion, ipId } = rows;
   const { verdict, trigger, segments, newBytes, flight, pipe, room, reactionNs, loopNs } = rows;
 
   /** What triggered it, and the recovery it begins or belongs to. */
@@ -82,9 +82,13 @@ export function createTransmit(rows: SegmentRows): Transmit {
     sender.repeatedTotal += to - from;
   };
 
-  const takeData = (row: number, tNs: number, sender: Direction, from: number, length: number, stamp: number): void => {
+  const takeData = (row: number, sender: Direction): void => {
     const { transmitted } = sender;
+    const tNs = clockNs[row]!;
+    const length = payloadLen[row]!;
+    const from = offset[row]!;
     const to = from + length;
+    const stamp = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : -1;
     const id = ipId[row]!;
     sender.dataFrames++;
     if (length > sender.payloadMax) sender.payloadMax = length;
@@ -116,7 +120,8 @@ export function createTransmit(rows: SegmentRows): Transmit {
   };
 
   /** Fills what the sender knew when it sent the row. */
-  const describeView = (row: number, tNs: number, sender: Direction, news: boolean): void => {
+  const describeView = (row: number, sender: Direction, news: boolean): void => {
+    const tNs = clockNs[row]!;
     const { known, sacked, sentMax } = sender;
     const near = sender.isAtSender;
     const acked = near ? sender.acked : known.acked;
@@ -148,7 +153,8 @@ export function createTransmit(rows: SegmentRows): Transmit {
     if (Number.isNaN(loopNs[row]!)) loopNs[row] = sampleNs;
   };
 
-  return (row, tNs, sender) => {
+  return (row, sender) => {
+    const tNs = clockNs[row]!;
     const flag = flags[row]!;
     const length = payloadLen[row]!;
     const from = offset[row]!;
@@ -185,8 +191,8 @@ export function createTransmit(rows: SegmentRows): Transmit {
       if (length === 0 || (probe !== VERDICT_NONE && from < sender.sentMax)) return;
     }
     segments[row] = count;
-    takeData(row, tNs, sender, from, length, stamped ? tsValue[row]! : -1);
-    describeView(row, tNs, sender, news);
+    takeData(row, sender);
+    describeView(row, sender, news);
     sender.latestSentNs = tNs;
     if (stamped && !(((tsValue[row]! - sender.latestTsValue) | 0) < 0)) sender.latestTsValue = tsValue[row]!;
   };

@@ -5,6 +5,7 @@
 // the state of a connection. Which kind it was follows from where it was seen, or else from how many there are: networks
 // duplicate rarely, a doubled capture does it to nearly every frame.
 import { MARK_NEWS, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
+import type { Direction } from './direction.js';
 
 /** Frames of one connection that a twin may lie apart: captures of both hosts put together are a path apart. */
 const APART_FRAMES = 4096;
@@ -18,6 +19,7 @@ const PLACE = 3;
 const TIME = 2;
 /** Without IP identification a true repetition can look the same, but not so soon. */
 const APART_NS = 1e6;
+const REPEAT_SHARE = 0.5;
 /** Nor can it carry the same timestamp when it comes more than a tick of that clock later. */
 export const SAME_TICK_NS = 2e6;
 
@@ -28,23 +30,22 @@ export const TWIN_SAME_PLACE = 1;
 export const TWIN_OTHER_PLACE = 2;
 
 /** See createTwinSearch(). */
-export type FindTwin = (row: number, tNs: number, frame: number, repeatNs: number) => number;
+export type FindTwin = (row: number, frame: number, sender: Direction) => number;
 
 /**
  * What looks rows up among the latest of their connection, and remembers them; returns TWIN_….
  *
- * `frame` counts the connection's frames from 1. `repeatNs` is the least time after which the sender could have sent the
- * same again (NaN: not known); it decides where there is no IP identification.
+ * `frame` counts the connection's frames from 1.
  */
 export function createTwinSearch(rows: SegmentRows): FindTwin {
   const { direction, seq, ack, flags, window, options, tsValue, tsEcho, sackEdges, sackBlocks } = rows;
-  const { ipId: ipIds, payloadLen, capturePoint, marks } = rows;
+  const { ipId: ipIds, payloadLen, capturePoint, marks, tNs } = rows;
   const words = new Int32Array(SETS * WAYS * WORDS);
   const doubles = new Float64Array(words.buffer);
   /** The slot of each set that gives way next. */
   const turns = new Uint8Array(SETS);
 
-  return (row, tNs, frame, repeatNs) => {
+  return (row, frame, sender) => {
     const option = options[row]!;
     const ipId = ipIds[row]!;
     let a = direction[row]!;
@@ -70,10 +71,12 @@ export function createTwinSearch(rows: SegmentRows): FindTwin {
     for (let way = 0; way < ways; way++, at += WORDS) {
       if (words[at] !== a || words[at + 1] !== b) continue;
       const apart = frame - words[at + FRAME]!;
-      const soonNs = Number.isNaN(repeatNs) ? APART_NS : repeatNs;
       if (apart <= 0 || apart > APART_FRAMES) continue;
       if (ipId === 0) {
-        const apartNs = Math.abs(tNs - doubles[(at >> 1) + TIME]!);
+        // The least time after which the sender could have sent the same again.
+        const repeatNs = REPEAT_SHARE * sender.roundTripMinNs;
+        const soonNs = Number.isNaN(repeatNs) ? APART_NS : repeatNs;
+        const apartNs = Math.abs(tNs[row]! - doubles[(at >> 1) + TIME]!);
         if (apartNs >= soonNs && !(option & OPTION_TIMESTAMP && apartNs > SAME_TICK_NS)) continue;
       }
       found = words[at + PLACE] === place ? TWIN_SAME_PLACE : TWIN_OTHER_PLACE;
@@ -88,7 +91,7 @@ export function createTwinSearch(rows: SegmentRows): FindTwin {
     }
     words[at + FRAME] = frame;
     words[at + PLACE] = place;
-    doubles[(at >> 1) + TIME] = tNs;
+    doubles[(at >> 1) + TIME] = tNs[row]!;
     return found;
   };
 }

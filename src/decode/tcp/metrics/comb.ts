@@ -19,6 +19,8 @@ export interface Pause {
   readonly state: number;
 }
 
+const NONE: readonly Pause[] = [];
+
 export class Comb {
   /** Slices that ended in time, in the runs that are believed. */
   periods = 0;
@@ -39,8 +41,8 @@ export class Comb {
    * Returns the pauses that turn out to be waits for the rate limiter.
    */
   pause(fromNs: number, toNs: number, state: number, bytes: number): readonly Pause[] {
-    if (toNs - fromNs < PAUSE_NS) return [];
-    let found: readonly Pause[] = [];
+    if (toNs - fromNs < PAUSE_NS) return NONE;
+    let found = NONE;
     if (Number.isNaN(this.#edgeNs)) this.#restart(toNs, bytes);
     else if (toNs - this.#edgeNs > PERIOD_NS + LATE_NS) found = this.#endSlice(toNs, bytes);
     // A pause that the slice is reckoned from is none within it.
@@ -76,13 +78,13 @@ export class Comb {
     const lengthNs = longest === null ? 0 : longest.toNs - this.#edgeNs;
     if (longest === null || lengthNs < PERIOD_NS - EARLY_NS || lengthNs > PERIOD_NS + LATE_NS) {
       if (toNs < Number.POSITIVE_INFINITY) this.#restart(toNs, bytes);
-      return [];
+      return NONE;
     }
     this.#run.push({ pause: longest, lengthNs, bytes: this.#longestBytes - this.#edgeBytes });
     this.#edgeNs = longest.toNs;
     this.#edgeBytes = this.#longestBytes;
     this.#longest = null;
-    if (this.#run.length < BELIEVE && !this.#believed) return [];
+    if (this.#run.length < BELIEVE && !this.#believed) return NONE;
     this.#believed = true;
     const found = this.#run;
     this.#run = [];

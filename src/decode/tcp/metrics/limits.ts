@@ -392,7 +392,8 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     else if (pipe > sender.pipeMax) sender.pipeMax = pipe;
   };
 
-  const take = (row: number, frame: number, id: number, sender: Sender, tNs: number): void => {
+  const take = (row: number, frame: number, id: number, sender: Sender): void => {
+    const tNs = timesNs[row]!;
     const bytes = payloadLen[row]!;
     const end = offset[row]! + bytes;
     const fresh = Number.isNaN(sender.lastNs) ? bytes : Math.max(0, end - sender.sentMax);
@@ -448,7 +449,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
           senders.find(id ^ 1)?.advertised(timesNs[row]!, window[row]!);
         }
         if (payloadLen[row] === 0 || kind === VERDICT_LATE_ORIGINAL || kind === VERDICT_OUT_OF_WINDOW) continue;
-        take(row, zeroFrame + row, id, senders.at(id), timesNs[row]!);
+        take(row, zeroFrame + row, id, senders.at(id));
       }
     },
     forget: (connection) => senders.forget(connection),
