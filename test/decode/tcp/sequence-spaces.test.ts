@@ -30,7 +30,8 @@ function side() {
       rows.seq[0] = seq;
       rows.payloadLen[0] = length;
       rows.flags[0] = flags;
-      spaces.sent(80, rows, 0, tNs);
+      rows.clockNs[0] = tNs;
+      spaces.sent(80, rows, 0);
       return [rows.offset[0], rows.stray[0], rows.marks[0] === MARK_NEWS];
     },
     /** [stream offset, whether it acknowledges more than any before] */
