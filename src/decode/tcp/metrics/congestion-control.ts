@@ -174,9 +174,9 @@ export function congestionControl({ rows }: MetricContext): TcpMetric {
         const id = direction[row]!;
         if (loopNs[row]! >= 0) {
           const own = states.find(id);
-          if (own) own.echoLoopNs = smoothed(own.echoLoopNs, loopNs[row]!);
+          if (own !== undefined) own.echoLoopNs = smoothed(own.echoLoopNs, loopNs[row]!);
           const other = states.find(id ^ 1);
-          if (other) other.ackLoopNs = smoothed(other.ackLoopNs, loopNs[row]!);
+          if (other !== undefined) other.ackLoopNs = smoothed(other.ackLoopNs, loopNs[row]!);
         }
         if (!(flight >= 0) || id === NO_DIRECTION) continue;
         const state = states.at(id);
@@ -209,7 +209,7 @@ export function congestionControl({ rows }: MetricContext): TcpMetric {
     fill(connection, into) {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
-        if (!state) continue;
+        if (state === undefined) continue;
         into[side].rttSmoothedNs = smoothedRoundTrip(state, connection.directions[side]);
         into[side].congestionControl = summary(state, into[side], connection.directions[side].segmentBytes);
       }

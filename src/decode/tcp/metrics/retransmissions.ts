@@ -24,6 +24,7 @@ import {
   VERDICT_REORDERED,
   VERDICT_WINDOW_PROBE,
 } from '../../rows.js';
+import { grown } from '../ranges.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../results.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
@@ -56,6 +57,8 @@ const CONGESTION_EXPERIENCED = 3;
 
 /** Retransmissions remembered for a late verdict. */
 const REMEMBERED = 1024;
+/** Room for them at first; doubled as it fills. */
+const FIRST_REMEMBERED = 8;
 /** Of these, how many an acknowledgement is checked against. */
 const CHECKED = 64;
 const FIELDS = 6;
@@ -68,14 +71,8 @@ const SETTLED = 5;
 /** The sender's identification counts other traffic as well when it runs ahead of what was sent by this share. */
 const INFERRED_SHARE_MAX = 0.25;
 
-class Repeats {
-  readonly segments = new Float64Array(TRIGGERS);
-  bytes = 0;
-  spurious = 0;
-  reordered = 0;
-  late = 0;
-  /** Segments of retransmissions that showed bytes for the first time: their originals were lost before us. */
-  fills = 0;
+/** What a direction with data has sent. */
+class Sent {
   sentMax = 0;
   /** Before the first acknowledgement of data its first byte. */
   acked = 0;
@@ -84,6 +81,19 @@ class Repeats {
   dataSegments = 0;
   frames = 0;
   dataFrames = 0;
+  reordered = 0;
+  late = 0;
+  /** Made with the first: most directions never repeat anything. */
+  repeats: Repeats | null = null;
+}
+
+/** What it has sent again. */
+class Repeats {
+  readonly segments = new Float64Array(TRIGGERS);
+  bytes = 0;
+  spurious = 0;
+  /** Segments of retransmissions that showed bytes for the first time: their originals were lost before us. */
+  fills = 0;
   // Episode.
   recoveryPoint = Number.NEGATIVE_INFINITY;
   startNs = 0;
@@ -95,21 +105,20 @@ class Repeats {
   timeouts = 0;
   fasts = 0;
   // Retransmissions that may still turn out needless.
-  #log: Float64Array | undefined;
+  #log = new Float64Array(0);
   #logged = 0;
   /** Older ones are settled. */
   #open = 0;
 
   remember(start: number, end: number, tsValue: number, segments: number, eventRow: number): void {
-    this.#log ??= new Float64Array(REMEMBERED * FIELDS);
     const at = (this.#logged++ % REMEMBERED) * FIELDS;
+    if (at >= this.#log.length) this.#log = grown(this.#log, FIRST_REMEMBERED * FIELDS);
     this.#log.set([start, end, tsValue, segments, eventRow, 0], at);
   }
 
   /** Settles the latest retransmission of [start, end) as needless; returns its event row, −1 when there is none. */
   needless(start: number, end: number): number {
     const log = this.#log;
-    if (!log) return -1;
     for (let age = 1; age <= Math.min(this.#logged, REMEMBERED); age++) {
       const at = ((this.#logged - age) % REMEMBERED) * FIELDS;
       if (log[at + START]! < end && log[at + END]! > start) return this.#judge(log, at);
@@ -120,7 +129,7 @@ class Repeats {
   /** Checks an acknowledgement up to `acked` that echoes `tsEcho` (−1: none); returns an event row as above. */
   answered(before: number, acked: number, tsEcho: number): number {
     const log = this.#log;
-    if (!log || this.#open === this.#logged) return -1;
+    if (this.#open === this.#logged) return -1;
     let row = -1;
     for (let entry = Math.max(this.#open, this.#logged - CHECKED); entry < this.#logged; entry++) {
       const at = (entry % REMEMBERED) * FIELDS;
@@ -165,7 +174,7 @@ export function retransmissions({ rows, events, episodes }: MetricContext): TcpM
     unseenBytes,
     tNs,
   } = rows;
-  const states = new PerDirection(() => new Repeats());
+  const states = new PerDirection(() => new Sent());
 
   const addEvent = (kind: number, direction: number, frame: number, tNs: number, offset: number, bytes: number) => {
     const row = events.rows;
@@ -175,53 +184,56 @@ export function retransmissions({ rows, events, episodes }: MetricContext): TcpM
   const markNeedless = (row: number): void => {
     if (row >= 0) events.set(row, 'kind', SPURIOUS);
   };
-  const closeEpisode = (direction: number, state: Repeats, tNs: number): void => {
-    const kind = state.timeouts === 0 ? 'recovery' : state.fasts === 0 ? 'timeout' : 'mixed';
-    const lost = Math.max(0, state.episodeBytes - state.needlessBytes);
-    const durationNs = tNs - state.startNs;
-    const heldNs = state.waitedNs + durationNs;
-    const delivered = state.acked - state.ackedBefore;
+  /** Ends the episode that goes on, if one does; `acked` is what is acknowledged by then. */
+  const closeEpisode = (direction: number, repeats: Repeats, acked: number, tNs: number): void => {
+    if (repeats.recoveryPoint === Number.NEGATIVE_INFINITY) return;
+    const kind = repeats.timeouts === 0 ? 'recovery' : repeats.fasts === 0 ? 'timeout' : 'mixed';
+    const lost = Math.max(0, repeats.episodeBytes - repeats.needlessBytes);
+    const durationNs = tNs - repeats.startNs;
+    const heldNs = repeats.waitedNs + durationNs;
+    const delivered = acked - repeats.ackedBefore;
     episodes.add(
       TCP_EPISODE_KINDS.indexOf(kind),
       direction,
-      state.firstFrame,
-      state.startNs,
+      repeats.firstFrame,
+      repeats.startNs,
       durationNs,
       lost,
-      state.episodeBytes,
-      state.waitedNs,
+      repeats.episodeBytes,
+      repeats.waitedNs,
       Number.NaN, // the rates around it are known at the end, see episodes.ts
       heldNs > 0 ? (delivered * 1e9) / heldNs : Number.NaN,
       Number.NaN,
       Number.NaN,
     );
-    state.recoveryPoint = Number.NEGATIVE_INFINITY;
+    repeats.recoveryPoint = Number.NEGATIVE_INFINITY;
   };
-  const takeRepeat = (zeroFrame: number, row: number, id: number, state: Repeats): void => {
+  const takeRepeat = (zeroFrame: number, row: number, id: number, state: Sent): void => {
+    const repeats = (state.repeats ??= new Repeats());
     const cause = trigger[row]!;
     const count = segments[row]! || 1;
     const start = offset[row]!;
     const bytes = payloadLen[row]!;
     const frame = zeroFrame + row;
     const t = tNs[row]!;
-    state.segments[cause]! += count;
-    state.bytes += bytes;
+    repeats.segments[cause]! += count;
+    repeats.bytes += bytes;
     const eventRow = addEvent(EVENT_OF_TRIGGER[cause]!, id, frame, t, start, bytes);
     if (cause === TRIGGER_CONTROL) return;
     const stamp = options[row]! & OPTION_TIMESTAMP ? tsValue[row]! : -1;
-    if (newBytes[row]! > 0) state.fills += count;
-    state.remember(start, start + bytes, stamp, count, eventRow);
-    if (state.recoveryPoint === Number.NEGATIVE_INFINITY) {
-      state.startNs = t;
-      state.firstFrame = frame;
-      state.waitedNs = Math.max(0, t - state.heardNs || 0);
-      state.ackedBefore = state.acked;
-      state.episodeBytes = state.needlessBytes = state.timeouts = state.fasts = 0;
+    if (newBytes[row]! > 0) repeats.fills += count;
+    repeats.remember(start, start + bytes, stamp, count, eventRow);
+    if (repeats.recoveryPoint === Number.NEGATIVE_INFINITY) {
+      repeats.startNs = t;
+      repeats.firstFrame = frame;
+      repeats.waitedNs = Math.max(0, t - state.heardNs || 0);
+      repeats.ackedBefore = state.acked;
+      repeats.episodeBytes = repeats.needlessBytes = repeats.timeouts = repeats.fasts = 0;
     }
-    if (state.recoveryPoint < state.sentMax) state.recoveryPoint = state.sentMax;
-    state.episodeBytes += bytes;
-    if (cause === TRIGGER_TIMEOUT) state.timeouts++;
-    else if (cause === TRIGGER_FAST) state.fasts++;
+    if (repeats.recoveryPoint < state.sentMax) repeats.recoveryPoint = state.sentMax;
+    repeats.episodeBytes += bytes;
+    if (cause === TRIGGER_TIMEOUT) repeats.timeouts++;
+    else if (cause === TRIGGER_FAST) repeats.fasts++;
   };
   const takeDuplicateReport = (row: number, data: Repeats): void => {
     const raw = ack[row]!;
@@ -242,13 +254,13 @@ export function retransmissions({ rows, events, episodes }: MetricContext): TcpM
         const noted = EVENT_OF_VERDICT[kind]!;
         // Sides that only acknowledge have no state here.
         const state = bytes > 0 || noted >= 0 || trigger[row] !== TRIGGER_NONE ? states.at(id) : states.find(id);
-        if (state) state.frames++;
-        if (state && noted >= 0) {
+        if (state !== undefined) state.frames++;
+        if (state !== undefined && noted >= 0) {
           addEvent(noted, id, zeroFrame + row, t, offset[row]!, bytes);
           if (kind === VERDICT_REORDERED) state.reordered++;
           else if (kind === VERDICT_LATE_ORIGINAL) {
             state.late++;
-            markNeedless(state.needless(offset[row]!, offset[row]! + bytes));
+            if (state.repeats !== null) markNeedless(state.repeats.needless(offset[row]!, offset[row]! + bytes));
           }
         }
         if (kind === VERDICT_NETWORK_DUPLICATE || kind === VERDICT_OUT_OF_WINDOW) continue;
@@ -258,23 +270,24 @@ export function retransmissions({ rows, events, episodes }: MetricContext): TcpM
         if (flags[row]! & FLAG_ACK) {
           const acked = ackOffset[row]!;
           const data = states.find(id ^ 1);
-          if (data && data.sentMax > 0) {
-            if (options[row]! & OPTION_DUPLICATE) takeDuplicateReport(row, data);
+          if (data !== undefined && data.sentMax > 0) {
+            const { repeats } = data;
+            if (repeats !== null && options[row]! & OPTION_DUPLICATE) takeDuplicateReport(row, repeats);
             if (acked > data.acked) {
-              const echo = options[row]! & OPTION_TIMESTAMP ? tsEcho[row]! : -1;
-              markNeedless(data.answered(data.acked, acked, echo));
+              if (repeats !== null) {
+                const echo = options[row]! & OPTION_TIMESTAMP ? tsEcho[row]! : -1;
+                markNeedless(repeats.answered(data.acked, acked, echo));
+                if (acked >= repeats.recoveryPoint) closeEpisode(id ^ 1, repeats, acked, t);
+              }
               data.acked = acked;
               data.heardNs = t;
-              if (acked >= data.recoveryPoint && data.recoveryPoint > Number.NEGATIVE_INFINITY) {
-                closeEpisode(id ^ 1, data, t);
-              }
             }
           }
           if (unseenBytes[row]! > 0) {
             addEvent(UNSEEN, id ^ 1, zeroFrame + row, t, acked, unseenBytes[row]!);
           }
         }
-        if (!state) continue;
+        if (state === undefined) continue;
         if (trigger[row] !== TRIGGER_NONE) takeRepeat(zeroFrame, row, id, state);
         if (bytes > 0) {
           state.dataFrames++;
@@ -291,25 +304,25 @@ export function retransmissions({ rows, events, episodes }: MetricContext): TcpM
         const id = 2 * connection.id + side;
         const state = states.find(id);
         if (!state) continue;
-        if (state.recoveryPoint > Number.NEGATIVE_INFINITY) closeEpisode(id, state, connection.endNs);
+        if (state.repeats) closeEpisode(id, state.repeats, state.acked, connection.endNs);
         fillCounts(state, inferred(connection.directions[side], state), into[side]);
       }
     },
   };
 }
 
-function fillCounts(state: Repeats, inferred: Inferred, into: TcpDirection): void {
-  const by = state.segments;
+function fillCounts(state: Sent, inferred: Inferred, into: TcpDirection): void {
+  const { segments: by, bytes, spurious } = state.repeats ?? new Repeats();
   const seen = by.reduce((sum, segments) => sum + segments, 0);
   const timeout = by[TRIGGER_TIMEOUT]! + by[TRIGGER_CONTROL]!;
   const other = seen - by[TRIGGER_FAST]! - timeout - by[TRIGGER_PROBE]!;
   into.retransmittedSegments = seen + inferred.segments;
-  into.retransmittedBytes = state.bytes;
+  into.retransmittedBytes = bytes;
   into.retransmissions = {
     fast: by[TRIGGER_FAST]! + inferred.fast,
     timeout,
     tailLossProbe: by[TRIGGER_PROBE]!,
-    spurious: state.spurious,
+    spurious,
     other: other + inferred.segments - inferred.fast,
   };
   into.outOfOrderSegments = state.reordered;
@@ -327,7 +340,7 @@ interface Inferred {
 }
 
 /** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
-function inferred(own: DirectionEnd, state: Repeats): Inferred {
+function inferred(own: DirectionEnd, state: Sent): Inferred {
   if (own.atSender) return { segments: 0, fast: 0, counted: true };
   const missing = missingByIpId(own, state);
   const segments = missing ?? own.overtaken;
@@ -335,12 +348,12 @@ function inferred(own: DirectionEnd, state: Repeats): Inferred {
 }
 
 /** Identifications missing beyond what lost originals explain; null where identifications do not tell. */
-function missingByIpId(own: DirectionEnd, state: Repeats): number | null {
+function missingByIpId(own: DirectionEnd, state: Sent): number | null {
   const { missingPackets, segmentBytes, unseenBytes, missingBytes } = own;
   if (missingPackets === null || Number.isNaN(segmentBytes)) return null;
   // Lost acknowledgements count as well; where they are many, nothing can be said.
   if (state.dataFrames * 2 < state.frames) return null;
-  const lostOriginals = state.fills + Math.ceil((unseenBytes + missingBytes) / segmentBytes);
+  const lostOriginals = (state.repeats?.fills ?? 0) + Math.ceil((unseenBytes + missingBytes) / segmentBytes);
   const beyond = missingPackets - lostOriginals;
   return beyond <= INFERRED_SHARE_MAX * state.dataSegments ? Math.max(0, beyond) : null;
 }

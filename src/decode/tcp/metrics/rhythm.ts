@@ -112,7 +112,7 @@ export function rhythm({ rows }: MetricContext): TcpMetric {
         const acked = ackOffset[row]!;
         if (acked > -1) {
           const data = states.find(id ^ 1);
-          if (data && data.count + data.frames > 0 && !(acked <= data.acked)) {
+          if (data !== undefined && data.count + data.frames > 0 && !(acked <= data.acked)) {
             const step = acked - (Number.isNaN(data.acked) ? 0 : data.acked);
             data.acked = acked;
             if (step > 0) {
@@ -150,7 +150,7 @@ export function rhythm({ rows }: MetricContext): TcpMetric {
     fill(connection, into) {
       for (const side of [0, 1] as const) {
         const state = states.find(2 * connection.id + side);
-        if (!state) continue;
+        if (state === undefined) continue;
         state.end();
         const { toSenderNs, toReceiverNs } = connection.directions[side];
         const roundTripNs = toSenderNs + toReceiverNs;

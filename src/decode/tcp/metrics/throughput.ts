@@ -105,7 +105,7 @@ export function throughput({ rows, timelines }: MetricContext): TcpMetric {
           if (Number.isNaN(sum.firstNs)) sum.firstNs = t;
           if (!(sum.lastNs >= t)) sum.lastNs = t;
           const timeline = timelines.find(id) ?? timelines.ask(id, t, sum.payloadBytes);
-          if (timeline) {
+          if (timeline !== undefined) {
             timeline.bytes += bytes;
             const bin = timeline.bin(t);
             const { series } = timeline.bins;
@@ -124,13 +124,13 @@ export function throughput({ rows, timelines }: MetricContext): TcpMetric {
         if (loop >= 0) {
           // The loop leads to this row's sender: the peer of one direction, and the sender of its own.
           const own = timelines.find(id);
-          if (own) {
+          if (own !== undefined) {
             const bin = own.bin(t);
             lower(own.bins.series[SERIES_ECHO_LOOP_MIN]!, bin, loop);
             raise(own.bins.series[SERIES_ECHO_LOOP_MAX]!, bin, loop);
           }
           const other = timelines.find(id ^ 1);
-          if (other) {
+          if (other !== undefined) {
             const bin = other.bin(t);
             lower(other.bins.series[SERIES_ACK_LOOP_MIN]!, bin, loop);
             raise(other.bins.series[SERIES_ACK_LOOP_MAX]!, bin, loop);
@@ -142,7 +142,7 @@ export function throughput({ rows, timelines }: MetricContext): TcpMetric {
             const step = acked - (Number.isNaN(reverse.acked) ? 0 : reverse.acked);
             reverse.acked = acked;
             const timeline = timelines.find(id ^ 1);
-            if (timeline && step > 0) {
+            if (timeline !== undefined && step > 0) {
               const bin = timeline.bin(t);
               timeline.bins.series[SERIES_ACKED]![bin]! += step;
             }

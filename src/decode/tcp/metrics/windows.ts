@@ -109,7 +109,7 @@ export function windows({ rows, timelines, events, episodes }: MetricContext): T
         const data = id ^ 1;
         const state = states.find(data);
         // Nothing to limit before the first data.
-        if (!state) continue;
+        if (state === undefined) continue;
         const acked = ackOffset[row]!;
         if (acked < state.acked) continue;
         const repeats = acked === state.acked && payloadLen[row] === 0 && (options[row]! & OPTION_SACK) === 0;
@@ -117,7 +117,7 @@ export function windows({ rows, timelines, events, episodes }: MetricContext): T
         const t = tNs[row]!;
         state.raw.add(raw);
         const timeline = timelines.find(data);
-        if (timeline) {
+        if (timeline !== undefined) {
           const bin = timeline.bin(t);
           const least = timeline.bins.series[SERIES_WINDOW_MIN]!;
           const most = timeline.bins.series[SERIES_WINDOW_MAX]!;
@@ -160,7 +160,7 @@ export function windows({ rows, timelines, events, episodes }: MetricContext): T
       for (const side of [0, 1] as const) {
         const data = 2 * connection.id + side;
         const state = states.find(data);
-        if (!state) continue;
+        if (state === undefined) continue;
         state.thaw(connection.endNs);
         if (!Number.isNaN(state.closedSinceNs)) close(data, state, connection.endNs);
         const { windowUnit, windowScaleInferred } = connection.directions[side];
