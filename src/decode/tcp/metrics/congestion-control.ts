@@ -68,7 +68,7 @@ class Answers {
   before = 0;
   repairedNs = Number.NaN;
   after = 0;
-  readonly cuts: number[] = [];
+  cuts: number[] | null = null;
   // Dips.
   dipFromNs = Number.NaN;
   dipFrames = 0;
@@ -82,7 +82,7 @@ class Answers {
   restartFlight = 0;
   restartedNs = 0;
   /** What was in flight until the first answer came, for each pause after which it was much less than before. */
-  readonly restarts: number[] = [];
+  restarts: number[] | null = null;
 
   /** The most in flight of late. */
   get recentMax(): number {
@@ -114,7 +114,7 @@ class Answers {
     const atOnce = this.restartedNs - this.restartNs < RESTART_ROUNDS * this.roundNs;
     const answered = tNs - this.restartNs < 2 * this.roundNs;
     const shrunk = this.restartFlight <= RESTART_SHARE_MAX * this.restartBefore;
-    if (atOnce && answered && shrunk && this.restarts.length < EPISODES_KEPT) this.restarts.push(this.restartFlight);
+    if (atOnce && answered && shrunk) this.restarts = added(this.restarts, this.restartFlight);
     this.restartNs = Number.NaN;
   }
 
@@ -138,7 +138,7 @@ class Answers {
   conclude(tNs: number, rounds: number): void {
     if (Number.isNaN(this.repairedNs)) return;
     const passed = tNs - this.repairedNs > rounds * this.roundNs;
-    if (passed && this.cuts.length < EPISODES_KEPT) this.cuts.push(this.after / this.before);
+    if (passed) this.cuts = added(this.cuts, this.after / this.before);
     this.repairedNs = Number.NaN;
   }
 
@@ -217,6 +217,13 @@ export function congestionControl({ rows }: MetricContext): TcpMetric {
   };
 }
 
+/** The list with one more, made with the first. */
+function added(list: number[] | null, value: number): number[] {
+  if (list === null) return [value];
+  if (list.length < EPISODES_KEPT) list.push(value);
+  return list;
+}
+
 const smoothed = (valueNs: number, sampleNs: number): number =>
   Number.isNaN(valueNs) ? sampleNs : valueNs + (sampleNs - valueNs) / 8;
 
@@ -231,7 +238,7 @@ function summary(
   { limitedBy, pacingRate, retransmissions, retransmittedSegments }: TcpDirection,
   segmentBytes: number,
 ): TcpDirection['congestionControl'] {
-  const cuts = state.cuts.sort((a, b) => a - b);
+  const cuts = (state.cuts ?? []).sort((a, b) => a - b);
   const at = (share: number): number => cuts[Math.floor(share * (cuts.length - 1))]!;
   const known = cuts.length > 0;
   const median = known ? at(0.5) : null;
@@ -240,7 +247,7 @@ function summary(
   const byNetwork = recovery + (limitedBy?.congestion ?? 0) >= NETWORK_SHARE_MIN;
   const answersStand = retransmissions.spurious <= NEEDLESS_SHARE_MAX * retransmittedSegments;
   const probes = state.dips >= DIPS_MIN && state.dipsInStep;
-  const restarts = state.restarts.filter((flight) => flight >= RESTART_SEGMENTS_MIN * segmentBytes).length;
+  const restarts = (state.restarts ?? []).filter((flight) => flight >= RESTART_SEGMENTS_MIN * segmentBytes).length;
   let family: 'loss-based' | 'rate-based' | 'unknown' = 'unknown';
   if (probes) family = 'rate-based';
   else if (median !== null && spread !== null && cuts.length >= EPISODES_MIN) {

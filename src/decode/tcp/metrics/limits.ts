@@ -87,7 +87,9 @@ const INFLATION_MAX = 1.1;
 const UNKNOWN_SHARE_MAX = 0.5;
 
 class Sender {
-  readonly spentNs = new Float64Array(LIMITS.length);
+  // What is null here is made when it is needed: most connections never send twice.
+  /** Time charged to each limit. */
+  spentNs: Float64Array | null = null;
   /** The latest time charged to one state that is not in the timeline yet. */
   openState = CONGESTION;
   openFromNs = Number.NaN;
@@ -100,6 +102,11 @@ class Sender {
   lastNs = Number.NaN;
   bytes = 0;
   segmentBytes = 1;
+
+  spend(state: number, ns: number): void {
+    this.spentNs ??= new Float64Array(LIMITS.length);
+    this.spentNs[state]! += ns;
+  }
 
   /** Payload of a full segment, as far as is known. */
   get segment(): number {
@@ -139,8 +146,8 @@ class Sender {
   roundMax = 0;
   plateauBytes = 0;
   plateauRounds = 0;
-  readonly comb = new Comb();
-  readonly pacer = new Pacer();
+  comb: Comb | null = null;
+  pacer: Pacer | null = null;
   /** Sent while frames of all senders left in step with a line, and its highest rate then, bytes per second. */
   lineBytes = 0;
   lineRate = Number.NaN;
@@ -238,7 +245,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
   const line = { pacer: new Pacer(UPPER_SHARED), latestNs: Number.NaN };
 
   const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
-    sender.spentNs[state]! += toNs - fromNs;
+    sender.spend(state, toNs - fromNs);
     if (state !== RECOVERY) sender.heldBy = state;
     if (state === sender.openState && fromNs === sender.openToNs && toNs - sender.openFromNs < OPEN_NS) {
       sender.openToNs = toNs;
@@ -257,8 +264,8 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
   const toRateLimit = (id: number, sender: Sender, pauses: readonly Pause[]): void => {
     if (pauses.length > 0) settle(id, sender);
     for (const { fromNs, toNs, state } of pauses) {
-      sender.spentNs[state]! -= toNs - fromNs;
-      sender.spentNs[RATE_LIMIT]! += toNs - fromNs;
+      sender.spend(state, fromNs - toNs);
+      sender.spend(RATE_LIMIT, toNs - fromNs);
       timelines.find(id)?.move(SERIES_LIMIT + state, SERIES_LIMIT + RATE_LIMIT, fromNs, toNs);
     }
   };
@@ -275,6 +282,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     const state = silent ? IDLE : APPLICATION;
     charge(id, sender, state, fromNs, toNs);
     if (silent) episodes.add(SILENCE, id, frame, fromNs, toNs - fromNs, 0, 0);
+    sender.comb ??= new Comb();
     toRateLimit(id, sender, sender.comb.pause(fromNs, toNs, state, sender.bytes));
   };
 
@@ -293,7 +301,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
   ): void => {
     const fromNs = sender.lastNs;
     const pacer = sender.roundTripMinNs >= PACED_NS ? sender.pacer : line.pacer;
-    if (sender.near && pacer.paces) {
+    if (sender.near && pacer?.paces) {
       const sinceOpenedNs = reactionNs[row]!;
       const opened = sinceOpenedNs > CLUSTER_GAP_NS && sinceOpenedNs < tNs - fromNs;
       const openedNs = opened ? tNs - sinceOpenedNs : tNs;
@@ -412,8 +420,10 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     if (bytes > count * sender.segmentBytes) sender.segmentBytes = Math.ceil(bytes / count);
     const gapNs = at - sender.lastNs;
     const hadRoom = rooms[row]! + fresh >= sender.segmentBytes;
-    if (sender.roundTripMinNs >= PACED_NS) sender.pacer.sent(at, gapNs, bytes, reactionNs[row]!, hadRoom);
-    else {
+    if (sender.roundTripMinNs >= PACED_NS) {
+      sender.pacer ??= new Pacer();
+      sender.pacer.sent(at, gapNs, bytes, reactionNs[row]!, hadRoom);
+    } else {
       const { pacer } = line;
       pacer.sent(at, at - line.latestNs, bytes, reactionNs[row]!, hadRoom);
       line.latestNs = at;
@@ -460,11 +470,11 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
         if (!sender || !(sender.lastNs > sender.firstNs)) continue;
         if (sender.probedNs > sender.lastNs) charge(id, sender, RECEIVER_WINDOW, sender.lastNs, sender.probedNs);
         settle(id, sender);
-        toRateLimit(id, sender, sender.comb.finish());
+        if (sender.comb) toRateLimit(id, sender, sender.comb.finish());
         // Away from the sender only what it echoes tells what it waited for.
         const { atSender, timestamps } = connection.directions[side];
         into[side].limitedBy = atSender || timestamps ? shares(sender) : null;
-        into[side].comb = sender.comb.summary();
+        into[side].comb = sender.comb?.summary() ?? null;
         into[side].pacingRate = pacingRate(sender);
         into[side].limitSummary = summary(into[side], lineRate(sender));
       }
@@ -474,14 +484,14 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
 
 /** Known at the sender only, and where gaps are long enough to be a timer's. */
 const pacingRate = ({ near, roundTripMinNs, pacer }: Sender): number | null =>
-  near && roundTripMinNs >= PACED_NS && pacer.paces ? pacer.rate : null;
+  near && roundTripMinNs >= PACED_NS && pacer?.paces ? pacer.rate : null;
 
 /** Shares of the time from first to last payload; they sum to 1. Null when too much of it is not known. */
 function shares(sender: Sender): Record<Limit, number> | null {
   const totalNs = sender.lastNs - sender.firstNs;
   if (sender.unknownNs > UNKNOWN_SHARE_MAX * totalNs) return null;
   // Clocks that step can take back more time than was charged: such a state had none.
-  const spentNs = LIMITS.map((_, state) => Math.max(0, sender.spentNs[state]!));
+  const spentNs = LIMITS.map((_, state) => Math.max(0, sender.spentNs?.[state] ?? 0));
   const knownNs = spentNs.reduce((sum, ns) => sum + ns, 0);
   if (knownNs === 0) return null;
   return Object.fromEntries(LIMITS.map((limit, state) => [limit, spentNs[state]! / knownNs])) as Record<Limit, number>;

@@ -31,8 +31,9 @@ class Bursts {
   bytes = 0;
   frames = 0;
   count = 0;
-  readonly burstBytes = new LogHistogram();
-  readonly burstRate = new LogHistogram();
+  // Made with their first sample: most connections never have one.
+  burstBytes: LogHistogram | null = null;
+  burstRate: LogHistogram | null = null;
   idleGaps = 0;
   idleNs = 0;
   /** Largest payload of a single segment. */
@@ -41,7 +42,7 @@ class Bursts {
   trainNs = 0;
   trainFrame = 0;
   trainBytes = 0;
-  readonly trainRate = new LogHistogram();
+  trainRate: LogHistogram | null = null;
   /** Smallest loop from the capture point to the receiver, and to the sender. */
   ackLoopMinNs = Number.NaN;
   echoLoopMinNs = Number.NaN;
@@ -60,8 +61,12 @@ class Bursts {
   end(): void {
     if (this.frames === 0) return;
     this.count++;
+    this.burstBytes ??= new LogHistogram();
     this.burstBytes.add(this.bytes);
-    if (this.lastNs > this.startNs) this.burstRate.add((this.bytes * 1e9) / (this.lastNs - this.startNs));
+    if (this.lastNs > this.startNs) {
+      this.burstRate ??= new LogHistogram();
+      this.burstRate.add((this.bytes * 1e9) / (this.lastNs - this.startNs));
+    }
     this.frames = this.bytes = this.trainFrame = this.trainBytes = 0;
   }
 
@@ -81,7 +86,10 @@ class Bursts {
     if (this.trainFrame > 0 && tNs - this.trainNs < TRAIN_NS) return;
     const bytes = this.bytes - this.trainBytes;
     const whole = bytes === (this.frames - this.trainFrame) * this.segmentBytes;
-    if (this.trainFrame > 0 && whole) this.trainRate.add((bytes * 1e9) / (tNs - this.trainNs));
+    if (this.trainFrame > 0 && whole) {
+      this.trainRate ??= new LogHistogram();
+      this.trainRate.add((bytes * 1e9) / (tNs - this.trainNs));
+    }
     this.trainNs = tNs;
     this.trainFrame = this.frames;
     this.trainBytes = this.bytes;
@@ -157,8 +165,8 @@ export function rhythm({ rows }: MetricContext): TcpMetric {
         if (toSenderNs > END_SHARE * roundTripNs) into[side].bottleneckRate = bottleneckRate(state, into[side]);
         into[side].rhythm = {
           bursts: state.count,
-          burstBytes: state.burstBytes.quantiles(),
-          burstRate: state.burstRate.quantiles(),
+          burstBytes: state.burstBytes?.quantiles() ?? null,
+          burstRate: state.burstRate?.quantiles() ?? null,
           idleGaps: state.idleGaps,
           idleNs: state.idleNs,
           bytesPerAck: state.acks > 0 ? state.ackedBytes / state.acks : null,
@@ -175,7 +183,7 @@ export function rhythm({ rows }: MetricContext): TcpMetric {
 function bottleneckRate({ trainRate }: Bursts, direction: TcpDirection): number | null {
   const { limitedBy, wireBytes, wireSegments, dataFrames, payloadBytes } = direction;
   const byNetwork = limitedBy !== null && limitedBy.congestion + limitedBy.recovery >= NETWORK_SHARE_MIN;
-  const mode = trainRate.mode();
+  const mode = trainRate?.mode();
   if (!byNetwork || wireBytes === null || wireSegments !== dataFrames || !mode || mode.share < TRAINS_SHARE_MIN)
     return null;
   return (mode.value * wireBytes) / payloadBytes;

@@ -27,6 +27,8 @@ const STILL_SHARE = 1 / 4;
 const FROZEN_NS = 10e6;
 const LEFT_SHARE_MAX = 3 / 4;
 
+const NEVER_FROZEN = { episodes: 0, totalNs: 0, longestNs: 0 };
+
 /** Of a direction with data: what its peer advertised. */
 class Window {
   raw = new LogHistogram();
@@ -49,7 +51,7 @@ class Window {
   leftBytes = 0;
   edgeThen = Number.NaN;
   ackedThen = Number.NaN;
-  readonly frozen = { episodes: 0, totalNs: 0, longestNs: 0 };
+  frozen = NEVER_FROZEN;
 
   /**
    * Takes what is acknowledged and the right edge, before they replace those of the acknowledgement before. A sender that
@@ -80,9 +82,12 @@ class Window {
     this.frozenFromNs = Number.NaN;
     const grantedBytes = this.edgeThen - this.ackedThen;
     if (!(durationNs >= FROZEN_NS && this.leftBytes <= LEFT_SHARE_MAX * grantedBytes)) return;
-    this.frozen.episodes++;
-    this.frozen.totalNs += durationNs;
-    this.frozen.longestNs = Math.max(this.frozen.longestNs, durationNs);
+    const { episodes, totalNs, longestNs } = this.frozen;
+    this.frozen = {
+      episodes: episodes + 1,
+      totalNs: totalNs + durationNs,
+      longestNs: Math.max(longestNs, durationNs),
+    };
   }
 }
 
