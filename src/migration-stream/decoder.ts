@@ -260,3 +260,37 @@ export class StreamDriver implements StreamConsumer, StreamClock {
     this.#foundAt = offset;
   }
 }
+
+/** A stream that one of several decoders may prove to be its own; the others are dropped then. */
+export class EitherStream implements StreamConsumer {
+  #drivers: readonly StreamDriver[];
+
+  constructor(...drivers: (StreamDriver | null)[]) {
+    this.#drivers = drivers.filter((driver) => driver !== null);
+  }
+
+  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
+    let wanted = false;
+    for (const driver of this.#drivers) {
+      wanted = driver.bytes(buffer, start, end, offset, tNs, frame) || wanted;
+      if (this.#settle(driver)) break;
+    }
+    return wanted;
+  }
+
+  hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
+    for (const driver of this.#drivers) driver.hole(offset, length, cause, tNs, frame);
+  }
+
+  end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
+    for (const driver of this.#drivers) {
+      driver.end(offset, cause, tNs, frame);
+      if (this.#settle(driver)) break;
+    }
+  }
+
+  #settle(driver: StreamDriver): boolean {
+    if (driver.proven && this.#drivers.length > 1) this.#drivers = [driver];
+    return driver.proven;
+  }
+}

@@ -3,18 +3,15 @@
 // A state machine fed by records; it knows no bytes and no connections (session.ts decides which streams feed it).
 // Time runs through phases: setup → precopy → stop-and-copy → device-state → handover, or, with post-copy,
 // setup → precopy → stop-and-copy → device-state (the package) → postcopy → handover.
-//
-// Downtime. The guest stops after the last byte of the last PART left and before the switchover command or the END
-// header did; it runs again shortly before the destination says SHUT (pre-copy), or right after it answered the last
-// ping in the package (post-copy). Without a return path the end of the stream is all there is. Each is reported with
-// its method. Source: QEMU migration/migration.c, migration_completion(), postcopy_start(), process_incoming_migration_bh().
 import type { AnomalyLog } from '../anomaly.js';
-import { TableBuilder } from '../columns.js';
-import { EVENT_ROWS, PAGE_REQUESTS, STREAM_RECORDS } from '../limits.js';
-import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
+import { EVENT_ROWS, STREAM_RECORDS } from '../limits.js';
 import { Generations, MAIN_LANE } from './generations.js';
+import { type Mark, roundsFromMarks, untilSwitch } from './inferred-rounds.js';
 import { BULKY_FEATURES, featureOf } from './iterables.js';
+import { LostPages, WORD_BYTES } from './lost-pages.js';
+import { PageRequests } from './page-requests.js';
 import { PageHistory } from './pages.js';
+import { Phases } from './phases.js';
 import {
   type Command,
   type Configuration,
@@ -33,36 +30,14 @@ import {
   type StreamClock,
   UNKNOWN_BLOCK,
 } from './records.js';
-import type {
-  Device,
-  Downtime,
-  Migration,
-  MigrationSnapshot,
-  PageCounts,
-  Phase,
-  PhaseKind,
-  Quantiles,
-  Round,
-} from './results.js';
-import { BLIND_CONFIDENCE, BLOCK_STRIDE, Rounds, totalPages } from './rounds.js';
-import { type Flight, ITERATION_NS, SendBuffer, type Written } from './send-buffer.js';
+import type { Device, Downtime, Migration, MigrationSnapshot, PageCounts, Phase, Quantiles, Round } from './results.js';
+import { BLIND_CONFIDENCE, BLOCK_STRIDE, bytesBefore, Rounds, totalPages } from './rounds.js';
+import type { Flight } from './send-buffer.js';
 import { Sightings } from './sightings.js';
+import { SwitchOver } from './switch-over.js';
 
-/** Section headers, footers and names that may lie among lost pages. */
-const FRAMING_BYTES = 512;
-/** The word before every page. */
-const WORD_BYTES = 8;
-/** Channels that are silent for longer were not held up by the path: the source sleeps out its 100 ms. */
-const PACING_NS = 25e6;
-/** The path may silence them once. */
-const PACED_PARTS = 2;
-/** Linux delays an acknowledgement by 40 ms and a tick; a small segment behind another one may wait for it (RFC 896). */
-const DELAYED_ACK_NS = 38e6;
-const LATE_ACK_NS = 50e6;
 /** PING values that the source puts last into the post-copy package; QEMU migration/migration.c, postcopy_start(). */
 const PACKAGE_PINGS: ReadonlySet<number | null> = new Set([3, 0x42]);
-
-const REQUEST_UNITS = { tNs: 'ns', latencyNs: 'ns', bytes: 'bytes' } as const;
 
 /** What a migration's channels amount to; session.ts adds who and where. */
 export interface MigrationFigures {
@@ -89,20 +64,6 @@ export interface MigrationFigures {
   readonly returnPath: Record<string, number>;
 }
 
-/** Where a round begins, as far as the main channel tells. */
-interface Mark {
-  readonly startNs: number;
-  readonly boundary: 'first-pass' | 'flush-mark' | 'section-end';
-}
-
-interface OpenPhase {
-  readonly kind: PhaseKind;
-  readonly startNs: number;
-  startOffset: number;
-  /** Bytes of the other channels while it lasts. */
-  otherBytes: number;
-}
-
 export class MigrationState implements MigrationSink {
   readonly history = new PageHistory();
   readonly rounds: Rounds;
@@ -117,9 +78,6 @@ export class MigrationState implements MigrationSink {
   readonly #startNs: number;
   readonly #features = new Set<string>();
   #machineType: string | null = null;
-  /** What the guest did when it was stopped; null while not known. */
-  #runState: string | null = null;
-  #isRebootable = true;
   #pageSize: number | null = null;
   #blocks: RamBlock[] = [];
   readonly #blockNumbers = new Map<string, number>();
@@ -128,14 +86,12 @@ export class MigrationState implements MigrationSink {
   #unplaced = 0;
   #ramRecordBytes = 0;
   readonly #devices: Device[] = [];
-  readonly #phases: Phase[] = [];
-  #phase: OpenPhase | null = null;
+  readonly #phases: Phases;
   #latestNs = 0;
   #latestOffset = 0;
   /** Where the last page record begins, and where it ends by its header. */
   #pageStart = 0;
   #pageEnd = 0;
-  readonly #sendBuffer = new SendBuffer();
   /** UUID by channel number. */
   readonly #multifdChannels = new Map<number, string>();
   /** What can be seen where records cannot be read one after the other. */
@@ -144,11 +100,7 @@ export class MigrationState implements MigrationSink {
   /** The RAM section's start. */
   #ramStart = { offset: 0, tNs: 0 };
   #undecodedBytes = 0;
-  /** Bytes just lost, and the scan position before them; null once the page behind them is known. */
-  #gap: { bytes: number; readonly from: number } | null = null;
-  #lostPages: { atLeast: number; atMost: number } | null = null;
-  /** Lost bytes with no page on one side that would bound the pages in them. */
-  #unboundBytes = 0;
+  readonly #lost = new LostPages();
   // Round boundaries as the main channel of a multifd migration shows them by itself.
   readonly #marks: Mark[] = [];
   #multifdBlindBytes = 0;
@@ -160,29 +112,8 @@ export class MigrationState implements MigrationSink {
   #packetMost = Number.NEGATIVE_INFINITY;
   #sectionNs = 0;
   // Switchover.
+  readonly #switchOver = new SwitchOver();
   #lastPageNs = Number.NaN;
-  /** When the two newest RAM PART sections began; Infinity before. */
-  #lastPartNs = Number.POSITIVE_INFINITY;
-  #beforeLastPartNs = Number.POSITIVE_INFINITY;
-  #lastPrecopyNs = Number.NaN;
-  /** When the newest RAM PART was over, and when a multifd channel went on with pages behind it; NaN before. */
-  #partEndNs = Number.NaN;
-  #resumedNs = Number.NaN;
-  /** When the newest byte on any of them was there before that. */
-  #quietNs = Number.NaN;
-  readonly #clocks: StreamClock[] = [];
-  /** When its footer came, and how long its end came behind what was sent before it. */
-  #footerNs = Number.NaN;
-  #heldNs = Number.NaN;
-  /** Nothing of that section was outstanding then. */
-  #resumedLevel = false;
-  /** How many of the newest in a row were followed by silence. */
-  #pacedParts = 0;
-  #stopMarkNs = Number.NaN;
-  #stopMark = '';
-  #stopOffset = 0;
-  /** When the mark was written if the send buffer was as large as any. */
-  #stopEarliestNs = Number.NaN;
   #endMarkNs = Number.NaN;
   /** When SHUT was seen; NaN before it. */
   shutNs = Number.NaN;
@@ -197,11 +128,7 @@ export class MigrationState implements MigrationSink {
   #postcopyNs = Number.NaN;
   #postcopyPages = 0;
   #packagePongNs = Number.NaN;
-  #requests = 0;
-  readonly #waiting = new Map<number, number>();
-  readonly #requestBytes: number[] = [];
-  /** Requests whose page came; tNs is when it was asked for. */
-  readonly requests = new TableBuilder(REQUEST_UNITS, EVENT_ROWS);
+  readonly requests = new PageRequests();
 
   /**
    * @param direction  direction id of the main channel, for the anomaly log
@@ -212,7 +139,7 @@ export class MigrationState implements MigrationSink {
     this.#startNs = startNs;
     this.#log = log;
     this.#direction = direction;
-    this.#enter('setup', startNs, 0);
+    this.#phases = new Phases(startNs);
   }
 
   /** Names of the RAM blocks known so far. */
@@ -235,8 +162,7 @@ export class MigrationState implements MigrationSink {
   }
 
   runState(state: string, isRebootable: boolean): void {
-    this.#runState = state;
-    this.#isRebootable = isRebootable;
+    this.#switchOver.runState(state, isRebootable);
   }
 
   feature(name: string): void {
@@ -273,19 +199,19 @@ export class MigrationState implements MigrationSink {
     this.#latestOffset = offset + bytes;
     this.#pageStart = offset;
     this.#pageEnd = offset + bytes;
-    if (Number.isNaN(this.#stopMarkNs)) this.#sendBuffer.left(offset, tNs);
+    this.#switchOver.left(offset, tNs);
     // Where next to nothing can be read, what can must do for an estimate.
     if (2 * this.#undecodedBytes > offset) this.sighting(offset, tNs, block, address, kind);
     this.countPage(tNs, block, address, kind, bytes);
     if (this.#generations) this.#generations.page(MAIN_LANE, tNs, block, address, kind, bytes);
     else this.rounds.page(tNs, block, address, kind, bytes);
-    if (this.#gap) this.#boundLost(offset, block, address);
+    if (this.#lost.isOpen) this.#boundLost(offset, block, address);
   }
 
   /** A page record on another channel than the main one. */
   sidePage(tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    if (this.#phase) this.#phase.otherBytes += bytes;
+    this.#phases.beside(bytes);
     this.countPage(tNs, block, address, kind, bytes);
     this.rounds.page(tNs, block, address, kind, bytes);
   }
@@ -293,7 +219,7 @@ export class MigrationState implements MigrationSink {
   /** The last page of such a channel was cut off: `missingBytes` of it never came. */
   sidePageCut(missingBytes: number): void {
     this.#ramRecordBytes -= missingBytes;
-    if (this.#phase) this.#phase.otherBytes = Math.max(0, this.#phase.otherBytes - missingBytes);
+    this.#phases.beside(-missingBytes);
   }
 
   /**
@@ -304,7 +230,7 @@ export class MigrationState implements MigrationSink {
     this.feature('multifd');
     this.#generations ??= new Generations(this.rounds);
     const lane = this.#generations.join(late);
-    if (clock) this.#clocks[lane] = clock;
+    if (clock) this.#switchOver.join(lane, clock);
     return lane;
   }
 
@@ -318,14 +244,10 @@ export class MigrationState implements MigrationSink {
 
   multifdPage(lane: number, tNs: number, block: number, address: number, kind: PageKind, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    if (Number.isNaN(this.#resumedNs)) {
-      this.#resumedNs = tNs;
-      if (Number.isNaN(this.#stopMarkNs)) this.#quietNs = this.#newestNs(lane);
-      this.#resumedLevel = this.#generations!.isLevel;
-    }
+    if (this.#switchOver.isBehindPart) this.#switchOver.resumes(lane, tNs, this.#generations!.isLevel);
     // The header of the first section leaves with its end.
-    if (this.#phase?.kind === 'setup') this.#enter('precopy', tNs, this.#latestOffset);
-    if (this.#phase) this.#phase.otherBytes += bytes;
+    if (this.#phases.current === 'setup') this.#phases.enter('precopy', tNs, this.#latestOffset);
+    this.#phases.beside(bytes);
     this.countPage(tNs, block, address, kind, bytes);
     this.#generations!.page(lane, tNs, block, address, kind, bytes);
   }
@@ -360,7 +282,7 @@ export class MigrationState implements MigrationSink {
 
   deviceState({ tNs }: RecordPlace, name: string, instance: number, bytes: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    if (this.#phase) this.#phase.otherBytes += bytes;
+    this.#phases.beside(bytes);
     const known = this.#devices.findLast((device) => device.name === name && device.instance === instance);
     if (known) {
       known.bytes += bytes;
@@ -382,7 +304,7 @@ export class MigrationState implements MigrationSink {
     this.#lastPageNs = tNs;
     if (this.#postcopyNs <= tNs) {
       this.#postcopyPages++;
-      if (this.#waiting.size > 0) this.#answer(tNs, block, address);
+      if (this.requests.isWaiting) this.requests.answer(tNs, block, address);
     }
   }
 
@@ -396,15 +318,10 @@ export class MigrationState implements MigrationSink {
 
   sectionStart(section: Section): void {
     this.#at(section);
-    if (section.name !== 'ram') this.#sendBuffer.sectionEnds(section.offset, section.tNs, totalPages(this.#pages));
+    this.#switchOver.section(section, totalPages(this.#pages));
     if (section.name === 'ram' && (section.kind === 'part' || section.kind === 'end')) {
       const kind = section.kind === 'end' && this.inPostcopy ? 'part' : section.kind;
-      if (kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
-        this.#partEnds(section.tNs); // its end may be lost
-        this.#beforeLastPartNs = Math.min(this.#lastPartNs, section.tNs);
-        this.#lastPartNs = section.tNs;
-        this.#sendBuffer.section(section.offset, section.tNs, totalPages(this.#pages));
-      }
+      if (kind === 'part') this.#switchOver.part(section, totalPages(this.#pages));
       this.#sectionNs = section.tNs;
       if (this.#marks.length === 0) this.#mark(section.tNs, 'first-pass');
       else if (kind === 'end') this.#mark(section.tNs, 'section-end');
@@ -413,11 +330,11 @@ export class MigrationState implements MigrationSink {
     } else if (section.kind !== 'full' && section.name !== '') {
       this.feature(featureOf(section.name));
     }
-    const phase = this.#phase?.kind;
-    if (section.kind === 'part' && phase === 'setup') this.#enter('precopy', section.tNs, section.offset);
+    const phase = this.#phases.current;
+    if (section.kind === 'part' && phase === 'setup') this.#phases.enter('precopy', section.tNs, section.offset);
     if (section.kind === 'end') this.#stops(section, 'END section');
     if (section.kind === 'full' && (phase === 'precopy' || phase === 'stop-and-copy')) {
-      this.#enter('device-state', section.tNs, section.offset);
+      this.#phases.enter('device-state', section.tNs, section.offset);
     }
     if (section.kind === 'full' && this.#postcopyNs <= section.tNs && !section.packaged) {
       this.#invariant(section, `device section '${section.name}' after the switch to post-copy`);
@@ -429,12 +346,7 @@ export class MigrationState implements MigrationSink {
     if (section.name === 'ram') {
       if (this.#generations) this.#generations.endSection();
       else if (section.kind !== 'start') this.rounds.endSection(this.#latestNs);
-      if (section.kind === 'part' && Number.isNaN(this.#stopMarkNs)) {
-        const beforeNs = this.#footerNs < end.contentsNs ? this.#footerNs : this.#partEndNs;
-        this.#heldNs = end.contentsNs - beforeNs;
-        this.#footerNs = end.tNs;
-        this.#partEnds(end.contentsNs);
-      }
+      if (section.kind === 'part') this.#switchOver.partEnd(end);
     }
     if (section.kind !== 'full') return;
     if (this.#devices.length === STREAM_RECORDS) {
@@ -472,19 +384,19 @@ export class MigrationState implements MigrationSink {
         break;
       case 'packaged':
         this.#stops(command, 'PACKAGED');
-        this.#enter('device-state', command.tNs, command.offset);
+        this.#phases.enter('device-state', command.tNs, command.offset);
         break;
       case 'postcopy-run':
-        if (!this.inPostcopy) this.#switchOver(command);
+        if (!this.inPostcopy) this.#enterPostcopy(command);
         this.#runUnseen = false;
-        this.#enter('postcopy', command.tNs, command.offset);
+        this.#phases.enter('postcopy', command.tNs, command.offset);
         break;
       case 'recv-bitmap':
         // A source asks for that when it recovers: the switch itself was out of sight.
         if (!this.inPostcopy) {
-          this.#switchOver(command);
-          this.#leave(command.tNs, this.#latestOffset);
-          this.#enter('postcopy', command.tNs, command.offset);
+          this.#enterPostcopy(command);
+          this.#phases.leave(command.tNs, this.#latestOffset);
+          this.#phases.enter('postcopy', command.tNs, command.offset);
         }
         break;
       case 'enable-colo':
@@ -497,7 +409,7 @@ export class MigrationState implements MigrationSink {
     this.#at(place);
     this.complete = true;
     this.#endMarkNs = place.tNs;
-    this.#enter('handover', place.tNs, place.offset);
+    this.#phases.enter('handover', place.tNs, place.offset);
   }
 
   description(description: Description): void {
@@ -524,9 +436,9 @@ export class MigrationState implements MigrationSink {
       }
     }
     if (message.request) {
-      this.#requests++;
+      const { block, start, length } = message.request;
       this.#switchedOver(message);
-      this.#ask(message.tNs, message.request);
+      this.requests.ask(message.tNs, this.block(block), start, length);
     }
   }
 
@@ -551,10 +463,8 @@ export class MigrationState implements MigrationSink {
       return;
     }
     this.#undecodedBytes += resumed - offset;
-    const isBehindMemory = this.#phase?.kind === 'device-state' && !this.#features.has('postcopy-advised');
-    if (this.rounds.position !== null) this.#gap = { bytes: resumed - offset, from: this.rounds.position };
-    else if (this.#gap) this.#gap.bytes += resumed - offset;
-    else if (!isBehindMemory) this.#unboundBytes += resumed - offset;
+    const isBehindMemory = this.#phases.current === 'device-state' && !this.#features.has('postcopy-advised');
+    this.#lost.gap(resumed - offset, this.rounds.position, isBehindMemory);
     const lastNs = Math.max(this.#latestNs, this.#startNs);
     if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.
@@ -565,7 +475,7 @@ export class MigrationState implements MigrationSink {
   }
 
   streamStart(offset: number): void {
-    if (this.#phase?.kind === 'setup') this.#phase.startOffset = offset;
+    if (this.#phases.current === 'setup') this.#phases.streamStart(offset);
   }
 
   streamEnd(offset: number, tNs: number): void {
@@ -589,7 +499,7 @@ export class MigrationState implements MigrationSink {
     const ramBytes = this.#blocks.reduce((sum, block) => sum + block.lengthBytes, 0);
     const { round, rounds } = this.rounds.snapshot();
     return {
-      phase: this.#phase?.kind ?? null,
+      phase: this.#phases.current,
       startNs: this.#startNs,
       lastDataNs: this.#latestNs,
       pageSize,
@@ -614,7 +524,7 @@ export class MigrationState implements MigrationSink {
     const inferred = this.#inferredRounds();
     const rounds = inferred ?? this.#sureRounds();
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
-    this.#leave(endNs, this.#latestOffset);
+    this.#phases.leave(endNs, this.#latestOffset);
     const pages = this.#pages;
     if (pages.xbzrle > 0) this.feature('xbzrle');
     if (pages.compressed > 0) this.feature('compress');
@@ -632,11 +542,12 @@ export class MigrationState implements MigrationSink {
             ...pages,
             ...this.#copies(),
           },
-      lostPages: inferred ? null : this.#allLost(),
+      // Channels beside each other share the pages.
+      lostPages: inferred || this.#generations ? null : this.#lost.total,
       ramRecordBytes: Math.round(this.#ramRecordBytes),
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
-      phases: this.#phases,
+      phases: this.#phases.finished,
       downtime: this.#downtime(flight, mirrorEndsNs),
       devices: this.#devices,
       postcopy: this.#postcopy(),
@@ -651,44 +562,17 @@ export class MigrationState implements MigrationSink {
     return { distinct, resent: totalPages(this.#pages) - untracked - distinct };
   }
 
-  /**
-   * How many pages hide in the bytes just lost: not fewer than if all were full ones, and not more than lie between the
-   * pages before and behind, for the scan passes every place once. Zero pages take nine bytes, so the bytes alone tell little.
-   */
   #boundLost(offset: number, block: number, address: number): void {
-    const { bytes, from } = this.#gap!;
-    this.#gap = null;
-    const ramBytes = this.#blocks.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
-    if (block === UNKNOWN_BLOCK || ramBytes === 0) {
-      this.#unboundBytes += bytes;
-      return;
-    }
-    const { pageSize } = this.history;
-    const walked = this.#before(block * BLOCK_STRIDE + address) - this.#before(from);
-    let between = Math.max(0, (walked > 0 ? walked : walked + ramBytes) / pageSize - 1);
-    // More than the pages between can fill: the scan came by more than once. Threads of the old compression do not keep its order.
-    const full = (bytes - FRAMING_BYTES) / (WORD_BYTES + pageSize);
-    if (full > between) between += Math.ceil(((full - between) * pageSize) / ramBytes) * (ramBytes / pageSize);
-    if (this.#pages.compressed > 0) between = Number.POSITIVE_INFINITY;
-    const atMost = Math.min(between, Math.floor(bytes / (WORD_BYTES + 1)));
-    const atLeast = Math.min(atMost, Math.max(0, Math.ceil(full)));
-    this.#lostPages ??= { atLeast: 0, atMost: 0 };
-    this.#lostPages.atLeast += atLeast;
-    this.#lostPages.atMost += atMost;
+    const isOrdered = this.#pages.compressed === 0;
+    const position = block === UNKNOWN_BLOCK ? null : block * BLOCK_STRIDE + address;
+    const pages = this.#lost.bound(position, this.#blocks, this.history.pageSize, isOrdered);
+    if (!pages) return;
     this.#log.note('stream/pages-lost', {
       direction: this.#direction,
       streamOffset: offset,
       tNs: this.#latestNs,
-      detail: `${atLeast} to ${atMost} pages`,
+      detail: `${pages.atLeast} to ${pages.atMost} pages`,
     });
-  }
-
-  /** Pages in all lost bytes; null where nothing is lost, or channels share the pages. */
-  #allLost(): NonNullable<MigrationFigures['lostPages']> | null {
-    if (this.#generations) return null;
-    const hidden = Math.floor((this.#unboundBytes + (this.#gap?.bytes ?? 0)) / (WORD_BYTES + 1));
-    if (hidden === 0) return this.#lostPages;
-    return { atLeast: this.#lostPages?.atLeast ?? 0, atMost: (this.#lostPages?.atMost ?? 0) + hidden };
   }
 
   /** Share of memory that the pass at hand has walked over; null where its place is not known. */
@@ -700,17 +584,9 @@ export class MigrationState implements MigrationSink {
       const isFirst = this.#generations !== null && index === 1 && this.#multifdBlindBytes + this.#undecodedBytes === 0;
       return isFirst ? Math.min(1, (pages * this.history.pageSize) / ramBytes) : null;
     }
-    const walked = this.#before(scan.at) - this.#before(scan.from);
+    const walked = bytesBefore(scan.at, this.#blocks) - bytesBefore(scan.from, this.#blocks);
     if (scan.cameAround) return Math.min(1, (walked + ramBytes) / ramBytes);
     return walked < 0 ? null : Math.min(1, walked / ramBytes);
-  }
-
-  /** Bytes of memory before a scan position, in the order of the block list, which is that of the scan. */
-  #before(position: number): number {
-    const block = Math.floor(position / BLOCK_STRIDE);
-    let bytes = position - block * BLOCK_STRIDE;
-    for (let i = 0; i < block; i++) bytes += this.#blocks[i]?.lengthBytes ?? 0;
-    return bytes;
   }
 
   /** The rounds as pages show them. Channels that lost marks in a gap are out of step from there on: no boundary is sure. */
@@ -742,11 +618,11 @@ export class MigrationState implements MigrationSink {
     if (seen.length === 0) return null;
     const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');
-    if (this.#phase?.kind === 'setup') {
-      this.#enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    if (this.#phases.current === 'setup') {
+      this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
       const last = rounds.at(-1)!;
       const lastPhase = this.inPostcopy ? 'postcopy' : 'stop-and-copy';
-      if (complete && rounds.length > 1) this.#enter(lastPhase, last.startNs, end.offset - last.bytes);
+      if (complete && rounds.length > 1) this.#phases.enter(lastPhase, last.startNs, end.offset - last.bytes);
     }
     return rounds;
   }
@@ -764,130 +640,29 @@ export class MigrationState implements MigrationSink {
     return {
       startNs: this.#postcopyNs,
       endNs: Number.isNaN(this.#endMarkNs) ? this.#latestNs : this.#endMarkNs,
-      requests: this.#requests,
+      requests: this.requests.count,
       pages: this.#postcopyPages,
-      pagesUnderway: this.#underway(),
-      requestLatencyNs: quantiles(this.requests.finish().columns['latencyNs']!.values as Float64Array),
+      pagesUnderway: this.requests.underway(this.rounds),
+      requestLatencyNs: this.requests.latencyNs,
     };
   }
 
   #downtime(flight: Flight | null, mirrorEndsNs: readonly number[]): Downtime | null {
-    if (Number.isNaN(this.#stopMarkNs)) return null;
-    let endNs: number;
-    let until: string;
-    // The estimate is what QEMU calls downtime: from the stop to SHUT, or else to the last byte handed to the socket. In
-    // the second case both ends wait in the send buffer and the delay cancels out.
-    let startNs = this.#stopMarkNs;
-    const [silentNs, resumedNs] = this.#silence;
-    const isPaused = !this.inPostcopy && isMirrorPause(mirrorEndsNs, silentNs, resumedNs);
-    const written = this.#generations
-      ? this.#multifdStop(isPaused)
-      : this.#sendBuffer.written(this.#stopOffset, this.#stopMarkNs, flight, isPaused);
-    const writtenNs = written.tNs;
-    if (this.inPostcopy) {
-      const answered = !Number.isNaN(this.#packagePongNs);
-      endNs = answered ? this.#packagePongNs : this.#postcopyNs;
-      until = answered ? 'answer to the last ping in the package' : 'end of the package';
-    } else if (!Number.isNaN(this.shutNs)) {
-      startNs = writtenNs;
-      endNs = this.shutNs;
-      until = 'SHUT on the return path';
-    } else {
-      // The main channel beside those of multifd is not held up at either end; with a return path QEMU waits for SHUT,
-      // which the capture does not hold.
-      const isAnswered = this.#features.has('return-path');
-      if (this.#generations || isAnswered) startNs = writtenNs;
-      endNs = Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs;
-      until = isAnswered ? 'end of the stream, for SHUT is not in the capture' : 'end of the stream';
-    }
-    if (endNs < this.#stopMarkNs) return null;
-    // Beside multifd channels the main one's small segments wait for each other (RFC 896) and in the queues of the path, but
-    // not for as long as a section takes.
-    let earliestNs = Math.min(writtenNs, this.#generations ? this.#beforeLastPartNs : this.#stopEarliestNs);
-    if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
-    let mark = this.#stopMark;
-    if (startNs < this.#stopMarkNs)
-      mark = this.#generations ? 'end of the last memory section' : `${mark}, less the time in the send buffer,`;
-    // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
-    const waitedMs = Math.round((startNs - writtenNs) / 1e6);
-    const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
-    // Where both ends wait, an error cancels out, too. The package of a post-copy waits at one end only.
-    let waitDoubtNs = startNs > writtenNs ? written.doubtNs / 2 : written.doubtNs;
-    if (this.inPostcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
-    const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
-    // What could not be read hides sections, by which the send buffer is measured.
-    if (this.#undecodedBytes > 0 && !this.inPostcopy && !this.#generations)
-      doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'part of the stream before it could not be read' });
-    let silent = '';
-    const silenceNs = resumedNs - silentNs;
-    if (isPaused) silent = '; a disk was mirrored until right before that mark, in a pause at the switch-over';
-    else if (!this.inPostcopy && silenceNs >= ITERATION_NS) {
-      silent = `; nothing was sent for ${Math.round(silenceNs / 1e6)} ms: a pause at the switch-over, or a busy source that stopped the guest only behind it`;
-      doubts.push({ ns: silenceNs, why: 'the guest may have run meanwhile' });
-    }
-    const still = this.inPostcopy ? '' : this.#stillness;
-    if (still !== '') {
-      doubts.push({ ns: earliestNs - this.#startNs, why: 'the guest may have stood still all along' });
-      earliestNs = this.#startNs;
-    }
-    const stateNs = this.inPostcopy ? this.#postcopyNs : this.#endMarkNs;
-    const estimateNs = endNs - startNs;
-    const { confidence, uncertain } = confidenceOf(estimateNs, doubts);
-    return {
-      earliestStartNs: earliestNs,
-      latestStartNs: this.#stopMarkNs,
-      endNs,
-      earliestEndNs: stateNs <= endNs ? stateNs : this.#stopMarkNs,
-      latestEndNs: null,
-      estimateNs,
-      confidence,
-      method: `${mark} to ${until}${paused}${silent}${still}${uncertain}`,
-    };
-  }
-
-  /**
-   * When the guest stopped, as the main channel beside those of multifd tells. Nothing holds it up, so the end of a
-   * section is on the wire as soon as all its pages were written, and behind the last one the source stops the guest at
-   * once; END waits until the pages of the final pass were written, too. A source that keeps to a rate limit sleeps
-   * behind every section, and a busy one may find out late that little is left: channels that were silent although
-   * nothing of the section was outstanding, or as often before, went on when the guest had stopped. Where the path may
-   * have silenced them as well, the middle is the best guess. In a pause the guest has stopped before it.
-   */
-  #multifdStop(isPaused: boolean): Written {
-    if (!(this.#partEndNs <= this.#stopMarkNs)) return { tNs: this.#stopMarkNs, doubtNs: 0 };
-    const finalNs = this.#stopMarkNs - this.#partEndNs;
-    const isHeld = this.#heldNs >= DELAYED_ACK_NS && this.#heldNs < LATE_ACK_NS;
-    const heldNs = isHeld ? this.#heldNs : 0;
-    if (isPaused || !this.#sleptBehindPart) return { tNs: this.#partEndNs, doubtNs: Math.max(heldNs, finalNs / 2) };
-    const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
-    const silenceNs = resumedNs - this.#silence[0];
-    const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
-    return isIdle ? { tNs: resumedNs, doubtNs: silenceNs } : { tNs: resumedNs - silenceNs / 2, doubtNs: silenceNs / 2 };
-  }
-
-  /**
-   * A clause for a guest that was not running, or may not have been: one that was paused before sends no page twice, like one
-   * that is idle. The state that the source stored when it stopped the guest tells them apart (QEMU system/globalstate.c),
-   * unless the migration itself had stopped it before (mode cpr-reboot).
-   */
-  get #stillness(): string {
-    const state = this.#runState;
-    if (state !== null && state !== 'running') return '; the guest was not running when the migration began';
+    const postcopy = { switchNs: this.#postcopyNs, pongNs: this.#packagePongNs };
     const isRead = this.#undecodedBytes + this.#multifdBlindBytes === 0;
-    if (!isRead || this.#copies().resent !== 0 || (state !== null && !this.#isRebootable)) return '';
-    return '; no page was sent twice: the guest was idle, or stopped before the migration began';
-  }
-
-  /**
-   * When the last memory was sent while the guest ran, NaN where that is not known; and when what shows that it had stopped.
-   * Multifd channels are silent from the end of a section on, as a rule. But threads that wait for a processor send what it
-   * left them long after it, and no iterating source is silent for that long.
-   */
-  get #silence(): readonly [number, number] {
-    if (!this.#generations) return [this.#lastPrecopyNs, this.#stopMarkNs];
-    const untilNs = this.#resumedNs < this.#stopMarkNs ? this.#resumedNs : this.#stopMarkNs;
-    const isLong = untilNs - this.#partEndNs >= ITERATION_NS;
-    return [isLong && this.#quietNs > this.#partEndNs ? this.#quietNs : this.#partEndNs, untilNs];
+    return this.#switchOver.downtime({
+      startNs: this.#startNs,
+      endMarkNs: this.#endMarkNs,
+      shutNs: this.shutNs,
+      lastNs: Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs,
+      postcopy: this.inPostcopy ? postcopy : null,
+      isMultifd: this.#generations !== null,
+      hasReturnPath: this.#features.has('return-path'),
+      isMainRead: this.#undecodedBytes === 0,
+      isUnrepeated: isRead && this.#copies().resent === 0,
+      flight,
+      mirrorEndsNs,
+    });
   }
 
   #mark(startNs: number, boundary: Mark['boundary']): void {
@@ -896,101 +671,31 @@ export class MigrationState implements MigrationSink {
     if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs: Math.max(startNs, earliestNs), boundary });
   }
 
-  #partEnds(tNs: number): void {
-    if (!Number.isNaN(this.#resumedNs)) this.#pacedParts = this.#sleptBehindPart ? this.#pacedParts + 1 : 0;
-    this.#partEndNs = tNs;
-    this.#resumedNs = Number.NaN;
-  }
-
-  /** When the newest byte on any multifd channel came, on that of `lane` the newest before what is being read. */
-  #newestNs(lane = MAIN_LANE): number {
-    let newestNs = Number.NaN;
-    this.#clocks.forEach((clock, of) => {
-      const ns = of === lane ? clock.beforeNs : clock.newestNs;
-      if (!(ns <= newestNs)) newestNs = ns;
-    });
-    return newestNs;
-  }
-
-  /** The multifd channels were silent behind the newest RAM PART for as long as a source sleeps that keeps to a limit. */
-  get #sleptBehindPart(): boolean {
-    const silenceNs = this.#resumedNs - this.#silence[0];
-    return silenceNs > PACING_NS && silenceNs < ITERATION_NS;
-  }
-
   /** The guest has stopped by now: the first such mark counts. */
   #stops(place: RecordPlace, mark: string): void {
-    if (!Number.isNaN(this.#stopMarkNs)) return;
-    this.#stopMarkNs = place.tNs;
-    this.#stopMark = mark;
-    this.#stopOffset = place.offset;
-    this.#stopEarliestNs = this.#sendBuffer.earliestNs(place.offset, place.tNs);
-    this.#lastPrecopyNs = this.#lastPageNs;
-    if (Number.isNaN(this.#resumedNs)) this.#quietNs = this.#newestNs();
+    if (!this.#switchOver.stop(place, mark, this.#lastPageNs)) return;
     this.#generations?.stopped(place.tNs);
-    this.#enter('stop-and-copy', place.tNs, place.offset);
+    this.#phases.enter('stop-and-copy', place.tNs, place.offset);
   }
 
   /** The destination speaks as it does in post-copy only: if that was not seen to begin, the stream could not be read there. */
   #switchedOver(message: ReturnPathMessage): void {
     if (this.inPostcopy) return;
     this.#runUnseen = true;
-    this.#switchOver(message);
+    this.#enterPostcopy(message);
   }
 
   /** From here on the guest runs at the destination. */
-  #switchOver(place: RecordPlace): void {
+  #enterPostcopy(place: RecordPlace): void {
     this.feature('postcopy');
     this.#postcopyNs = place.tNs;
     this.#latestNs = Math.max(this.#latestNs, place.tNs); // the return path may know later than the stream
     this.rounds.mark(place.tNs, 'post-copy');
   }
 
-  #ask(tNs: number, request: { block: string; start: number; length: number }): void {
-    const block = this.block(request.block);
-    this.#requestBytes[block] = request.length;
-    const key = block * BLOCK_STRIDE + request.start;
-    if (this.#waiting.size < PAGE_REQUESTS && !this.#waiting.has(key)) this.#waiting.set(key, tNs);
-  }
-
-  /** Unanswered requests whose page had been sent since the switch: request and page crossed. */
-  #underway(): number {
-    let count = 0;
-    for (const key of this.#waiting.keys()) {
-      const block = Math.floor(key / BLOCK_STRIDE);
-      if (this.rounds.inLatest(block, key - block * BLOCK_STRIDE)) count++;
-    }
-    return count;
-  }
-
-  #answer(tNs: number, block: number, address: number): void {
-    if (block === UNKNOWN_BLOCK) return;
-    const bytes = this.#requestBytes[block];
-    if (!bytes) return;
-    const key = block * BLOCK_STRIDE + address - (address % bytes);
-    const askedNs = this.#waiting.get(key);
-    if (askedNs === undefined) return;
-    this.#waiting.delete(key);
-    this.requests.add(askedNs, tNs - askedNs, bytes);
-  }
-
   #at(place: RecordPlace): void {
     this.#latestNs = Math.max(this.#latestNs, place.tNs);
     this.#latestOffset = Math.max(this.#latestOffset, place.offset);
-  }
-
-  #enter(kind: PhaseKind, tNs: number, offset: number): void {
-    if (this.#phase?.kind === kind) return;
-    this.#leave(tNs, offset);
-    this.#phase = { kind, startNs: tNs, startOffset: offset, otherBytes: 0 };
-  }
-
-  #leave(tNs: number, offset: number): void {
-    if (!this.#phase) return;
-    const { kind, startNs, startOffset, otherBytes } = this.#phase;
-    const bytes = Math.max(0, offset - startOffset) + otherBytes;
-    this.#phases.push({ kind, startNs, endNs: Math.max(startNs, tNs), bytes });
-    this.#phase = null;
   }
 
   #location(place: RecordPlace): { direction: number; streamOffset: number; tNs: number; frame: number } {
@@ -1014,7 +719,7 @@ export class MigrationState implements MigrationSink {
   /** Whatever the destination asked for is sent, be it before the request arrived. */
   #checkRequests(): void {
     if (!this.complete || this.#multifdBlindBytes + this.#undecodedBytes > 0) return;
-    const unanswered = this.#waiting.size - this.#underway();
+    const unanswered = this.requests.waiting - this.requests.underway(this.rounds);
     if (unanswered > 0) this.#contradiction(`${unanswered} pages were requested and not sent`);
   }
 
@@ -1036,65 +741,4 @@ export class MigrationState implements MigrationSink {
   #invariant(place: RecordPlace, detail: string): void {
     this.#log.note('stream/invariant', { ...this.#location(place), detail });
   }
-}
-
-/** Rounds between marks. Which bytes went over the other channels in each is not known: they are shared out by time. */
-function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: number): Round[] {
-  const wholeNs = Math.max(1, endNs - marks[0]!.startNs);
-  return marks.map(({ startNs, boundary }, i) => {
-    const until = marks[i + 1]?.startNs ?? endNs;
-    const share = Math.round((bytes * (until - startNs)) / wholeNs);
-    return {
-      index: i + 1,
-      startNs,
-      endNs: until,
-      pages: { normal: 0, zero: 0, xbzrle: 0, compressed: 0 },
-      bytes: share,
-      goodput: (bytes / wholeNs) * 1e9,
-      dirtyPagesPerSecond: null,
-      boundary,
-      confidence: boundary === 'flush-mark' ? 0.6 : 0.9,
-    };
-  });
-}
-
-/** Rounds estimated from a whole stream, up to the switch: there are no syncs behind it. Bytes are shared out by time. */
-function untilSwitch(rounds: readonly Round[], switchNs: number): Round[] {
-  const before = rounds.filter(({ startNs }) => startNs < switchNs);
-  const cut = before.at(-1);
-  if (!cut) return [...rounds];
-  const endNs = Math.max(switchNs, rounds.at(-1)!.endNs);
-  const share = cut.endNs > switchNs ? (cut.endNs - switchNs) / (cut.endNs - cut.startNs) : 0;
-  const behind = Math.round(cut.bytes * share);
-  const bytes = rounds.slice(before.length).reduce((sum, round) => sum + round.bytes, behind);
-  const pages = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
-  before[before.length - 1] = { ...cut, endNs: Math.min(cut.endNs, switchNs), bytes: cut.bytes - behind, pages };
-  const goodput = endNs > switchNs ? (bytes / (endNs - switchNs)) * 1e9 : 0;
-  before.push({
-    index: before.length + 1,
-    startNs: switchNs,
-    endNs,
-    pages: { ...pages },
-    bytes,
-    goodput,
-    dirtyPagesPerSecond: null,
-    boundary: 'post-copy',
-    confidence: 0.9,
-  });
-  return before;
-}
-
-/** Distribution of `values`, null when there are none. */
-function quantiles(values: ArrayLike<number>): Quantiles | null {
-  if (values.length === 0) return null;
-  const sorted = Float64Array.from(values).sort();
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;
-  return {
-    min: sorted[0]!,
-    p50: at(0.5),
-    p95: at(0.95),
-    p99: at(0.99),
-    max: sorted.at(-1)!,
-    samples: sorted.length,
-  };
 }

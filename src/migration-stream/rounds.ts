@@ -15,7 +15,7 @@
 // Source: QEMU migration/ram.c, ram_save_iterate(), migration_bitmap_sync(), find_dirty_block().
 import { ROUNDS, SECTION_PAGES } from '../limits.js';
 import { NO_PAGE, type PageHistory, roundStamp } from './pages.js';
-import { PAGE_COMPRESSED, PAGE_NORMAL, PAGE_XBZRLE, type PageKind } from './records.js';
+import { PAGE_COMPRESSED, PAGE_NORMAL, PAGE_XBZRLE, type PageKind, type RamBlock } from './records.js';
 import type { PageCounts, Round } from './results.js';
 
 /** How a round's beginning was known; see Round.boundary. */
@@ -409,3 +409,11 @@ const sum = (one: PageCounts, other: PageCounts): PageCounts => ({
 });
 /** Pages of all kinds. */
 export const totalPages = (pages: PageCounts): number => pages.normal + pages.zero + pages.xbzrle + pages.compressed;
+
+/** Bytes of memory before a scan position, in the order of the block list, which is that of the scan. */
+export function bytesBefore(position: number, blocks: readonly RamBlock[]): number {
+  const block = Math.floor(position / BLOCK_STRIDE);
+  let bytes = position - block * BLOCK_STRIDE;
+  for (let i = 0; i < block; i++) bytes += blocks[i]?.lengthBytes ?? 0;
+  return bytes;
+}

@@ -1,4 +1,4 @@
-// Which connections form one migration, and what became of it.
+// Session: which connections form one migration.
 //
 // All channels of a migration run from one source address to one destination address and port. One of them is the main
 // channel; a new main channel there begins a new migration. Channels without a magic of their own (preempt) are told by
@@ -7,13 +7,7 @@
 import type { AnomalyLog } from '../anomaly.js';
 import { type ColumnData, TableBuilder } from '../columns.js';
 import type { ClockLeap } from '../decode/clock-leaps.js';
-import {
-  type ClaimStream,
-  type HoleCause,
-  type StreamConsumer,
-  type StreamEnd,
-  UDP_STREAM_BASE,
-} from '../decode/stream.js';
+import type { ClaimStream, StreamConsumer } from '../decode/stream.js';
 import type { RdmaConsumer } from '../decode/udp/rdma.js';
 import {
   EVENT_ROWS,
@@ -24,28 +18,36 @@ import {
   STREAM_RECORDS,
   STREAM_SEARCHES,
 } from '../limits.js';
-import { countingRules } from './counting.js';
-import { DECODERS, StreamDriver } from './decoder.js';
+import { DECODERS, EitherStream, StreamDriver } from './decoder.js';
+import {
+  type ConnectionEnding,
+  type ConnectionIdentity,
+  channelsOf,
+  connectionOf,
+  connectionsOf,
+  endingOf,
+  forward,
+  type Group,
+  groupKey,
+  isForward,
+  isProven,
+  isUnderway,
+  lengthOf,
+  type Stream,
+  sinkOf,
+} from './group.js';
 import { isLibvirtMessage, LibvirtTunnel } from './libvirt-tunnel.js';
 import { mainChannel } from './main-channel.js';
 import { MigrationState } from './migration.js';
 import { multifd } from './multifd.js';
 import { nbdClient, nbdServer } from './nbd.js';
 import { opaqueStream } from './opaque.js';
+import { compare, ownerOf, resultOf } from './outcome.js';
 import { preempt } from './preempt.js';
 import { proxyAnswerBytes, proxyRequest, StreamBehind } from './proxy.js';
-import {
-  type MigrationSink,
-  PAGE_NORMAL,
-  PAGE_ZERO,
-  type PageKind,
-  type StreamContext,
-  type StreamDecoder,
-} from './records.js';
-import { relayedFrom } from './relay.js';
+import { PAGE_NORMAL, PAGE_ZERO, type PageKind, type StreamContext, type StreamDecoder } from './records.js';
 import {
   type Channel,
-  type ChannelKind,
   type Migration,
   type MigrationResults,
   type MigrationSnapshot,
@@ -53,34 +55,15 @@ import {
   PAGE_REGION_UNITS,
   PAGE_REQUEST_UNITS,
   type ProxyHop,
-  type Quantiles,
-  type Round,
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
-import { DiskSink, MultifdSink, ReplySink, SealedSink, SideChannelSink } from './sinks.js';
+import { DiskSink, MultifdSink, SealedSink } from './sinks.js';
 import { tls } from './tls.js';
-
-/** Who talks to whom; the client opened the connection. */
-export interface ConnectionIdentity {
-  readonly client: { readonly address: string; readonly port: number };
-  readonly server: { readonly address: string; readonly port: number };
-  readonly startNs: number;
-}
 
 /** Looks up a connection by id. */
 export interface ConnectionDirectory {
   identity(connection: number): ConnectionIdentity;
-}
-
-/** How a connection ended, known when the capture has. */
-export interface ConnectionEnding {
-  readonly id: number;
-  readonly endNs: number;
-  readonly endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
-  readonly closedFirstBy: 0 | 1 | null;
-  /** What its two directions had in flight; see TcpDirection.pipe. */
-  readonly directions?: readonly { readonly pipe: Quantiles | null }[];
 }
 
 export interface MigrationOptions {
@@ -90,50 +73,14 @@ export interface MigrationOptions {
   readonly connection?: number;
 }
 
-/** A destination announces its guest several times for about a second; half as long again for slow ones. */
-const ANNOUNCING_NS = 1.5e9;
-/** By so much time a mirror's port may outweigh when it ends. */
-const NEXT_PORT_NS = 0.5e9;
-/** Confidence in a downtime that is measured with a clock that leapt. */
-const LEAPT_CONFIDENCE = 0.2;
 /** Page size of RDMA writes where nothing has told it. */
 const LIKELY_PAGE_BYTES = 4096;
-
-/** One stream that a decoder reads. */
-interface Stream {
-  readonly direction: number;
-  readonly decoder: StreamDecoder;
-  readonly driver: StreamDriver;
-  readonly identity: ConnectionIdentity;
-  /** null for disks, which belong to no migration until the end. */
-  entry: Entry | null;
-  /** What a multifd channel said of itself; null for other streams. */
-  readonly multifd: MultifdSink | null;
-  /** It comes from the destination. */
-  readonly isReply: boolean;
-  /** Its beginning is not in the capture. */
-  readonly isJoined: boolean;
-  /** Its connection is no longer known: the id is another one's. */
-  isForgotten: boolean;
-}
-
-/** One migration and its streams. */
-interface Entry {
-  readonly key: string;
-  readonly state: MigrationState;
-  readonly identity: ConnectionIdentity;
-  readonly streams: Stream[];
-  readonly proxies: readonly ProxyHop[];
-  readonly startNs: number;
-  /** Bytes of pages written past the streams (RDMA). */
-  besideBytes: number;
-}
 
 export class MigrationStreams implements RdmaConsumer {
   readonly #log: AnomalyLog;
   readonly #connections: ConnectionDirectory;
   readonly #options: MigrationOptions;
-  #entries: Entry[] = [];
+  #groups: Group[] = [];
   /** Disks being copied, whoever they belong to. */
   readonly #disks: { readonly stream: Stream; readonly sink: DiskSink }[] = [];
   /** Streams being read, by direction. */
@@ -150,29 +97,29 @@ export class MigrationStreams implements RdmaConsumer {
 
   /** What the newest migration that still goes on does, or the newest at all; for a live view. */
   snapshot(): MigrationSnapshot | null {
-    const proven = this.#entries.filter(isProven);
-    const entry = proven.findLast(({ state }) => !state.complete) ?? proven.at(-1);
-    if (!entry) return null;
-    const id = proven.indexOf(entry);
-    const { client, server } = entry.identity;
+    const proven = this.#groups.filter(isProven);
+    const group = proven.findLast(({ state }) => !state.complete) ?? proven.at(-1);
+    if (!group) return null;
+    const id = proven.indexOf(group);
+    const { client, server } = group.identity;
     return {
       id,
       source: client.address,
       destination: server.address,
       port: server.port,
-      encryption: entry.state instanceof SealedMigration ? 'tls' : 'none',
-      outcome: entry.state.complete ? 'completed' : null,
-      bytes: lengthOf(forward(entry)) + entry.besideBytes,
-      channels: channelsOf(entry, id),
-      ...entry.state.snapshot(),
+      encryption: group.state instanceof SealedMigration ? 'tls' : 'none',
+      outcome: group.state.complete ? 'completed' : null,
+      bytes: lengthOf(forward(group)) + group.besideBytes,
+      channels: channelsOf(group, id),
+      ...group.state.snapshot(),
     };
   }
 
   /** Whether a connection is known to carry part of a migration. */
   carries(connection: number): boolean {
     return [2 * connection, 2 * connection + 1].some((direction) => {
-      const entry = this.#streams.get(direction)?.entry;
-      return entry != null && isProven(entry);
+      const group = this.#streams.get(direction)?.group;
+      return group != null && isProven(group);
     });
   }
 
@@ -267,7 +214,7 @@ export class MigrationStreams implements RdmaConsumer {
       options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
     if (options.port !== undefined && !forced) return null;
     const key = groupKey(identity, this.#proxies.get(connection) ?? []);
-    const owner = this.#entries.findLast((entry) => entry.key === key && isProven(entry)) ?? this.#paused(identity);
+    const owner = this.#groups.findLast((group) => group.key === key && isProven(group)) ?? this.#paused(identity);
     const reverse = this.#streams.get(direction ^ 1);
     const context: StreamContext = {
       direction,
@@ -302,7 +249,7 @@ export class MigrationStreams implements RdmaConsumer {
     const disk = this.#openDisk(nbdClient, context, identity, tNs, true);
     const sealed = this.#open(tls, context, identity, key, undefined, tNs, true);
     const channel = this.#open(multifd, context, identity, key, undefined, tNs, true);
-    const underway = this.#entries.find((entry) => entry.key === key && isUnderway(entry));
+    const underway = this.#groups.find((group) => group.key === key && isUnderway(group));
     const other = underway ? preempt : mainChannel;
     return new EitherStream(this.#open(other, context, identity, key, underway, tNs, true), channel, disk, sealed);
   }
@@ -310,7 +257,7 @@ export class MigrationStreams implements RdmaConsumer {
   // RDMA: pages are written past the stream, see RdmaConsumer.
 
   blocks(direction: number): void {
-    this.#streams.get(direction)?.entry?.state.feature('rdma');
+    this.#streams.get(direction)?.group?.state.feature('rdma');
   }
 
   written(direction: number, block: number, offset: number, length: number, tNs: number): void {
@@ -325,9 +272,9 @@ export class MigrationStreams implements RdmaConsumer {
   iterationEnd(): void {}
 
   #pagesOf(direction: number, block: number, offset: number, length: number, tNs: number, kind: PageKind): void {
-    const entry = this.#streams.get(direction)?.entry;
-    if (!entry) return;
-    const { state } = entry;
+    const group = this.#streams.get(direction)?.group;
+    if (!group) return;
+    const { state } = group;
     const pageBytes = state.knownPageSize ?? LIKELY_PAGE_BYTES;
     const bytes = kind === PAGE_NORMAL ? pageBytes : 0;
     const end = offset + Math.min(length, RDMA_RANGE_PAGES * pageBytes);
@@ -335,14 +282,14 @@ export class MigrationStreams implements RdmaConsumer {
       this.#log.note('stream/limit', { direction, tNs, detail: `RDMA range of ${length} bytes` });
     for (let at = offset; at < end; at += pageBytes) {
       state.sidePage(tNs, block, at, kind, bytes);
-      entry.besideBytes += bytes;
+      group.besideBytes += bytes;
     }
   }
 
   /** As `claim`, for a stream that libvirt carries inside its own connection. */
   readonly #tunnelled: ClaimStream = (direction, ...first) => {
     const consumer = this.#claimStream(direction, ...first);
-    if (consumer) this.#streams.get(direction)?.entry?.state.feature('tunnelled-by-libvirt');
+    if (consumer) this.#streams.get(direction)?.group?.state.feature('tunnelled-by-libvirt');
     return consumer;
   };
 
@@ -363,38 +310,27 @@ export class MigrationStreams implements RdmaConsumer {
     const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
     const requests = new TableBuilder(PAGE_REQUEST_UNITS, EVENT_ROWS);
     const names = ['block', 'startPage', 'pages', 'round', 'copies'] as const;
-    this.#entries.filter(isProven).forEach((entry, id) => {
-      migrations.push(resultOf(entry, id, byId, this.#mirrorEndsNs(entry)));
-      channels.push(...channelsOf(entry, id));
-      const answered = entry.state.requests;
+    this.#groups.filter(isProven).forEach((group, id) => {
+      migrations.push(resultOf(group, id, byId, this.#mirrorEndsNs(group)));
+      channels.push(...channelsOf(group, id));
+      const answered = group.state.requests.answered;
       for (let row = 0; row < answered.rows; row++) {
         requests.add(id, ...(['tNs', 'latencyNs', 'bytes'] as const).map((name) => answered.get(row, name)));
       }
-      const table = entry.state.history.regions();
+      const table = group.state.history.regions();
       for (let row = 0; row < table.rows; row++) {
         regions.add(id, ...names.map((name) => table.get(row, name)));
       }
     });
     this.#giveDisks(migrations, channels, byId);
-    for (const migration of migrations) {
-      const leg = relayedFrom(migration, migrations.slice(0, migration.id));
-      if (leg !== null) migration.relayOf = leg;
-      if (migration.downtime && (migration.proxies || leg !== null))
-        migration.downtime.method += '; what a relay before the capture held back is not in it';
-    }
-    if (signals) boundByAnnouncements(migrations, signals);
-    for (const { downtime, startNs } of migrations) {
-      if (!downtime || !leaps.some((leap) => leap.startNs < downtime.endNs && startNs < leap.endNs)) continue;
-      downtime.confidence = Math.min(LEAPT_CONFIDENCE, downtime.confidence ?? 1);
-      downtime.method += '; uncertain, for the clock of the capture was set ahead meanwhile';
-    }
-    for (const entry of this.#entries) if (!isProven(entry)) this.#leaveOpaque(entry);
+    compare(migrations, signals, leaps);
+    for (const group of this.#groups) if (!isProven(group)) this.#leaveOpaque(group);
     const opaque = [...this.#opaque.values()];
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
   }
 
   /** When the disks copied between the migration's hosts were last asked for anything. */
-  #mirrorEndsNs({ identity: { client, server } }: Entry): number[] {
+  #mirrorEndsNs({ identity: { client, server } }: Group): number[] {
     return this.#disks
       .filter(({ stream: { identity } }) => {
         const hosts = [identity.client.address, identity.server.address];
@@ -423,40 +359,40 @@ export class MigrationStreams implements RdmaConsumer {
     context: StreamContext,
     identity: ConnectionIdentity,
     key: string,
-    owner: Entry | undefined,
+    owner: Group | undefined,
     tNs: number,
     joined: boolean,
   ): StreamDriver | null {
     const { direction } = context;
     const reverse = this.#streams.get(direction ^ 1);
-    const opposite = reverse?.entry;
+    const opposite = reverse?.group;
     const isReply = decoder === returnPath || (decoder === tls && reverse?.decoder === tls);
-    let entry = decoder === returnPath ? (opposite ?? owner) : owner;
-    if (decoder === tls) entry = isReply ? opposite! : joined ? undefined : this.#sealed(key);
-    else if (decoder === mainChannel || decoder === multifd) entry = this.#beginning(key, decoder);
-    if (joined && decoder !== tls) entry ??= this.#searched(key);
-    if (entry ? entry.streams.length >= MIGRATION_STREAMS : this.#isFull(decoder === tls)) {
-      this.#log.note('stream/limit', { direction, tNs, detail: entry ? 'channels' : 'migrations' });
+    let group = decoder === returnPath ? (opposite ?? owner) : owner;
+    if (decoder === tls) group = isReply ? opposite! : joined ? undefined : this.#sealed(key);
+    else if (decoder === mainChannel || decoder === multifd) group = this.#beginning(key, decoder);
+    if (joined && decoder !== tls) group ??= this.#searched(key);
+    if (group ? group.streams.length >= MIGRATION_STREAMS : this.#isFull(decoder === tls)) {
+      this.#log.note('stream/limit', { direction, tNs, detail: group ? 'channels' : 'migrations' });
       return null;
     }
-    if (!entry) {
+    if (!group) {
       const startNs = Math.min(tNs, identity.startNs);
       const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
       const proxies = this.#proxies.get(direction >>> 1) ?? [];
       for (const { kind } of proxies) state.feature(kind);
-      entry = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
+      group = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
     }
     const channel =
       decoder === multifd
         ? new MultifdSink(
-            () => stream.entry!.state,
+            () => stream.group!.state,
             joined,
             (): StreamDriver => driver,
           )
         : null;
     const sealed =
-      decoder === tls ? new SealedSink(() => stream.entry!.state as SealedMigration, direction, isReply) : null;
-    const sink = channel ?? sealed ?? sinkOf(decoder, entry.state);
+      decoder === tls ? new SealedSink(() => stream.group!.state as SealedMigration, direction, isReply) : null;
+    const sink = channel ?? sealed ?? sinkOf(decoder, group.state);
     const driver: StreamDriver = new StreamDriver(
       decoder,
       sink,
@@ -469,7 +405,7 @@ export class MigrationStreams implements RdmaConsumer {
       decoder,
       driver,
       identity,
-      entry,
+      group,
       multifd: channel,
       isReply,
       isJoined: joined,
@@ -483,20 +419,20 @@ export class MigrationStreams implements RdmaConsumer {
 
   /** Whether there is no room for another migration, in TLS or in clear, although what turned out to be none is forgotten. */
   #isFull(sealed: boolean): boolean {
-    const isAlike = ({ state }: Entry): boolean => state instanceof SealedMigration === sealed;
-    if (this.#entries.filter(isAlike).length < MIGRATIONS) return false;
-    this.#entries = this.#entries.filter((entry) => {
-      const stays = isProven(entry) || entry.streams.some(({ driver }) => driver.ended === null);
-      if (!stays) this.#leaveOpaque(entry);
+    const isAlike = ({ state }: Group): boolean => state instanceof SealedMigration === sealed;
+    if (this.#groups.filter(isAlike).length < MIGRATIONS) return false;
+    this.#groups = this.#groups.filter((group) => {
+      const stays = isProven(group) || group.streams.some(({ driver }) => driver.ended === null);
+      if (!stays) this.#leaveOpaque(group);
       return stays;
     });
-    return this.#entries.filter(isAlike).length >= MIGRATIONS;
+    return this.#groups.filter(isAlike).length >= MIGRATIONS;
   }
 
   /** What was no migration, for all that can be seen of it, is named where it is TLS. */
-  #leaveOpaque(entry: Entry): void {
-    if (!(entry.state instanceof SealedMigration)) return;
-    for (const connection of connectionsOf(entry)) {
+  #leaveOpaque(group: Group): void {
+    if (!(group.state instanceof SealedMigration)) return;
+    for (const connection of connectionsOf(group)) {
       if (this.#opaque.size >= STREAM_RECORDS) return;
       this.#opaque.set(connection, { connection, kind: 'tls', banner: null, holds: null });
     }
@@ -505,16 +441,16 @@ export class MigrationStreams implements RdmaConsumer {
   /** Makes a stream, now known for what it is, part of its migration. */
   #enter(stream: Stream, key: string, joined: boolean): void {
     // While a channel was searched, the migration that it belongs to may have been found.
-    if (stream.multifd) stream.entry = this.#beginning(key, multifd) ?? stream.entry;
-    if (stream.decoder === tls && joined) stream.entry = this.#sealed(key) ?? stream.entry;
-    const entry = stream.entry!;
-    entry.streams.push(stream);
-    stream.driver.notBefore(entry.startNs);
-    if (stream.decoder === preempt) entry.state.feature('preempt');
+    if (stream.multifd) stream.group = this.#beginning(key, multifd) ?? stream.group;
+    if (stream.decoder === tls && joined) stream.group = this.#sealed(key) ?? stream.group;
+    const group = stream.group!;
+    group.streams.push(stream);
+    stream.driver.notBefore(group.startNs);
+    if (stream.decoder === preempt) group.state.feature('preempt');
     this.#streams.set(stream.direction, stream);
-    if (this.#entries.includes(entry)) return;
-    this.#entries.push(entry);
-    if (joined) entry.state.rounds.joined();
+    if (this.#groups.includes(group)) return;
+    this.#groups.push(group);
+    if (joined) group.state.rounds.joined();
   }
 
   #openDisk(
@@ -536,7 +472,7 @@ export class MigrationStreams implements RdmaConsumer {
         decoder,
         driver,
         identity,
-        entry: null,
+        group: null,
         multifd: null,
         isReply: false,
         isJoined: joined,
@@ -551,35 +487,35 @@ export class MigrationStreams implements RdmaConsumer {
   }
 
   /** What other streams between the same ends, still searched, would belong to. */
-  #searched(key: string): Entry | undefined {
-    for (const { entry, decoder, driver } of this.#streams.values()) {
-      if (entry?.key === key && decoder !== tls && driver.searching) return entry;
+  #searched(key: string): Group | undefined {
+    for (const { group, decoder, driver } of this.#streams.values()) {
+      if (group?.key === key && decoder !== tls && driver.searching) return group;
     }
     return undefined;
   }
 
   /** A migration that is under way and still lacks this kind of channel: channels open in any order. */
-  #beginning(key: string, decoder: StreamDecoder): Entry | undefined {
-    return this.#entries.findLast((entry) => {
-      if (entry.key !== key || entry.state.complete) return false;
-      const main = entry.streams.find((stream) => stream.decoder === mainChannel);
+  #beginning(key: string, decoder: StreamDecoder): Group | undefined {
+    return this.#groups.findLast((group) => {
+      if (group.key !== key || group.state.complete) return false;
+      const main = group.streams.find((stream) => stream.decoder === mainChannel);
       return decoder === mainChannel ? !main : main?.driver.ended == null;
     });
   }
 
   /** The TLS migration that a further connection belongs to. */
-  #sealed(key: string): Entry | undefined {
-    return this.#entries.findLast(
-      (entry) =>
-        entry.key === key &&
-        entry.state instanceof SealedMigration &&
-        !entry.streams.some(({ driver }) => driver.ended !== null),
+  #sealed(key: string): Group | undefined {
+    return this.#groups.findLast(
+      (group) =>
+        group.key === key &&
+        group.state instanceof SealedMigration &&
+        !group.streams.some(({ driver }) => driver.ended !== null),
     );
   }
 
   /** A post-copy migration between these hosts that may go on over another port after a pause. */
-  #paused({ client, server }: ConnectionIdentity): Entry | undefined {
-    return this.#entries.findLast(
+  #paused({ client, server }: ConnectionIdentity): Group | undefined {
+    return this.#groups.findLast(
       ({ identity, state }) =>
         identity.client.address === client.address &&
         identity.server.address === server.address &&
@@ -598,252 +534,3 @@ export class MigrationStreams implements RdmaConsumer {
     return searches;
   }
 }
-
-/** A stream that one of several decoders may prove to be its own; the others are dropped then. */
-class EitherStream implements StreamConsumer {
-  #drivers: readonly StreamDriver[];
-
-  constructor(...drivers: (StreamDriver | null)[]) {
-    this.#drivers = drivers.filter((driver) => driver !== null);
-  }
-
-  bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number, frame: number): boolean {
-    let wanted = false;
-    for (const driver of this.#drivers) {
-      wanted = driver.bytes(buffer, start, end, offset, tNs, frame) || wanted;
-      if (this.#settle(driver)) break;
-    }
-    return wanted;
-  }
-
-  hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
-    for (const driver of this.#drivers) driver.hole(offset, length, cause, tNs, frame);
-  }
-
-  end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
-    for (const driver of this.#drivers) {
-      driver.end(offset, cause, tNs, frame);
-      if (this.#settle(driver)) break;
-    }
-  }
-
-  #settle(driver: StreamDriver): boolean {
-    if (driver.proven && this.#drivers.length > 1) this.#drivers = [driver];
-    return driver.proven;
-  }
-}
-
-/**
- * A mirror runs between the hosts of its migration, either way round, begins before the memory moves and is ended in the pause
- * for the switch-over. Where guests move at once, the migration that ends with it owns it; libvirt and Proxmox give it the
- * port after the migration's.
- */
-function ownerOf(
-  { identity: { client, server }, startNs, endNs }: { identity: ConnectionIdentity; startNs: number; endNs: number },
-  migrations: readonly Migration[],
-): Migration | undefined {
-  const distance = ({ port, endNs: migratedNs }: Migration): number =>
-    Math.abs(migratedNs - endNs) + (port + 1 === server.port ? 0 : NEXT_PORT_NS);
-  return migrations
-    .filter(
-      ({ source, destination, startNs: beganNs, endNs: migratedNs }) =>
-        ((source === client.address && destination === server.address) ||
-          (source === server.address && destination === client.address)) &&
-        migratedNs >= startNs &&
-        beganNs <= endNs,
-    )
-    .sort((a, b) => distance(a) - distance(b))[0];
-}
-
-/** What feeds `state` from a stream that `decoder` reads. */
-function sinkOf(decoder: StreamDecoder, state: MigrationState): MigrationSink {
-  if (decoder === returnPath) return new ReplySink(state);
-  return decoder === preempt ? new SideChannelSink(state) : state;
-}
-
-/** Behind a proxy, the place it leads to counts, too: other guests may go through the same one. */
-const groupKey = ({ client, server }: ConnectionIdentity, proxies: readonly ProxyHop[]): string =>
-  [`${client.address}>${server.address}:${server.port}`, ...proxies.map(({ to }) => to)].join('>');
-
-/** A migration is real once its main channel is known to be one. */
-const isProven = ({ state, streams }: Entry): boolean =>
-  state instanceof SealedMigration
-    ? state.proven
-    : streams.some(({ decoder, driver }) => driver.proven && decoder !== returnPath);
-
-/** Its main channel is open. */
-const isUnderway = (entry: Entry): boolean =>
-  entry.streams.some(({ decoder, driver }) => decoder === mainChannel && driver.proven && driver.ended === null);
-
-/** The TCP connection that carries a stream; null where it is not TCP or no longer known. */
-const connectionOf = ({ direction, isForgotten }: Stream): number | null =>
-  direction < UDP_STREAM_BASE && !isForgotten ? direction >>> 1 : null;
-
-const connectionsOf = (entry: Entry): number[] => [
-  ...new Set(entry.streams.map(connectionOf).filter((connection) => connection !== null)),
-];
-
-/** The opener's direction: sources open the connections of a migration. */
-const isForward = (direction: number): boolean => direction % 2 === 0;
-
-const forward = (entry: Entry): Stream[] => entry.streams.filter(({ driver, isReply }) => driver.proven && !isReply);
-
-const lengthOf = (streams: readonly Stream[]): number =>
-  streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
-
-const channelsOf = (entry: Entry, id: number): Channel[] =>
-  forward(entry).flatMap((stream) => {
-    const connection = connectionOf(stream);
-    if (connection === null) return [];
-    const role = entry.state instanceof SealedMigration ? entry.state.roles.get(stream.direction) : undefined;
-    if (role) return [{ connection, migration: id, ...role }];
-    const { decoder, multifd: channel } = stream;
-    return [{ connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id }];
-  });
-
-/** How the connection of `stream` ended, where that is known. */
-function endingOf(
-  stream: Stream | undefined,
-  endings: ReadonlyMap<number, ConnectionEnding>,
-): ConnectionEnding | undefined {
-  const connection = stream ? connectionOf(stream) : null;
-  return connection === null ? undefined : endings.get(connection);
-}
-
-/**
- * A guest runs by the time its destination announces it: QEMU holds RARP back until then (net/announce.c). Whose guest
- * it is shows only where no other migration ended since.
- */
-function boundByAnnouncements(migrations: readonly Migration[], { rows, columns }: ColumnData): void {
-  const kinds = columns['kind']!.values;
-  const times = columns['tNs']!.values;
-  for (const migration of migrations) {
-    const { downtime } = migration;
-    const sinceNs = downtime?.earliestEndNs;
-    if (!downtime || sinceNs === undefined) continue;
-    for (let row = 0; row < rows; row++) {
-      const tNs = Number(times[row]);
-      if (kinds[row] !== 'rarp-announcement' || tNs < sinceNs) continue;
-      const isOthers = ({ downtime: other }: Migration): boolean =>
-        other !== null &&
-        other !== downtime &&
-        other.endNs > sinceNs - ANNOUNCING_NS &&
-        (other.earliestEndNs ?? other.endNs) <= tNs;
-      if (migrations.some(isOthers)) break;
-      downtime.latestEndNs = tNs;
-      const afterMs = (tNs - downtime.endNs) / 1e6;
-      const when = afterMs >= 1 ? `${Math.round(afterMs)} ms later` : 'by then';
-      downtime.method += `; the guest announced itself ${when}`;
-      break;
-    }
-  }
-}
-
-/** Inside TLS a channel whose part does not show is counted as main. */
-function kindOf({ state }: Entry, { decoder, direction }: Stream): ChannelKind {
-  if (decoder !== tls) return decoder.channel;
-  return (state instanceof SealedMigration && state.roles.get(direction)?.kind) || 'main';
-}
-
-/** What the main connection had in flight; null where that is not known. */
-function flightOf(
-  entry: Entry,
-  streams: readonly Stream[],
-  endings: ReadonlyMap<number, ConnectionEnding>,
-): Quantiles | null {
-  const main = streams.find((stream) => kindOf(entry, stream) === 'main');
-  return (main && endingOf(main, endings)?.directions?.[main.direction & 1]?.pipe) ?? null;
-}
-
-function resultOf(
-  entry: Entry,
-  id: number,
-  endings: ReadonlyMap<number, ConnectionEnding>,
-  mirrorEndsNs: readonly number[],
-): Migration {
-  const streams = forward(entry);
-  const figures = entry.state.finish(flightOf(entry, streams, endings), mirrorEndsNs);
-  const sealed = entry.state instanceof SealedMigration ? entry.state : null;
-  const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(entry, stream) === kind));
-  const total = lengthOf(streams) + entry.besideBytes;
-  const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
-  const { client, server } = entry.identity;
-  const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
-  const outcome = outcomeOf(entry, streams, endings);
-  if (rest.downtime && (outcome === 'failed' || outcome === 'cancelled'))
-    rest.downtime.method += ', where the migration broke off: the guest did not run at the destination';
-  return {
-    id,
-    source: client.address,
-    destination: server.address,
-    port: server.port,
-    connections: connectionsOf(entry),
-    udpStreams: entry.streams.map(({ direction }) => direction).filter((direction) => direction >= UDP_STREAM_BASE),
-    outcome,
-    encryption: sealed ? 'tls' : 'none',
-    stream: {
-      machineType,
-      pageSize,
-      features,
-      decodedBytes: total - undecodedBytes,
-      undecodedBytes,
-      lostPages: lostPages ?? null,
-    },
-    startNs: entry.startNs,
-    endNs: figures.phases.at(-1)?.endNs ?? entry.startNs,
-    bytes: {
-      total,
-      main: bytesOf('main') + entry.besideBytes,
-      multifd: bytesOf('multifd'),
-      preempt: bytesOf('preempt'),
-      ramRecords: ramRecordBytes,
-      deviceState: deviceStateBytes,
-      returnPath: sealed?.replyBytes ?? lengthOf(entry.streams.filter(({ decoder }) => decoder === returnPath)),
-    },
-    disks: [],
-    ...(entry.proxies.length > 0 ? { proxies: entry.proxies } : {}),
-    rounds: sealed && streams[0]?.isJoined ? rounds.map(joinedRound) : rounds,
-    countingRules: countingRules({ outcome, features, rounds, ...rest }),
-    ...rest,
-  };
-}
-
-/** Inside TLS a first pass that was joined looks like a whole one. */
-const joinedRound = (round: Round, i: number): Round =>
-  i === 0 ? { ...round, boundary: 'joined-midway', confidence: Math.min(round.confidence, 0.5) } : round;
-
-/**
- * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further. Otherwise the way the main connection ended decides: the
- * source closed it in order (cancelled), it was reset or the destination gave up first (failed), or the capture ended.
- * A SHUT with an error flag that follows the source's own closing is only the answer to it.
- */
-function outcomeOf(
-  entry: Entry,
-  streams: readonly Stream[],
-  endings: ReadonlyMap<number, ConnectionEnding>,
-): Migration['outcome'] {
-  const { complete, shut, shutNs, sightings } = entry.state;
-  const main = streams.findLast((stream) => kindOf(entry, stream) === 'main');
-  const closedBySource = main?.driver.ended === 'fin' && !(shutNs < main.driver.endNs);
-  if (shut !== null && shut !== 0) return closedBySource ? 'cancelled' : 'failed';
-  const reply = entry.streams.findLast(({ decoder }) => decoder === returnPath)?.driver;
-  // A destination that has answered before says when it is done.
-  const isUnconfirmed = shut === null && reply?.ended === 'fin' && isWhole(reply);
-  if (shut === 0 || (complete && !isUnconfirmed)) return 'completed';
-  // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
-  if (closedBySource && sightings.endsInText && !isUnconfirmed) return 'completed';
-  const ending = endingOf(main, endings);
-  // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
-  if (closedBySource && ending?.closedFirstBy !== 1)
-    return main.driver.endsUnread || entry.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';
-  switch (ending?.endedBy ?? main?.driver.ended) {
-    case 'fin':
-    case 'rst':
-      return 'failed';
-    default:
-      return 'incomplete';
-  }
-}
-
-/** Something was sent, and all of it is in the capture. */
-const isWhole = ({ account }: StreamDriver): boolean => account.length > 0 && account.missingBytes === 0;

@@ -5,8 +5,9 @@ import type { ClockLeap } from '../../src/decode/clock-leaps.js';
 import { FLAG_ACK, FLAG_FIN, FLAG_RST } from '../../src/decode/rows.js';
 import { Reassembler } from '../../src/decode/tcp/reassembly.js';
 import { RESYNC_SEARCH_BYTES, STREAM_SEARCHES } from '../../src/limits.js';
+import type { ConnectionEnding } from '../../src/migration-stream/group.js';
 import type { MigrationResults } from '../../src/migration-stream/results.js';
-import { type ConnectionEnding, type MigrationOptions, MigrationStreams } from '../../src/migration-stream/session.js';
+import { type MigrationOptions, MigrationStreams } from '../../src/migration-stream/session.js';
 import {
   ascii,
   be16,
