@@ -5,7 +5,7 @@
 
 /** Most directions never have a range: they share this. */
 const NOTHING = new Float64Array(0);
-const NO_NOTES: Float64Array[] = [];
+const NO_NOTES: number[][] = [];
 const FIRST_ROOM = 4;
 
 /** Half-open ranges [start, end) of stream offsets, each with a few numbers of its owner's (`notes`, one array a note). */
@@ -16,6 +16,7 @@ export class RangeSet {
   bytes = 0;
   starts = NOTHING;
   ends = NOTHING;
+  /** Plain arrays: there are several, and a typed one takes 200 bytes more. */
   notes = NO_NOTES;
   readonly #limit: number;
   readonly #noteCount: number;
@@ -124,11 +125,6 @@ export class RangeSet {
     return sum;
   }
 
-  clear(): void {
-    this.count = 0;
-    this.bytes = 0;
-  }
-
   /** Replaces `removed` ranges at `at` by `added` slots whose values the caller sets. */
   #splice(at: number, removed: number, added: number): void {
     const { count } = this;
@@ -136,12 +132,15 @@ export class RangeSet {
     if (after > this.starts.length) {
       this.starts = grown(this.starts, after);
       this.ends = grown(this.ends, after);
-      this.notes = Array.from({ length: this.#noteCount }, (_, n) => grown(this.notes[n] ?? NOTHING, after));
+      if (this.notes === NO_NOTES) this.notes = Array.from({ length: this.#noteCount }, () => []);
     }
     if (removed !== added && at + removed < count) {
       this.starts.copyWithin(at + added, at + removed, count);
       this.ends.copyWithin(at + added, at + removed, count);
-      for (const note of this.notes) note.copyWithin(at + added, at + removed, count);
+    }
+    for (const note of this.notes) {
+      if (removed > added) note.splice(at + added, removed - added);
+      else if (added > removed) note.splice(at + removed, 0, Number.NaN);
     }
     this.count = after;
   }
