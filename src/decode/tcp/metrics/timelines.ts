@@ -62,8 +62,12 @@ export class DirectionTimeline {
     if (tNs >= this.#fromNs && tNs < this.#toNs) return this.#bin;
     const { bins, originNs } = this;
     this.#bin = bins.bin(tNs - originNs);
-    this.#fromNs = originNs + this.#bin * bins.binNs;
-    this.#toNs = this.#fromNs + bins.binNs;
+    const { binNs } = bins; // the bin may have become wider
+    // From its middle: a product of two whole numbers is one to V8, too, until it is too large, and all that was compiled is
+    // compiled again.
+    const middleNs = originNs + (this.#bin + 0.5) * binNs;
+    this.#fromNs = middleNs - binNs / 2;
+    this.#toNs = middleNs + binNs / 2;
     return this.#bin;
   }
 
@@ -77,8 +81,9 @@ export class DirectionTimeline {
     const values = bins.series[series]!;
     const { binNs } = bins;
     let from = Math.max(0, fromNs - originNs);
-    for (; at <= last; at++) {
-      const to = at === last ? toNs - originNs : (at + 1) * binNs;
+    let edge = (at + 0.5) * binNs + binNs / 2; // as in `bin`
+    for (; at <= last; at++, edge += binNs) {
+      const to = at === last ? toNs - originNs : edge;
       values[at]! += to - from;
       from = to;
     }
