@@ -72,6 +72,8 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
     shownTo.set(closeUp.direction, closeUp.frames.at(-1) ?? disturbance.frame);
     keep(closeUp);
   };
+  /** Not within the loop over rows: what a closure there captures, V8 sets aside for every row. */
+  const waitingIn = (data: number): Disturbance | undefined => waiting.find(({ direction }) => direction === data);
   const settle = (upToFrame: number): void => {
     while (waiting.length > 0 && waiting[0]!.frame + FRAMES_AFTER <= upToFrame) {
       close(waiting[0]!, waiting[0]!.frame + FRAMES_AFTER);
@@ -96,7 +98,7 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
         const data = hasData ? id : id ^ 1;
         const frame = zeroFrame + row;
         settle(frame);
-        const open = waiting.find((one) => one.direction === data);
+        const open = waitingIn(data);
         // Beyond as many frames as a close-up shows rows, the one before may not reach to here.
         if (open && frame <= open.frame + ROWS_AFTER) continue;
         if (open) close(open, frame - 1);
