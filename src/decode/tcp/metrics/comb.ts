@@ -8,7 +8,7 @@ const PERIOD_NS = 100e6;
 const EARLY_NS = 8e6;
 const LATE_NS = 10e6;
 /** Shortest pause that can be a wait for the next slice. */
-const PAUSE_NS = 2e6;
+export const PAUSE_NS = 2e6;
 /** Slices in a row before they are believed. */
 const BELIEVE = 3;
 

@@ -29,7 +29,7 @@ import {
   VERDICT_OUT_OF_WINDOW,
 } from '../../rows.js';
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
-import { Comb, type Pause } from './comb.js';
+import { Comb, PAUSE_NS, type Pause } from './comb.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import { CLUSTER_GAP_NS, Pacer, UPPER_SHARED } from './pacer.js';
 import { SERIES_LIMIT } from './timelines.js';
@@ -282,6 +282,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     const state = silent ? IDLE : APPLICATION;
     charge(id, sender, state, fromNs, toNs);
     if (silent) episodes.add(SILENCE, id, frame, fromNs, toNs - fromNs, 0, 0);
+    if (toNs - fromNs < PAUSE_NS) return;
     sender.comb ??= new Comb();
     toRateLimit(id, sender, sender.comb.pause(fromNs, toNs, state, sender.bytes));
   };
