@@ -19,7 +19,7 @@ export const TUNNEL_PATHS = 4096;
 /** Interfaces of all inputs together; beyond: frames of further ones are attributed to the last. Also interfaces of one
  * pcapng section; beyond: their frames are left out and counted. */
 export const INTERFACES = 4096;
-/** Live connections; 5 KB each at least, 20 KB with data both ways. Beyond: the longest idle one is closed and counted. */
+/** Live connections; 5 KB each at least, 12 KB with data both ways. Beyond: the longest idle one is closed and counted. */
 export const CONNECTIONS = 10_240;
 /** Live flows without TCP; 0.5 to 3 KB each. Beyond: the quarter of them that was idle longest is forgotten, but none whose
  * byte streams are followed. */

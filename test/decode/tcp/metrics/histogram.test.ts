@@ -16,6 +16,20 @@ describe('log histogram', () => {
     expect([histogram.min, histogram.max]).toEqual([values[0], values[values.length - 1]]);
   });
 
+  test.each([1, 2, 3, 4, 64, 65, 66])('as good with %i samples, however they are kept, and so is a copy', (samples) => {
+    const source = random(samples);
+    const histogram = new LogHistogram();
+    const values = Array.from({ length: samples }, () => Math.exp(source.next() * 9));
+    for (const value of values) histogram.add(value);
+    values.sort((a, b) => a - b);
+    const copy = histogram.copy();
+    histogram.add(1e9);
+    for (const q of [0.01, 0.4, 0.6, 0.99]) {
+      expect(Math.abs(copy.quantile(q) / values[Math.ceil(q * samples) - 1]! - 1)).toBeLessThan(0.01);
+    }
+    expect([histogram.samples, copy.samples, copy.max]).toEqual([samples + 1, samples, values.at(-1)]);
+  });
+
   test('zero is a value, unknown and negative are not', () => {
     const histogram = new LogHistogram();
     for (const value of [0, 0, Number.NaN, -5]) histogram.add(value);
