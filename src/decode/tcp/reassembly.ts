@@ -192,7 +192,7 @@ class DirectionStream {
   readonly #direction: number;
   readonly #services: StreamServices;
   /** Offset of the next byte to deliver. */
-  next: number;
+  next = Number.NaN;
   #consumer: StreamConsumer | null = null;
   #done = false;
   // While undecided: whether its first bytes are the first of the stream, and those so far. A string, for most are a few bytes
