@@ -192,7 +192,8 @@ export class Analysis {
     const multipath = this.#multipath.finish();
     const udp = this.#udp.finish();
     this.#connections.trim();
-    const tcp = this.#tcp.finish(this.#connections.ids().map((id) => this.#connections.identity(id)));
+    const identities = this.#connections.ids().map((id) => this.#connections.identity(id));
+    const tcp = this.#tcp.finish(identities, this.#frameLog === null);
     const signals = this.#signals.finish();
     const silences = this.#silences.finish();
     const leaps = clockLeaps(silences);

@@ -42,7 +42,7 @@ export class PageHistory {
   #chunk = -1;
   /** log2 of pages in a region of the heat map; at most a chunk. */
   #regionBits = MIN_REGION_BITS;
-  #heat = new Uint32Array(1024);
+  #heat = new Uint32Array(0);
   readonly #regions = new TableBuilder(REGION_UNITS, EVENT_ROWS);
 
   /** @param limit  pages with exact history */

@@ -48,6 +48,8 @@ export const BLIND_CONFIDENCE = 0.5;
 const SNAPSHOT_ROUNDS = 8;
 /** Threads of the old compression reorder records by some pages; a real way around the list is far longer. */
 const REORDER_BYTES = 4 << 20;
+/** Room for the pages of a section at first: of most that might be migrations none is ever seen. */
+const FIRST_LISTED = 16;
 /** Scan position: block number above, address below; an address is below 2^44 in practice. */
 export const BLOCK_STRIDE = 2 ** 44;
 
@@ -86,7 +88,7 @@ export class Rounds {
   /** Part of the stream could not be decoded since the latest section began, and before the section at hand did. */
   #lost = false;
   #sectionLost = false;
-  #list = new Uint32Array(1024);
+  #list = new Uint32Array(FIRST_LISTED);
   #listed = 0;
   #counts = noPages();
   #bytes = 0;

@@ -28,7 +28,8 @@ const GRACE_NS = 1_000_000;
 const GRACE_ROWS = 8;
 /** Directions that room is made for at first. */
 const DIRECTIONS = 256;
-/** Rings for what waits behind a hole: a frame or two, as with most holes; the next size, from which on it doubles. */
+/** Rings for what waits behind a hole: a message; a frame or two, as with most holes; the next size, from which on it doubles. */
+const RING_LEAST_BYTES = 256;
 const RING_FIRST_BYTES = 2 << 10;
 const RING_NEXT_BYTES = 64 << 10;
 /** Numbers of a row of what came early: offset, length on the wire and in the capture, when and in which frame it came. */
@@ -37,7 +38,7 @@ const LENGTH = 1;
 const CAPTURED = 2;
 const SEEN_NS = 3;
 const SEEN_FRAME = 4;
-/** Rings of each of these sizes kept for the next hole. */
+/** Rings of each of the latter sizes kept for the next hole. */
 const SPARE_RINGS = 8;
 
 /** Status bits of a direction: nobody wants its bytes (any more). */
@@ -602,7 +603,7 @@ class EarlyBytes {
   #reserve(offset: number, length: number): void {
     const span = this.rows === 0 ? length : this.span(offset, length);
     if (span > this.ring.length) {
-      let capacity = span <= RING_FIRST_BYTES ? RING_FIRST_BYTES : Math.max(RING_NEXT_BYTES, this.ring.length);
+      let capacity = span <= RING_FIRST_BYTES ? RING_LEAST_BYTES : Math.max(RING_NEXT_BYTES, this.ring.length);
       while (capacity < span) capacity *= 2;
       const old = this.ring;
       this.ring = this.#rings.take(capacity);

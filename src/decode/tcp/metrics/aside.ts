@@ -155,7 +155,9 @@ function measure({ control, rows, slots, port }: AsideStart, log: AnomalyLog): T
     const { firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
     for (let at = 0; at < forgottenCount[0]!; at++) metrics.forget(forgotten[at]!);
     forgottenCount[0] = 0;
-    if (count[0] === END) return metrics.finish(receiveMessageOnPort(port)!.message as readonly ConnectionIdentity[]);
+    if (count[0] === END) {
+      return metrics.finish(receiveMessageOnPort(port)!.message as readonly ConnectionIdentity[], true);
+    }
     const from = (batch % SLOTS) * BATCH_ROWS;
     metrics.take(from, from + count[0]!, firstFrame[0]! - from);
     Atomics.store(control, DONE, batch + 1);

@@ -5,7 +5,7 @@ import { createRows, type SegmentRows } from '../../rows.js';
 import { giveUp } from '../acknowledge.js';
 import type { ConnectionIdentity } from '../connections.js';
 import type { Direction } from '../direction.js';
-import type { ConnectionSnapshot, TcpConnection, TcpDirection, TcpResults } from '../results.js';
+import type { ConnectionSnapshot, TcpConnection, TcpResults } from '../results.js';
 import { WINDOW_MAX_BYTES } from '../sequence.js';
 import { type Connection, createTracker, type Tracker } from '../tracker.js';
 import { halfLoops, isNear, vantageByMarks, vantageOf } from '../vantage.js';
@@ -66,24 +66,26 @@ export class TcpMetrics implements TcpMeasurement {
     return snapshotOf(this.#tracker.connection(connection.id), connection, this.#passes.timelines);
   }
 
-  finish(identities: readonly ConnectionIdentity[]): TcpResults {
-    const tracked = identities.map(({ id }) => this.#tracker.connection(id));
-    for (const connection of tracked) {
+  finish(identities: readonly ConnectionIdentity[], forgets = false): TcpResults {
+    const ends: ConnectionEnd[] = [];
+    const near = new Set<string>();
+    const described = identities.map((identity) => {
+      const connection = this.#tracker.connection(identity.id);
       for (const direction of connection.directions) this.#noteGaps(connection, direction);
-    }
-    const { directions, ...tables } = this.#passes.finish(tracked.map(endOf));
-    const connections = tracked.map((connection, at) => this.#describe(connection, identities[at]!, directions[at]!));
-    this.#doubtVantage(connections);
+      ends.push(endOf(connection));
+      if (isNear(connection)) near.add(hostsOf(identity));
+      const description = this.#describe(connection, identity);
+      const byMarks = vantageByMarks(connection);
+      if (forgets) this.#tracker.forget(identity.id); // its state makes room for the results
+      return { description, byMarks };
+    });
+    const { directions, ...tables } = this.#passes.finish(ends);
+    const connections = described.map(({ description, byMarks }, at) => {
+      // Where one connection shows that two hosts are next to each other, no time tells the place.
+      if (near.has(hostsOf(description))) description.vantage = byMarks;
+      return Object.assign(description, { directions: directions[at]! });
+    });
     return { connections, ...tables };
-  }
-
-  /** Where one connection shows that two hosts are next to each other, no time tells the place. */
-  #doubtVantage(connections: readonly TcpConnection[]): void {
-    const pair = ({ client, server }: TcpConnection): string => [client.address, server.address].sort().join(' ');
-    const near = new Set(connections.filter(({ id }) => isNear(this.#tracker.connection(id))).map(pair));
-    for (const connection of connections) {
-      if (near.has(pair(connection))) connection.vantage = vantageByMarks(this.#tracker.connection(connection.id));
-    }
   }
 
   /** Gives up holes that the peer has acknowledged, and says what the capture lacks. */
@@ -108,11 +110,8 @@ export class TcpMetrics implements TcpMeasurement {
     if (direction.dataFrames > 0 && !other.started) this.#log.note('tcp/one-sided', where);
   }
 
-  #describe(
-    connection: Connection,
-    identity: ConnectionIdentity,
-    directions: [TcpDirection, TcpDirection],
-  ): TcpConnection {
+  /** All but its directions. */
+  #describe(connection: Connection, identity: ConnectionIdentity): Omit<TcpConnection, 'directions'> {
     const [first, second] = connection.directions;
     const { id, encapsulation, client, server, firstFrame, startNs } = identity;
     const clean = !connection.handshakeRepeated;
@@ -140,10 +139,12 @@ export class TcpMetrics implements TcpMeasurement {
         sack: first.sackPermitted && second.sackPermitted ? true : known && !first.sackUsable ? false : null,
         timestamps: timestamps(first, second),
       },
-      directions,
     };
   }
 }
+
+const hostsOf = ({ client, server }: Pick<ConnectionIdentity, 'client' | 'server'>): string =>
+  [client.address, server.address].sort().join(' ');
 
 function endOf(connection: Connection): ConnectionEnd {
   const vantage = vantageOf(connection);

@@ -101,8 +101,12 @@ export interface TcpMeasurement {
   forget(connection: number): void;
   /** How a connection fares right now; `sentBytes` by its two sides, as far as their places tell. */
   snapshot(connection: ConnectionIdentity, sentBytes: readonly [number, number]): ConnectionSnapshot;
-  /** Once; `connections` are those whose results are wanted. */
-  finish(connections: readonly ConnectionIdentity[]): TcpResults;
+  /**
+   * Once; `connections` are those whose results are wanted.
+   *
+   * @param forgets  nobody will ask for the state of a connection: it goes before the results come
+   */
+  finish(connections: readonly ConnectionIdentity[], forgets?: boolean): TcpResults;
 }
 
 /** State per direction id, made on first use. */
