@@ -19,10 +19,14 @@ export const STAGES = ['read', 'decode', 'connections', 'tracking', 'metrics', '
 /** The whole analysis as if rows were neither tracked nor measured: what is left without it. */
 export const WITHOUT_TCP = 'all but tracking and metrics';
 
+/** Frames after which whatever is hot has been compiled and the second thread runs. */
+const WARM_FRAMES = 200_000;
+
 const program = fileURLToPath(import.meta.url);
 
 /** @returns fastest of `repeats` in seconds and in seconds of CPU time (other work on the machine lengthens only the
- *  former), and the number of frames. `aside`: tracked and measured on a second thread, as large captures are */
+ *  former), the number of frames, and ns a frame once warm (0 where the input is too short to say). `aside`: tracked and
+ *  measured on a second thread, as large captures are */
 export function timeStage(stage, path, repeats, aside = false) {
   const runs = Array.from({ length: repeats }, () => {
     const { stdout, stderr } = spawnSync(process.execPath, [program, stage, path, aside ? 'aside' : ''], {
@@ -32,7 +36,7 @@ export function timeStage(stage, path, repeats, aside = false) {
     return JSON.parse(stdout);
   });
   const least = (name) => Math.min(...runs.map((run) => run[name]));
-  return { seconds: least('seconds'), cpu: least('cpu'), frames: runs[0].frames };
+  return { seconds: least('seconds'), cpu: least('cpu'), frames: runs[0].frames, warmNs: least('warmNs') };
 }
 
 async function timeOnce(stage, path, aside) {
@@ -43,15 +47,19 @@ async function timeOnce(stage, path, aside) {
   let frames = 0;
   const start = process.hrtime.bigint();
   const before = process.cpuUsage();
+  let [warm, warmFrames] = [start, 0];
   for await (const batch of source.batches()) {
     push(batch);
     frames += batch.count;
+    if (warmFrames === 0 && frames >= WARM_FRAMES) [warm, warmFrames] = [process.hrtime.bigint(), frames];
   }
   finish(source.info);
-  const seconds = Number(process.hrtime.bigint() - start) / 1e9;
+  const end = process.hrtime.bigint();
+  const seconds = Number(end - start) / 1e9;
+  const warmNs = frames > 2 * WARM_FRAMES ? Number(end - warm) / (frames - warmFrames) : 0;
   const { user, system } = process.cpuUsage(before);
   source.close();
-  return { seconds, cpu: (user + system) / 1e6, frames };
+  return { seconds, cpu: (user + system) / 1e6, frames, warmNs };
 }
 
 /** A consumer of every stream that looks at nothing: the cost of putting bytes in order alone. */
