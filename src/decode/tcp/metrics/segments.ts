@@ -58,19 +58,22 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
     triggers.set(trigger.subarray(from, to), at);
     verdicts.set(verdict.subarray(from, to), at);
   };
-  const keep = (closeUp: CloseUp): void => {
-    const own = kept.filter(({ direction }) => direction === closeUp.direction);
-    kept.push(closeUp);
-    const rivals = own.length >= CLOSE_UPS_PER_DIRECTION ? [...own, closeUp] : kept.length > CLOSE_UPS ? kept : [];
+  /** Keeps the close-up of what was picked, unless those there are of longer disturbances. */
+  const keep = (disturbance: Disturbance): void => {
+    const own = kept.filter(({ direction }) => direction === disturbance.direction);
+    const rivals = own.length >= CLOSE_UPS_PER_DIRECTION ? own : kept.length >= CLOSE_UPS ? kept : [];
     const least = Math.min(...rivals.map(({ disturbedNs }) => disturbedNs));
-    const out = rivals.findLast(({ disturbedNs }) => disturbedNs === least);
+    const disturbedNs = recent.disturbedNs();
+    if (rivals.length > 0 && disturbedNs <= least) return;
+    const out = rivals.findLast((one) => one.disturbedNs === least);
     kept = kept.filter((one) => one !== out);
+    kept.push(recent.closeUp(disturbance, disturbedNs));
   };
   const close = (disturbance: Disturbance, end: number): void => {
     waiting = waiting.filter((one) => one !== disturbance);
-    const closeUp = recent.around(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
-    shownTo.set(closeUp.direction, closeUp.frames.at(-1) ?? disturbance.frame);
-    keep(closeUp);
+    const last = recent.pick(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
+    shownTo.set(disturbance.direction, last);
+    keep(disturbance);
   };
   /** Not within the loop over rows: what a closure there captures, V8 sets aside for every row. */
   const waitingIn = (data: number): Disturbance | undefined => waiting.find(({ direction }) => direction === data);
@@ -139,26 +142,95 @@ class RecentFrames {
   /** Number of the latest frame. */
   last = 0;
 
-  /** The segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`. */
-  around({ direction, frame }: Disturbance, shownTo: number, end: number): CloseUp {
+  // What was picked last: frames and what they are, from #from to #to. On paths that lose much that happens all the time.
+  readonly #frames = new Float64Array(ROWS_BEFORE + ROWS_AFTER);
+  readonly #kinds = new Int8Array(ROWS_BEFORE + ROWS_AFTER);
+  #from = ROWS_BEFORE;
+  #to = ROWS_BEFORE;
+
+  /**
+   * Picks the segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`.
+   *
+   * @returns the last of them, the disturbance itself where there are none
+   */
+  pick({ direction, frame }: Disturbance, shownTo: number, end: number): number {
+    const frames = this.#frames;
+    const kinds = this.#kinds;
     const oldest = Math.max(frame - FRAMES_BEFORE - 1, shownTo);
     const newest = Math.min(this.last, end);
-    const frames: number[] = [];
-    for (let at = frame - 1; at > oldest && frames.length < ROWS_BEFORE; at--) {
-      if (this.#kind(at, direction) >= 0) frames.unshift(at);
+    let from = ROWS_BEFORE;
+    for (let at = frame - 1; at > oldest && from > 0; at--) {
+      const kind = this.#kind(at, direction);
+      if (kind < 0) continue;
+      frames[--from] = at;
+      kinds[from] = kind;
     }
-    const before = frames.length;
-    for (let at = frame; at <= newest && frames.length < before + ROWS_AFTER; at++) {
-      if (this.#kind(at, direction) >= 0) frames.push(at);
+    let to = ROWS_BEFORE;
+    for (let at = frame; at <= newest && to < ROWS_BEFORE + ROWS_AFTER; at++) {
+      const kind = this.#kind(at, direction);
+      if (kind < 0) continue;
+      frames[to] = at;
+      kinds[to++] = kind;
     }
-    const kinds = frames.map((at) => this.#kind(at, direction));
-    const pick = (data: ArrayLike<number>, acknowledged: ArrayLike<number>): number[] =>
-      frames.map((at, i) => (kinds[i] === ACKNOWLEDGEMENT ? acknowledged : data)[at % REMEMBERED]!);
-    const tNs = pick(this.times, this.times);
-    const bytes = pick(this.lengths, this.windows);
-    const offsets = pick(this.offsets, this.ackOffsets);
-    const disturbedNs = disturbance({ tNs, kinds, offsets, bytes });
-    return { direction, frame, disturbedNs, frames, tNs, kinds, offsets, bytes };
+    this.#from = from;
+    this.#to = to;
+    return to > from ? frames[to - 1]! : frame;
+  }
+
+  /**
+   * How long the stream was disturbed where it was picked, ns: from the first retransmission until what was sent by then is
+   * acknowledged, with the silence before it; or the longest silence behind a closed window. 0 without either.
+   */
+  disturbedNs(): number {
+    let first = this.#from;
+    let sent = 0;
+    for (; first < this.#to && this.#kinds[first] !== RETRANSMISSION; first++) {
+      if (this.#kinds[first] === NEW) sent = Math.max(sent, this.#offsetOf(first) + this.#bytesOf(first));
+    }
+    if (first === this.#to) return this.#closedNs();
+    let end = first + 1;
+    while (end < this.#to && !(this.#kinds[end] === ACKNOWLEDGEMENT && this.#offsetOf(end) >= sent)) end++;
+    // Not acknowledged yet: up to the last row.
+    return this.#timeOf(Math.min(end, this.#to - 1)) - this.#timeOf(Math.max(this.#from, first - 1));
+  }
+
+  #closedNs(): number {
+    let longest = 0;
+    for (let at = this.#from; at + 1 < this.#to; at++) {
+      if (this.#kinds[at] !== ACKNOWLEDGEMENT || this.#bytesOf(at) !== 0) continue;
+      longest = Math.max(longest, this.#timeOf(at + 1) - this.#timeOf(at));
+    }
+    return longest;
+  }
+
+  /** What was picked, to keep. */
+  closeUp({ direction, frame }: Disturbance, disturbedNs: number): CloseUp {
+    const picked = Array.from({ length: this.#to - this.#from }, (_, i) => this.#from + i);
+    return {
+      direction,
+      frame,
+      disturbedNs,
+      frames: picked.map((at) => this.#frames[at]!),
+      tNs: picked.map((at) => this.#timeOf(at)),
+      kinds: picked.map((at) => this.#kinds[at]!),
+      offsets: picked.map((at) => this.#offsetOf(at)),
+      bytes: picked.map((at) => this.#bytesOf(at)),
+    };
+  }
+
+  #timeOf(picked: number): number {
+    return this.times[this.#frames[picked]! % REMEMBERED]!;
+  }
+
+  #offsetOf(picked: number): number {
+    const offsets = this.#kinds[picked] === ACKNOWLEDGEMENT ? this.ackOffsets : this.offsets;
+    return offsets[this.#frames[picked]! % REMEMBERED]!;
+  }
+
+  /** Of an acknowledgement the window. */
+  #bytesOf(picked: number): number {
+    const bytes = this.#kinds[picked] === ACKNOWLEDGEMENT ? this.windows : this.lengths;
+    return bytes[this.#frames[picked]! % REMEMBERED]!;
   }
 
   /** What a frame is to the data of `direction`; −1 where nothing. */
@@ -171,23 +243,4 @@ class RecentFrames {
     if (!hasData) return -1;
     return this.triggers[at] === TRIGGER_NONE ? NEW : RETRANSMISSION;
   }
-}
-
-/**
- * How long the stream was disturbed, ns: from the first retransmission until what was sent by then is acknowledged, with
- * the silence before it; or the longest silence behind a closed window. 0 without either.
- */
-function disturbance({ tNs, kinds, offsets, bytes }: Pick<CloseUp, 'tNs' | 'kinds' | 'offsets' | 'bytes'>): number {
-  const first = kinds.indexOf(RETRANSMISSION);
-  if (first >= 0) {
-    const ends = offsets.map((offset, i) => (i < first && kinds[i] === NEW ? offset + bytes[i]! : 0));
-    const sent = Math.max(...ends);
-    const end = kinds.findIndex((kind, i) => i > first && kind === ACKNOWLEDGEMENT && offsets[i]! >= sent);
-    // −1, not acknowledged yet, is the last row.
-    return tNs.at(end)! - tNs[Math.max(0, first - 1)]!;
-  }
-  const silences = kinds.map((kind, i) =>
-    kind === ACKNOWLEDGEMENT && bytes[i] === 0 ? (tNs[i + 1] ?? 0) - tNs[i]! : 0,
-  );
-  return Math.max(0, ...silences);
 }
