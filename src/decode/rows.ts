@@ -196,7 +196,7 @@ export function createRowRing(batches: number, shared = false): RowRing {
   const columns: (ArrayBuffer | SharedArrayBuffer)[] = [];
   const tunnels: TunnelPath[] = [{ labels: [] }];
   const tunnelIds = new Map<number, number>();
-  /** The rows [from, from + count) of all columns, made with the first that are asked for. */
+  /** The rows [from, from + count); their memory is made with the first that are asked for. */
   const rowsFrom = (from: number, count: number): SegmentRows => {
     let column = 0;
     const place = (bytes: number): [ArrayBuffer | SharedArrayBuffer, number] => {

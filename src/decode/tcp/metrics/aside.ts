@@ -1,6 +1,7 @@
 // TCP metrics on a thread of their own: what comes next in a large capture is decoded while frames are tracked and measured.
 //
-// Batches go over in a ring of rows in shared memory, of which nothing is copied. Either side waits for the other without giving control back to its event loop, so that an analysis stays a sequence of plain calls.
+// Batches go over in a ring of rows in shared memory, of which nothing is copied. Either side waits for the other without
+// giving control back to its event loop, so that an analysis stays a sequence of plain calls.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Anomaly, AnomalyLog } from '../../../anomaly.js';
 import type { PacketBatch } from '../../../capture/packet-batch.js';
