@@ -1,7 +1,7 @@
 // Both ends of one run: what the pairing of two captures adds to the report of the source's.
 import type { Pairing } from '../decode/tcp/pairing.js';
 import { spread } from './build.js';
-import { bytes, count, duration, percent } from './format.js';
+import { bytes, duration, percent, plural } from './format.js';
 import type { ReportData } from './report.js';
 
 /** Adds the pairing to a report, under the names of the two captures. */
@@ -24,7 +24,7 @@ export function bothEndsText({ bothEnds }: ReportData): string[] {
   const sent = sum((direction) => direction.sentBytes);
   const lost = sum((direction) => direction.lostBytes);
   const sentences = [
-    `Of ${bytes(sent)} sent over ${count(bothEnds.connections.length)} connection(s), ${bytes(lost)} (${percent(sent > 0 ? lost / sent : 0)}) were lost between the hosts and ${bytes(sum((direction) => direction.arrivedBytes))} arrived.`,
+    `Of ${bytes(sent)} sent over ${plural(bothEnds.connections.length, 'connection')}, ${bytes(lost)} (${percent(sent > 0 ? lost / sent : 0)}) were lost between the hosts and ${bytes(sum((direction) => direction.arrivedBytes))} arrived.`,
   ];
   const uncaptured = sum((direction) => direction.uncapturedBytes);
   if (uncaptured > 0) sentences.push(`${bytes(uncaptured)} arrived without being captured there.`);

@@ -63,6 +63,9 @@ export function percent(share: number | null): string {
 /** "1 round", "12 rounds". */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
+/** With a capital to begin with. */
+export const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+
 /** A file and the folder it lies in, harmless: what a reader calls the file. */
 export const fileName = (path: string): string =>
   plain(
@@ -74,7 +77,7 @@ export const fileName = (path: string): string =>
     80,
   );
 
-/** Large text in which no number is parted from its unit at the end of a line. */
+/** Text in which no number is parted from its unit at the end of a line. */
 export const unbroken = (text: string): string => text.replace(/(?<=\d) (?=\p{L}|%)|(?<=min) (?=\d)/gu, '\u00a0');
 
 export const endpoint = (at: { readonly address: string; readonly port: number }): string =>

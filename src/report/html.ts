@@ -26,6 +26,7 @@ import {
   flowsOf,
   keyFigures,
   migrationTraffic,
+  noMigrationText,
   trafficOf,
   verdictOf,
 } from './verdict.js';
@@ -163,13 +164,9 @@ const absentList = ({ absent }: Drawn): Html =>
 
 function noMigrationArticle(report: ReportData): Html {
   const n = report.connections.length;
-  const headline =
-    n === 0
-      ? 'No migration, and no TCP connection either.'
-      : `No QEMU migration stream could be recognised in ${plural(n, 'TCP connection')}.`;
   const notes = captureNotes(report);
   const findings = findingsOf(report, null).filter((finding) => !notes.includes(finding));
-  return html`<article class="scene"><div class="verdict"><span class="chip warn">no migration</span><h1>${headline}</h1></div>
+  return html`<article class="scene"><div class="verdict"><span class="chip warn">no migration</span><h1>${unbroken(noMigrationText(report))}</h1></div>
 ${findings.length > 0 ? findingsSection(findings, null, excludedIn(report), 'findings') : ''}
 ${n + report.flows.length > 0 ? html`<p class="path">The largest connections and flows, as their packets show them:</p>` : ''}</article>`;
 }

@@ -4,6 +4,7 @@
 // move the cursor nor hide text. Escape sequences appear only when colour is asked for.
 
 import { styleText } from 'node:util';
+import type { Anomaly } from '../anomaly.js';
 import { bothEndsText } from './both-ends.js';
 import {
   bitRate,
@@ -18,6 +19,8 @@ import {
   percent,
   plain,
   plural,
+  sentence,
+  unbroken,
 } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 import {
@@ -34,10 +37,15 @@ import {
   isCause,
   LIMIT_WORDS,
   migrationTraffic,
+  noCause,
+  noMigrationText,
+  proofTime,
   qualityOf,
+  roundRate,
   type Tone,
   type Traffic,
   trafficOf,
+  untoldAnomalies,
   verdictOf,
 } from './verdict.js';
 import { whatIfText } from './what-if-text.js';
@@ -81,6 +89,7 @@ export function renderText(report: ReportData, options: TextOptions): string {
   const rest = findingsOf(report, null).filter((finding) => !captureNotes(report).includes(finding));
   writeFindings(page, report.migrations.length > 0 ? 'Beside the migration' : 'What stood in the way', rest);
   writeBothEnds(page, report);
+  writeCounting(page, migrations);
   writeQuality(page, report);
   return page.text();
 }
@@ -88,8 +97,19 @@ export function renderText(report: ReportData, options: TextOptions): string {
 function writeBothEnds(page: TextPage, report: ReportData): void {
   const sentences = bothEndsText(report);
   if (sentences.length === 0) return;
+  const tone = report.bothEnds?.connections.length === 0 ? 'warn' : null;
   page.heading('Between the hosts');
-  for (const sentence of sentences) page.line(sentence, '  ');
+  for (const text of sentences) page.line(text, '  ', tone);
+  page.blank();
+}
+
+/** For a reader who has QEMU's figures beside ours; what several migrations share is said once. */
+function writeCounting(page: TextPage, migrations: readonly Migration[]): void {
+  const rules = migrations.flatMap(({ countingRules = [] }) => countingRules);
+  const texts = new Set(rules.map(({ figure, text }) => `${figure}: ${text}`));
+  if (texts.size === 0) return;
+  page.heading('What query-migrate and virsh domjobinfo count otherwise');
+  for (const text of texts) page.line(text, '  · ', 'dim');
   page.blank();
 }
 
@@ -120,12 +140,12 @@ export class TextPage {
     this.#lines.push(parts.map(([style, text]) => this.#style(style, plain(text))).join(''));
   }
 
-  /** A paragraph wrapped at spaces; continuation lines are indented like the text after `lead`. */
+  /** A paragraph wrapped at spaces, but for those before a unit; continuation lines are indented like the text after `lead`. */
   line(text: string, lead = '', style: Style | null = null): void {
     const room = this.width - lead.length;
     const lines: string[] = [];
     let current = '';
-    for (const word of plain(text, PARAGRAPH).split(' ')) {
+    for (const word of unbroken(plain(text, PARAGRAPH)).split(' ')) {
       if (current !== '' && current.length + 1 + word.length > room) {
         lines.push(current);
         current = '';
@@ -135,7 +155,9 @@ export class TextPage {
     }
     lines.push(current);
     lines.forEach((line, i) => {
-      this.#lines.push(`${i === 0 ? lead : ' '.repeat(lead.length)}${this.#style(style, line)}`);
+      this.#lines.push(
+        `${i === 0 ? lead : ' '.repeat(lead.length)}${this.#style(style, line.replaceAll('\u00a0', ' '))}`,
+      );
     });
   }
 
@@ -315,8 +337,6 @@ function subflowLine(report: ReportData, migration: Migration): string | null {
   return `Multipath TCP: ${shares.join(', ')}; ${again > 0 ? `${bytes(again)} were sent on a second path again` : 'nothing was sent on a second path again'}, and up to ${bytes(waited)} waited for another path.`;
 }
 
-const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}`;
-
 function writeRounds(page: TextPage, migration: Migration): void {
   const { rounds } = migration;
   if (rounds.length === 0) return;
@@ -333,7 +353,7 @@ function writeRounds(page: TextPage, migration: Migration): void {
       moment(round.startNs),
       duration(spanNs),
       bytes(round.bytes),
-      bitRate(round.goodput),
+      bitRate(roundRate(round)),
       bytes(dirtied),
       count(round.pages.normal + round.pages.xbzrle + round.pages.compressed),
       migration.pages.zero === null ? '–' : count(round.pages.zero),
@@ -347,7 +367,6 @@ function writeRounds(page: TextPage, migration: Migration): void {
   const left = rounds.length - shown.length;
   if (left > 0) rows.splice(ROUNDS - 4, 0, ['…', `${left} more`, ...Array<string>(head.length - 2).fill('')]);
   page.table(head, rows);
-  for (const { text } of migration.countingRules ?? []) page.line(text, '  ', 'dim');
   page.blank();
 }
 
@@ -363,7 +382,7 @@ function writeFindings(
   const notes = findings.filter((finding) => !isCause(finding));
   if (findings.length === 0 && limits.length === 0) return;
   page.heading(title);
-  if (chains.length === 0) page.line('Nothing that a rule would call a cause.', '  ', 'good');
+  if (chains.length === 0) page.line(noCause, '  ', 'good');
   chains.slice(0, FINDINGS).forEach(({ cause, symptoms }, i) => {
     writeFinding(page, cause, cause.text, `  ${i + 1}. `);
     for (const symptom of symptoms.slice(0, FINDINGS)) writeFinding(page, symptom, `Hence: ${symptom.text}`, '     ');
@@ -410,7 +429,7 @@ function proofOf(finding: Finding): string {
   const parts: string[] = [];
   if (first)
     parts.push(
-      `${moment(first[0])} to ${moment(first[1])}${finding.interval.length > 1 ? ` and ${finding.interval.length - 1} more` : ''}`,
+      `${proofTime(first, ' to ')}${finding.interval.length > 1 ? ` and ${finding.interval.length - 1} more` : ''}`,
     );
   if (finding.packets.length > 0)
     parts.push(`${finding.packets.length > 1 ? 'frames' : 'frame'} ${finding.packets.slice(0, 3).join(', ')}`);
@@ -419,21 +438,14 @@ function proofOf(finding: Finding): string {
 
 function writeConnections(page: TextPage, report: ReportData): void {
   page.parts(['warn', 'NO MIGRATION FOUND']);
-  if (report.connections.length === 0) {
-    page.line('The capture holds no TCP connection either.', '  ');
-  } else {
-    page.line(
-      `No QEMU migration stream could be recognised in ${plural(report.connections.length, 'TCP connection')}. What TCP shows:`,
-      '  ',
-    );
-    page.blank();
+  page.line(noMigrationText(report), '  ');
+  page.blank();
+  if (report.connections.length > 0) {
     const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, CONNECTIONS);
     for (const connection of largest) page.line(pathOf(connection), `  ${connection.id}: `);
     page.blank();
     page.table(['', 'data', 'took', 'goodput', 'RTT', 'retrans.', 'mostly held back by'], largest.map(connectionCells));
   }
-  if (report.flows.length > 0)
-    page.line(`${plural(report.flows.length, 'UDP or other flow')} (see --json or --html).`, '  ');
   page.blank();
 }
 
@@ -467,7 +479,7 @@ function writeQuality(page: TextPage, report: ReportData): void {
   page.line(quality.headline, '  ', quality.tone);
   for (const fact of quality.facts) page.line(fact, '  · ');
   for (const note of captureNotes(report)) page.line(`${note.text} [${note.rule}]`, '  · ');
-  for (const { severity, text, count: times, frame } of byCode(report.anomalies)) {
+  for (const { severity, text, count: times, frame } of byCode(untoldAnomalies(report))) {
     const often = times > 1 ? `${count(times)} times` : '';
     const where = frame === null ? '' : `${times > 1 ? 'first at frame' : 'at frame'} ${frame}`;
     const place = [often, where].filter((part) => part !== '').join(', ');
@@ -481,7 +493,7 @@ function writeQuality(page: TextPage, report: ReportData): void {
 
 /** Anomalies of all directions together, one a code. */
 function byCode(
-  anomalies: ReportData['anomalies'],
+  anomalies: readonly Anomaly[],
 ): { severity: string; text: string; count: number; frame: number | null }[] {
   const codes = new Map<string, { severity: string; text: string; count: number; frame: number | null }>();
   for (const { code, severity, text, count: times, first } of anomalies) {

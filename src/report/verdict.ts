@@ -1,10 +1,11 @@
 // What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
 // terminal, the page and the comparison share, so that all three say the same.
+import type { Anomaly, AnomalyCode } from '../anomaly.js';
 import { LIMITS, type Limit, type TcpDirection } from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import { BELIEVED } from '../migration-stream/downtime.js';
-import type { Downtime } from '../migration-stream/results.js';
-import { bitRate, byteRate, bytes, count, digits, duration, fileName, percent, plural } from './format.js';
+import type { Downtime, Round } from '../migration-stream/results.js';
+import { bitRate, byteRate, bytes, count, digits, duration, fileName, moment, percent, plural } from './format.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import type { RuledOut } from './rules/rule.js';
@@ -186,6 +187,20 @@ export function verdictOf(migration: Migration): Verdict {
   }
 }
 
+/** What is said instead of a verdict where no migration was recognised. */
+export function noMigrationText({ connections, flows, findings }: ReportData): string {
+  const searched = [
+    ...(connections.length > 0 ? [plural(connections.length, 'TCP connection')] : []),
+    ...(flows.length > 0 ? [plural(flows.length, 'UDP or other flow')] : []),
+  ];
+  if (searched.length === 0) return 'The capture holds neither a TCP connection nor a UDP flow.';
+  const closed = findings.some(({ rule }) => rule === 'R-C7') ? ' What stays closed may hold one: see R-C7.' : '';
+  return `No QEMU migration stream could be recognised in ${searched.join(' and ')}.${closed}`;
+}
+
+/** Bytes per second of a round; null where all of it has one time stamp. */
+export const roundRate = ({ startNs, endNs, goodput }: Round): number | null => (endNs > startNs ? goodput : null);
+
 /** How the rounds developed: the last whole one against the first, and whether they still shrink. */
 export interface Convergence {
   readonly text: string;
@@ -304,6 +319,12 @@ function retransmittedNote({ retransmittedSegments, retransmittedBytes }: Traffi
 /** True for what cost something; the rest is good to know. */
 export const isCause = (finding: Finding): boolean => finding.severity !== 'info';
 
+export const noCause = 'No rule found a cause.';
+
+/** "0.4471 s to 0.5095 s", or one moment where all of it has one time stamp. */
+export const proofTime = ([from, to]: Finding['interval'][number], between: string): string =>
+  moment(from) === moment(to) ? moment(from) : `${moment(from)}${between}${moment(to)}`;
+
 /** A cause with the findings that only follow from it. */
 export interface Chain {
   readonly cause: Finding;
@@ -334,6 +355,19 @@ export const excludedIn = (report: ReportData): readonly RuledOut[] =>
 export const captureNotes = (report: ReportData): Finding[] =>
   findingsOf(report, null).filter((finding) => finding.rule.startsWith('R-J') && !isCause(finding));
 
+/** Anomalies that a note about the capture says better, by its rule. */
+const SAID_BETTER: Readonly<Record<string, readonly AnomalyCode[]>> = {
+  'R-J1': ['tcp/acked-unseen', 'capture/dropped'],
+  'R-J3': ['capture/frames-cut'],
+  'R-J6': ['capture/time-backwards'],
+};
+
+/** The anomalies that no note about the capture stands for. */
+export function untoldAnomalies(report: ReportData): readonly Anomaly[] {
+  const told = new Set(captureNotes(report).flatMap(({ rule }) => SAID_BETTER[rule] ?? []));
+  return report.anomalies.filter(({ code }) => !told.has(code));
+}
+
 export interface Quality {
   readonly tone: Tone;
   readonly headline: string;
@@ -344,10 +378,11 @@ export interface Quality {
 /** How far the capture itself can be trusted. */
 export function qualityOf(report: ReportData): Quality {
   const { capture, anomalies } = report;
+  const cutIsNoted = captureNotes(report).some(({ rule }) => rule === 'R-J3');
   const facts: string[] = [];
   for (const input of capture.inputs) {
     const name = capture.inputs.length > 1 ? `${fileName(input.name)}: ` : '';
-    if (input.cutFrames > 0) {
+    if (input.cutFrames > 0 && !cutIsNoted) {
       facts.push(
         `${name}${count(input.cutFrames)} of ${plural(input.frames, 'frame')} are cut by the snap length (${input.snapLength ?? 'unknown'}).`,
       );

@@ -1,9 +1,25 @@
 import { describe, expect, test } from 'vitest';
+import type { Anomaly, AnomalyCode } from '../../src/anomaly.js';
 import type { ReportData } from '../../src/report/report.js';
 import { renderText } from '../../src/report/text.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 
 const render = (report: ReportData, width = 80): string => renderText(report, { color: false, width });
+
+const anomaly = (code: AnomalyCode, text: string): Anomaly => {
+  const at = { frame: 14, tNs: 0 };
+  return {
+    code,
+    text,
+    direction: null,
+    count: 1,
+    first: at,
+    last: at,
+    samples: [at],
+    severity: 'note',
+    origin: 'capture',
+  };
+};
 
 describe('what if', () => {
   const asked = (converges: boolean): string => {
@@ -76,6 +92,65 @@ describe('terminal summary', () => {
     );
   });
 
+  test('a round of a single instant has no rate', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const [first, last] = migration!.rounds;
+    const instant = { ...last!, startNs: last!.endNs, goodput: 0 };
+    const text = render({ ...report, migrations: [{ ...migration!, rounds: [first!, instant] }] });
+    expect(text).toMatch(/^ {2}2 +0\.\d+ s +0 s +[\d.]+ MB +– /m);
+  });
+
+  test('what QEMU counts otherwise is said once for all migrations, behind what matters', () => {
+    const report = reportData('healthy');
+    const [first] = report.migrations;
+    const rules = [{ figure: 'rounds' as const, text: 'dirty-sync-count says something else.' }];
+    const both = [0, 1].map((id) => ({ ...first!, id, countingRules: rules }));
+    const text = render({ ...report, migrations: both });
+    expect(text.match(/dirty-sync-count/g)).toHaveLength(1);
+    expect(text.indexOf('· rounds: dirty-sync-count')).toBeGreaterThan(text.lastIndexOf('What stood in the way'));
+    expect(render(reportWithoutMigration())).not.toContain('query-migrate');
+  });
+
+  test.each([40, 57, 80])('at %i columns no figure is parted from its unit', (width) => {
+    const text = render(reportData('lossy'), width);
+    expect(text).not.toMatch(/\d\n +(?:%|ms|s|MB|Mbit\/s)(?![\p{L}])/u);
+    expect(text).not.toContain('\u00a0');
+  });
+
+  test('a proof of one instant names it once', () => {
+    const report = reportData('lossy');
+    report.findings[0] = { ...report.findings[0]!, interval: [[2_716_000_000, 2_716_000_400]] };
+    expect(render(report)).toContain('Proof: 2.716 s; frames');
+  });
+
+  test('a closed tunnel that may hold the migration is pointed at where none was found', () => {
+    const report = reportWithoutMigration();
+    const { findings } = reportData('lossy');
+    report.findings = [{ ...findings[0]!, rule: 'R-C7', severity: 'info', migration: null }];
+    expect(render(report, 110)).toContain('What stays closed may hold one: see R-C7.');
+    report.findings = [];
+    expect(render(report)).not.toContain('R-C7');
+  });
+
+  test('what a note about the capture says is not said again as an anomaly', () => {
+    const report = reportData('healthy');
+    report.capture.inputs[0] = { ...report.capture.inputs[0]!, frames: 946, cutFrames: 492, snapLength: 128 };
+    report.anomalies = [
+      anomaly('capture/frames-cut', 'Frames are cut.'),
+      anomaly('decode/malformed', 'Frames are malformed.'),
+    ];
+    report.findings = [];
+    expect(render(report)).toContain('492 of 946 frames are cut by the snap length (128).');
+    expect(render(report)).toContain('Frames are cut.');
+    const { findings } = reportData('lossy');
+    report.findings = [{ ...findings[0]!, rule: 'R-J3', severity: 'info', migration: null, text: 'Noted: cut.' }];
+    const text = render(report);
+    expect(text).toContain('Noted: cut. [R-J3]');
+    expect(text).not.toMatch(/492 of 946|Frames are cut/);
+    expect(text).toContain('Frames are malformed.');
+  });
+
   test('many rounds are shortened in the middle; the first and the last stay', () => {
     const text = render(reportData('long'));
     expect(text).toMatch(/^ {2}1 /m);
@@ -134,7 +209,7 @@ describe('terminal summary', () => {
   test('a capture with nothing in it says so', () => {
     const report = reportWithoutMigration();
     report.connections = [];
-    expect(render(report)).toContain('The capture holds no TCP connection either.');
+    expect(render(report)).toContain('The capture holds neither a TCP connection nor a UDP flow.');
   });
 
   test.each([40, 80, 110])('no line is longer than %d columns', (width) => {

@@ -1,9 +1,9 @@
 // What stood in the way: shares of sending time, then findings with proof, advice, and what else they could have been.
-import { duration, moment, percent, plural } from '../format.js';
+import { duration, percent, plural } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { Finding } from '../report.js';
 import type { RuledOut } from '../rules/rule.js';
-import { chainsOf, isCause, type Tone, type Traffic } from '../verdict.js';
+import { chainsOf, isCause, noCause, proofTime, type Tone, type Traffic } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 
@@ -22,9 +22,7 @@ export function findingsSection(
   const notes = findings.filter((finding) => !isCause(finding)).slice(0, SHOWN);
   const left = findings.length - causes.length - notes.length;
   const lead =
-    causes.length === 0
-      ? 'Nothing that a rule would call a cause.'
-      : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
+    causes.length === 0 ? noCause : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
   return html`<section id="${id}"><h2>What stood in the way</h2><p class="lead">${lead}</p>
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
 ${causes.length > 0 ? html`<ol class="findings">${chainsOf(causes).map(({ cause, symptoms }) => findingItem(cause, idOf(cause), chained(symptoms, idOf)))}</ol>` : ''}
@@ -75,7 +73,7 @@ export function findingItem(finding: Finding, id = '', inside = html``): Html {
     .slice(0, 6)
     .map(
       ([from, to]) =>
-        html`<button type="button" class="proof" data-proof="${scenes.join(' ')}" data-from="${from / 1e9}" data-to="${to / 1e9}">${moment(from)} – ${moment(to)}</button>`,
+        html`<button type="button" class="proof" data-proof="${scenes.join(' ')}" data-from="${from / 1e9}" data-to="${to / 1e9}">${proofTime([from, to], ' – ')}</button>`,
     );
   const frames = finding.packets.slice(0, 20);
   const filter = frames.map((frame) => `frame.number == ${frame}`).join(' || ');

@@ -1,9 +1,9 @@
 // Memory and rounds: page kinds, heat map, the table of rounds, RAM blocks and the regions that stay hot.
-import { bitRate, bytes, count, duration, memory, moment, percent, plain, plural } from '../format.js';
+import { bitRate, bytes, count, duration, memory, moment, percent, plain, plural, sentence } from '../format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Migration, ReportData } from '../report.js';
 import { hotRegions } from '../tables.js';
-import { convergenceOf } from '../verdict.js';
+import { convergenceOf, roundRate } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
 const HOT_REGIONS = 12;
@@ -15,7 +15,7 @@ export function memorySection(report: ReportData, migration: Migration, { figure
   if (shown.length === 0 && migration.rounds.length === 0 && migration.ramBlocks.length === 0) return html``;
   const convergence = convergenceOf(migration);
   return html`<section><h2>Memory and rounds</h2>
-<p class="lead">${memoryLead(migration)}${convergence ? ` Of the rounds, ${convergence.text}.` : ''}</p>
+<p class="lead">${memoryLead(migration)}${convergence ? ` ${sentence(convergence.text)}.` : ''}</p>
 <div class="pair">${shown}</div>
 ${roundsTable(migration, scene.id, rows)}
 ${(migration.countingRules ?? []).map((rule) => html`<p class="note">${rule.text}</p>`)}
@@ -69,7 +69,7 @@ function roundsTable(migration: Migration, scene: string, limit: number): Html {
         cell(moment(round.startNs), round.startNs),
         cell(duration(spanNs), spanNs),
         cell(bytes(round.bytes), round.bytes),
-        cell(bitRate(round.goodput), round.goodput),
+        cell(bitRate(roundRate(round)), roundRate(round)),
         cell(bytes(dirtied), dirtied),
         ...kinds.map((kind) => cell(count(round.pages[kind]), round.pages[kind])),
         cell(html`<span class="whole">${round.boundary} (${percent(round.confidence)})</span>`, round.boundary),
