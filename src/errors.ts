@@ -84,6 +84,20 @@ export const emptyStretch = (
     `The capture is ${(durationNs / 1e9).toFixed(3)} s long; times count from its first frame, as in the report.`,
   );
 
+export const noSuchPort = (port: number, busiest: readonly number[]): UsageError =>
+  new UsageError(
+    `No connection in the capture goes to port ${port}.`,
+    busiest.length > 0 ? `Most data went to ${busiest.join(', ')}.` : 'It holds no TCP connection.',
+  );
+
+export const noSuchConnection = (id: number, connections: number): UsageError =>
+  new UsageError(
+    `There is no connection ${id} in the capture.`,
+    connections > 0
+      ? `Those in the result are numbered from 0 (${connections} in all); the summary and the page show the numbers.`
+      : 'It holds no TCP connection.',
+  );
+
 export const outputExists = (path: string): UsageError =>
   new UsageError(`${path} exists already.`, 'Add --force to replace it, or choose another name.');
 

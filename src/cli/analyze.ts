@@ -7,12 +7,12 @@ import type { CaptureSource, PacketBatch } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
 import { pair } from '../decode/tcp/pairing.js';
 import type { WantedStretch } from '../decode/tcp/stretch.js';
-import { bothEndsOrFiles, emptyStretch, noFrames } from '../errors.js';
+import { bothEndsOrFiles, emptyStretch, noFrames, noSuchConnection, noSuchPort, type UsageError } from '../errors.js';
 import { addBothEnds } from '../report/both-ends.js';
 import type { ReportData } from '../report/report.js';
 import { deliver, toReport } from './deliver.js';
 import { addHelp } from './help.js';
-import type { CliIo } from './io.js';
+import { type CliIo, printError } from './io.js';
 import {
   type AnalysisOptions,
   addAnalysisOptions,
@@ -70,9 +70,29 @@ async function analyze(files: readonly string[], options: Options, io: CliIo): P
   if (stretch && !segmentTimes(report).some((tNs) => tNs >= stretch.fromNs && tNs < stretch.toNs)) {
     throw emptyStretch(stretch, report.capture.durationNs);
   }
+  for (const mistake of unmatched(report, options)) printError(io, mistake);
   await deliver(report, options, io);
   if (options.strict && report.anomalies.some((anomaly) => anomaly.severity !== 'note')) io.exitCode = 3;
 }
+
+/** Busiest ports that are named beside one that does not occur. */
+const PORTS_NAMED = 3;
+
+/** A port or a connection that was asked for and is not in the capture: worth a word, for the result then lacks the migration. */
+function unmatched({ connections }: ReportData, { port, connection }: Options): UsageError[] {
+  const mistakes: UsageError[] = [];
+  // Either end may be the server where the capture began midway.
+  if (port !== undefined && !connections.some(({ client, server }) => server.port === port || client.port === port)) {
+    const busiest = connections.toSorted((a, b) => payloadBytes(b) - payloadBytes(a)).map(({ server }) => server.port);
+    mistakes.push(noSuchPort(port, [...new Set(busiest)].slice(0, PORTS_NAMED)));
+  }
+  if (connection !== undefined && !connections.some(({ id }) => id === connection))
+    mistakes.push(noSuchConnection(connection, connections.length));
+  return mistakes;
+}
+
+const payloadBytes = ({ directions }: ReportData['connections'][number]): number =>
+  directions[0].payloadBytes + directions[1].payloadBytes;
 
 /** When the single segments that the report holds were sent. */
 const segmentTimes = ({ tables }: ReportData): readonly number[] =>

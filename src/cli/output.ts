@@ -101,7 +101,8 @@ async function signalsHeard(): Promise<void> {
  * and leaves nothing behind, nor does a signal that ends the process.
  */
 function writeWhole(path: string, content: string | Uint8Array): void {
-  const target = existsSync(path) ? realpathSync(path) : path;
+  // A device keeps its name: /dev/stdout and /dev/fd/3 may stand for a pipe, whose real path is none.
+  const target = existsSync(path) && !isDevice(path) ? realpathSync(path) : path;
   const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   holdSignals();
@@ -120,6 +121,7 @@ function writeWhole(path: string, content: string | Uint8Array): void {
     renameSync(temporary, target);
   } catch (error) {
     rmSync(temporary, { force: true });
+    if (isBrokenPipe(error)) return; // its reader has seen enough
     throw outputFailed(path, error instanceof Error ? error.message : String(error));
   } finally {
     void releaseSignals();
@@ -163,11 +165,13 @@ export async function writeResult(path: string, content: string, io: CliIo): Pro
   await signalsHeard();
 }
 
+const isBrokenPipe = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EPIPE';
+
 /** Writes to a stream and waits until it was taken. A reader that went away is not an error. */
 export function print(stream: NodeJS.WritableStream, content: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(content, (error) => {
-      if (error && (error as NodeJS.ErrnoException).code !== 'EPIPE') {
+      if (error && !isBrokenPipe(error)) {
         reject(outputFailed('Standard output', error.message));
       } else resolve();
     });

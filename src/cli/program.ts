@@ -1,6 +1,7 @@
 // The command line: which commands there are, and how errors become messages and exit codes.
 //
 //   0 done · 1 the input or output cannot be used · 2 wrong call · 3 anomalies under --strict · 70 a defect of ours
+import { statSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError, UsageError } from '../errors.js';
 import { plain } from '../report/format.js';
@@ -37,8 +38,7 @@ Examples:
   migscope analyze ring_*.pcapng.gz --json -             rotated files in any order, JSON to the next program
   ssh host tcpdump -i eth0 -w - port 49152 | migscope analyze -
   migscope live -i eth0 --until-done --html report.html  watch a migration while it runs
-  migscope compare cubic.pcap bbr.pcap --html compare.html
-`;
+  migscope compare cubic.pcap bbr.pcap --html compare.html`;
 
 const EXIT_TEXT = `\nExit codes:\n  ${EXIT_CODES.map(([code, meaning]) => `${code} ${meaning}`).join('   ')}`;
 
@@ -52,15 +52,16 @@ function buildProgram(io: CliIo): Command {
     .version(VERSION, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
-    .showHelpAfterError('See migscope --help, or the --help of the command.')
+    .showHelpAfterError('  See migscope --help, or the --help of the command.')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
-      // What was typed is repeated in the message.
+      // Like our own messages; what was typed is repeated in it.
       outputError: (text, write) =>
         write(
           text
+            .replace(/^error: /, 'migscope: ')
             .split('\n')
             .map((line) => plain(line, 1000))
             .join('\n'),
@@ -94,9 +95,14 @@ export async function run(args: readonly string[], io: CliIo): Promise<number> {
     await program.parseAsync(args, { from: 'user' });
     return io.exitCode;
   } catch (error) {
+    const [word = ''] = args;
+    if (error instanceof CommanderError && error.code === 'commander.unknownCommand' && isFile(word))
+      io.stderr.write('  It is a file: migscope analyze FILE reads a capture, migscope report FILE a saved result.\n');
     return report(error, io);
   }
 }
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 
 function report(error: unknown, io: CliIo): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

@@ -235,6 +235,13 @@ describe('what is asked for is touched, nothing else', () => {
     expect(JSON.parse(stdout)).toMatchObject({ schema: 'migscope.report' });
   });
 
+  test('a pipe that has a number and no name gets the result, and may be closed early', () => {
+    const whole = shell('$M analyze $S --quiet --json /dev/stdout | cat');
+    expect(JSON.parse(whole.stdout)).toMatchObject({ schema: 'migscope.report' });
+    const cut = shell('$M analyze $S --quiet --json /dev/stdout 2>&1 | head -c 9');
+    expect(cut).toMatchObject({ code: 0, stdout: '{"schema"' });
+  });
+
   test('a link stays a link', async () => {
     const place = fresh('links');
     writeFileSync(join(place, 'real.json'), 'old');

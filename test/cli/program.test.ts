@@ -61,6 +61,31 @@ describe('wrong calls', () => {
     expect(code).toBe(2);
     expect(stdout).toBe('');
     expect(stderr).toContain(sentence);
+    expect(stderr).toMatch(/^migscope: .+\n/);
+  });
+
+  test('a capture in the place of the command: the command is named', async () => {
+    const { code, stderr } = await cli(['samples/precopy.pcap.gz']);
+    expect(code).toBe(2);
+    expect(stderr).toContain('It is a file: migscope analyze FILE reads a capture');
+    expect((await cli(['absent.pcap'])).stderr).not.toContain('It is a file');
+  });
+});
+
+describe('what was asked for and is not there', () => {
+  test.each([
+    ['a port', ['--port', '4444'], 'No connection in the capture goes to port 4444.\n  Most data went to 49152.'],
+    ['a connection', ['--connection', '7'], 'There is no connection 7 in the capture.'],
+  ])('%s is told, and the rest of the result is delivered', async (_name, options, sentence) => {
+    const { code, stdout, stderr } = await cli(['analyze', 'samples/precopy.pcap.gz', ...options]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('NO MIGRATION FOUND');
+    expect(stderr).toContain(sentence);
+  });
+
+  test('what is there gives no such word', async () => {
+    const options = ['--port', '49152', '--connection', '0'];
+    expect((await cli(['analyze', 'samples/precopy.pcap.gz', ...options])).stderr).toBe('');
   });
 });
 
