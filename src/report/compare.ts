@@ -1,41 +1,40 @@
 // The comparison for people: terminal here, the page in a file of its own that is loaded when it is wanted.
-import { boundedText, type ComparedFigure, type ComparedRun, type Comparison, topLimit } from './comparison.js';
+import { boundedText, type ComparedFigure, type Comparison, topLimit } from './comparison.js';
 import { bytes, percent } from './format.js';
 import { type TextOptions, TextPage } from './text.js';
-import { signedPercent } from './verdict.js';
+import { LIMIT_WORDS, signedPercent } from './verdict.js';
 
 export { type Comparison, compareReports, type NamedReport } from './comparison.js';
+
+/** Rounds shown one by one; the rest is counted. */
+const ROUNDS = 16;
 
 /** The comparison for a terminal. */
 export function renderCompareText(comparison: Comparison, options: TextOptions): string {
   const page = new TextPage(options);
   const { runs, figures, findings } = comparison;
+  const names = runs.map(({ name }) => shortName(name));
   page.heading('What changed');
   for (const sentence of comparison.conclusions) page.line(sentence, '  ');
   page.blank();
   page.heading('Side by side');
-  const cells = (figure: ComparedFigure): string[] => [
-    figure.title,
-    ...runs.flatMap((_, i) => {
-      const text = boundedText(figure, i);
-      const change = figure.changes[i];
-      return i === 0
-        ? [text]
-        : [
-            text,
-            change === null || change === undefined ? '' : `${signedPercent(change)}${figure.matters[i] ? ' !' : ''}`,
-          ];
-    }),
+  const lines: readonly (readonly [title: string, value: (i: number) => string, change?: (i: number) => string])[] = [
+    ['Outcome', (i) => runs[i]!.outcome],
+    ['Carried by', (i) => runs[i]!.carriedBy],
+    ...figures.map((figure) => [figure.title, (i: number) => boundedText(figure, i), changeOf(figure)] as const),
   ];
-  const head = ['', ...runs.flatMap((run, i) => (i === 0 ? [shortName(run.name)] : [shortName(run.name), 'change']))];
-  const outcome = ['Outcome', ...runs.flatMap((run, i) => (i === 0 ? [run.outcome] : [run.outcome, '']))];
-  const carried = ['Carried by', ...runs.flatMap((run, i) => (i === 0 ? [run.carriedBy] : [run.carriedBy, '']))];
-  const limit = (run: ComparedRun): string => {
+  writeBlocks(page, runs.length, (shown) => ({
+    head: ['', ...shown.flatMap((i) => (i === 0 ? [names[i]!] : [names[i]!, 'change']))],
+    rows: lines.map(([title, value, change]) => [
+      title,
+      ...shown.flatMap((i) => (i === 0 ? [value(i)] : [value(i), change?.(i) ?? ''])),
+    ]),
+  }));
+  const held = runs.flatMap((run) => {
     const top = topLimit(run);
-    return top ? `${top[0]} ${percent(top[1])}` : '–';
-  };
-  const held = ['Held back by', ...runs.flatMap((run, i) => (i === 0 ? [limit(run)] : [limit(run), '']))];
-  page.table(head, [outcome, carried, ...figures.map(cells), held]);
+    return top ? [`${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])})`] : [];
+  });
+  if (held.length > 0) page.line(`Held back mostly: ${held.join('; ')}.`, '  ');
   page.line(
     '! marks a change larger than single runs differ by; ≥ marks a lower bound of an unfinished run.',
     '  ',
@@ -44,31 +43,59 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
   page.blank();
   if (findings.length > 0) {
     page.heading('Findings');
-    page.table(
-      ['', ...runs.map((run) => shortName(run.name))],
-      findings.map(({ rule, title, severities }) => [
+    writeBlocks(page, runs.length, (shown) => ({
+      head: ['', ...shown.map((i) => names[i]!)],
+      rows: findings.map(({ rule, title, severities }) => [
         `${rule} ${title}`,
-        ...severities.map((severity) => severity ?? '–'),
+        ...shown.map((i) => severities[i] ?? '–'),
       ]),
-    );
+    }));
     page.blank();
   }
   const most = Math.max(...runs.map((run) => run.rounds.length));
   if (most > 0) {
     page.heading('By round: sent, and dirtied meanwhile');
-    page.table(
-      ['round', ...runs.map((run) => shortName(run.name))],
-      Array.from({ length: Math.min(most, 16) }, (_, row) => [
+    writeBlocks(page, runs.length, (shown) => ({
+      head: ['round', ...shown.map((i) => names[i]!)],
+      rows: Array.from({ length: Math.min(most, ROUNDS) }, (_, row) => [
         String(row + 1),
-        ...runs.map(({ rounds }) => {
-          const round = rounds[row];
+        ...shown.map((i) => {
+          const round = runs[i]!.rounds[row];
           return round ? `${bytes(round.bytes)} / ${bytes(round.dirtiedBytes)}` : '';
         }),
       ]),
-    );
-    if (most > 16) page.line(`… and ${most - 16} more rounds.`, '  ');
+    }));
+    if (most > ROUNDS) page.line(`… and ${most - ROUNDS} more rounds.`, '  ');
   }
   return page.text();
+}
+
+const changeOf =
+  (figure: ComparedFigure) =>
+  (i: number): string => {
+    const change = figure.changes[i];
+    return change === null || change === undefined ? '' : `${signedPercent(change)}${figure.matters[i] ? ' !' : ''}`;
+  };
+
+interface Table {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+/** As many runs as fit side by side, then the next ones below; each time beside the first, the yardstick, where there is room. */
+function writeBlocks(page: TextPage, runs: number, tableOf: (shown: readonly number[]) => Table): void {
+  const fits = (shown: readonly number[]): boolean => {
+    const { head, rows } = tableOf(shown);
+    return page.fits(head, rows);
+  };
+  for (let next = 0; next < runs; ) {
+    if (next > 0) page.blank();
+    const shown = next > 0 && fits([0, next]) ? [0, next] : [next];
+    next++;
+    while (next < runs && fits([...shown, next])) shown.push(next++);
+    const { head, rows } = tableOf(shown);
+    page.table(head, rows);
+  }
 }
 
 const shortName = (name: string): string => (name.length > 18 ? `…${name.slice(-17)}` : name);

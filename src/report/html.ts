@@ -5,7 +5,19 @@ import type { Chart } from './charts/chart.js';
 import { CHARTS } from './charts/index.js';
 import { connectionScene, flowScene, migrationScene, type Scene } from './charts/scene.js';
 import { THEME } from './charts/theme.js';
-import { bitRate, bytes, count, duration, endpoint, fileName, percent, plain, plural, unbroken } from './format.js';
+import {
+  bitRate,
+  bytes,
+  count,
+  duration,
+  endpoint,
+  fileName,
+  moment,
+  percent,
+  plain,
+  plural,
+  unbroken,
+} from './format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
 import type { Migration, ReportData } from './report.js';
@@ -31,8 +43,9 @@ import {
   verdictOf,
 } from './verdict.js';
 
-/** Migrations that get charts; further ones are listed. */
+/** Migrations that get charts; all are listed. */
 const SCENES = 5;
+const MIGRATION_ROWS = 300;
 /** Connections and flows that get charts in a capture without migration. */
 const PATH_SCENES = 3;
 /** Rows of a table about a migration, over all that are shown. */
@@ -61,11 +74,11 @@ export async function renderHtml(report: ReportData): Promise<string> {
   const [first] = shown;
   const body = html`<a class="skip" href="#main">Skip to the result</a>
 <header class="top"><div class="wrap"><span class="brand">migscope</span><span class="source">${names}</span>
-<nav aria-label="Sections">${first ? html`<a href="#m${first.id}-findings">Findings</a><a href="#m${first.id}-time">Charts</a>` : ''}<a href="#connections">Connections</a><a href="#capture">Capture</a><a href="#method">Method</a></nav>
+<nav aria-label="Sections">${shown.length > 1 ? html`<a href="#migrations">Migrations</a>` : ''}${first ? html`<a href="#m${first.id}-findings">Findings</a><a href="#m${first.id}-time">Charts</a>` : ''}<a href="#connections">Connections</a><a href="#capture">Capture</a><a href="#method">Method</a></nav>
 <button type="button" class="quiet" id="theme">Light / dark</button></div></header>
 <main class="wrap" id="main">
+${report.migrations.length > 1 ? migrationsSection(report) : ''}
 ${articles}
-${report.migrations.length > SCENES ? moreMigrations(report) : ''}
 ${bothEndsSection(report)}
 ${connectionsSection(report)}
 ${captureSection(report)}
@@ -144,7 +157,7 @@ function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn
   const findings = findingsOf(report, migration.id);
   const findingsId = `${drawn.scene.id}-findings`;
   return html`<article class="scene" id="${drawn.scene.id}">
-<p class="path">${drawn.scene.title} · ${facts.map((fact) => plain(fact, 60)).join(' · ')}</p>
+<p class="path">${report.migrations.length > 1 ? `Migration ${migration.id}: ` : ''}${drawn.scene.title} · ${facts.map((fact) => plain(fact, 60)).join(' · ')}</p>
 <div class="verdict"><span class="chip ${verdict.tone}">${verdict.outcome}</span><h1>${unbroken(verdict.headline)}</h1></div>
 ${whyLine(findings, findingsId)}
 ${figuresList(keyFigures(report, migration))}
@@ -193,19 +206,35 @@ ${traffic.limits.length > 0 ? html`<section><h2>What held the sender back</h2>${
 ${timeSection(drawn)}</article>`;
 }
 
-function moreMigrations(report: ReportData): Html {
-  return html`<section><h2>Further migrations</h2>${sortableTable(
-    'Migrations without charts',
-    [numeric('Id'), text('Path'), text('Outcome'), numeric('Took'), numeric('Rounds'), numeric('Downtime')],
-    report.migrations
-      .slice(SCENES)
-      .map((migration) => [
-        cell(String(migration.id), migration.id),
-        cell(`${plain(migration.source, 60)} → ${endpoint({ address: migration.destination, port: migration.port })}`),
-        cell(migration.outcome),
-        cell(duration(migration.endNs - migration.startNs), migration.endNs - migration.startNs),
-        cell(count(migration.rounds.length), migration.rounds.length),
-        cell(duration(migration.downtime?.estimateNs ?? null), migration.downtime?.estimateNs ?? null),
-      ]),
+/** All migrations of a capture with several: what became of each, and where its charts are. */
+function migrationsSection({ migrations }: ReportData): Html {
+  return html`<section id="migrations"><h2>${plural(migrations.length, 'migration')}</h2>${sortableTable(
+    'Migrations in this capture',
+    [
+      numeric('Id'),
+      text('Path'),
+      text('Outcome'),
+      numeric('Start'),
+      numeric('Took'),
+      numeric('Rounds'),
+      numeric('Downtime'),
+    ],
+    migrations.map((migration, i) => {
+      const { id, outcome, startNs, endNs, rounds, downtime } = migration;
+      const path = pathOf(migration);
+      return [
+        cell(String(id), id),
+        cell(i < SCENES ? html`<a href="#m${id}">${path}</a>` : path, path),
+        cell(outcome),
+        cell(moment(startNs), startNs),
+        cell(duration(endNs - startNs), endNs - startNs),
+        cell(count(rounds.length), rounds.length),
+        cell(duration(downtime?.estimateNs ?? null), downtime?.estimateNs ?? null),
+      ];
+    }),
+    MIGRATION_ROWS,
   )}</section>`;
 }
+
+const pathOf = ({ source, destination, port }: Migration): string =>
+  `${plain(source, 60)} → ${endpoint({ address: destination, port })}`;

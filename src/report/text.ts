@@ -161,22 +161,25 @@ export class TextPage {
     });
   }
 
-  /** Columns aligned right except the first; drops columns from the end until the width fits. */
-  table(head: readonly string[], rows: readonly (readonly string[])[], lead = '  '): void {
-    const clean = rows.map((row) => row.map((cell) => plain(cell, 60)));
-    const widths = head.map((cell, c) => Math.max(cell.length, ...clean.map((row) => row[c]!.length)));
-    const total = (n: number): number => lead.length + widths.slice(0, n).reduce((sum, width) => sum + width + 2, -2);
+  /** Columns aligned right except the first; those at the end that do not fit are left out. */
+  table(head: readonly string[], rows: readonly (readonly string[])[]): void {
+    const widths = columnWidths(head, rows);
     let columns = head.length;
-    while (columns > 2 && total(columns) > this.width) columns--;
+    while (columns > 2 && tableWidth(widths.slice(0, columns)) > this.width) columns--;
     const layOut = (cells: readonly string[]): string =>
-      lead +
+      TABLE_LEAD +
       cells
         .slice(0, columns)
-        .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)))
+        .map((cell, c) => (c === 0 ? plain(cell, CELL).padEnd(widths[c]!) : plain(cell, CELL).padStart(widths[c]!)))
         .join('  ')
         .trimEnd();
     this.#lines.push(this.#style('dim', layOut(head)));
-    for (const row of clean) this.#lines.push(layOut(row));
+    for (const row of rows) this.#lines.push(layOut(row));
+  }
+
+  /** Whether a table can be shown whole. */
+  fits(head: readonly string[], rows: readonly (readonly string[])[]): boolean {
+    return tableWidth(columnWidths(head, rows)) <= this.width;
   }
 
   text(): string {
@@ -188,6 +191,16 @@ export class TextPage {
     return style !== null && this.#color ? styleText(STYLES[style], text, { validateStream: false }) : text;
   }
 }
+
+const TABLE_LEAD = '  ';
+/** Characters of a cell. */
+const CELL = 60;
+
+const columnWidths = (head: readonly string[], rows: readonly (readonly string[])[]): number[] =>
+  head.map((_, c) => Math.max(...[head, ...rows].map((row) => plain(row[c]!, CELL).length)));
+
+const tableWidth = (widths: readonly number[]): number =>
+  TABLE_LEAD.length + widths.reduce((sum, width) => sum + width + 2, -2);
 
 function header(page: TextPage, report: ReportData): void {
   const { inputs, durationNs, frames } = report.capture;

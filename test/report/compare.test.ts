@@ -141,6 +141,19 @@ describe('comparison', () => {
 });
 
 describe('comparison for people', () => {
+  test.each([60, 80])('every run has its column on a terminal of %i columns, however many there are', (width) => {
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    const comparison = compareReports(names.map((name) => ({ name, report: reportData('lossy') })));
+    const text = renderCompareText(comparison, { color: false, width });
+    for (const title of ['Side by side', 'Findings', 'By round: sent, and dirtied meanwhile']) {
+      const part = text.slice(text.indexOf(title)).split(/\n(?=[A-Z])/)[0]!;
+      const heads = part.split('\n').filter((line) => /^ +(?:round +)?[a-e](?: |$)/.test(line));
+      const shown = heads.flatMap((line) => line.match(/\b[a-e]\b/g) ?? []);
+      expect(new Set(shown), title).toEqual(new Set(names));
+    }
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(width);
+  });
+
   test('the terminal shows figures side by side within 80 columns', () => {
     const text = renderCompareText(cubicAndBbr(), { color: false, width: 80 });
     expect(text).toMatch(/Total time +≥ 19\.4 s +1\.84 s +−91 % !/);

@@ -225,6 +225,19 @@ describe('page', () => {
     expect(JSON.stringify(dataOf(page).scenes)).not.toContain('\u202e');
   });
 
+  test('several migrations are listed first, each with its outcome and a link to its part', async () => {
+    const report = reportData('healthy');
+    const [first] = report.migrations;
+    expect(await renderHtml(report)).not.toContain('id="migrations"');
+    report.migrations = [first!, { ...first!, id: 1, port: 49153, outcome: 'failed' }];
+    const page = await renderHtml(report);
+    const list = page.slice(page.indexOf('id="migrations"'), page.indexOf('<article'));
+    expect(list).toContain('2 migrations');
+    expect(list).toMatch(/<a href="#m1">[^<]+:49153<\/a>.*failed/s);
+    expect(page).toContain('Migration 1: ');
+    expect(page).toContain('<a href="#migrations">Migrations</a>');
+  });
+
   test('more of everything than any capture holds stays below 3 MB', async () => {
     const report = reportData('long');
     const long = 'n'.repeat(256);
