@@ -4,6 +4,14 @@
 // like a spreadsheet formula.
 import { float64, utf8 } from '@uwdata/flechette';
 import { escape as byRow, type ColumnTable, desc, table as makeTable, op } from 'arquero';
+import {
+  TCP_EPISODE_KINDS,
+  TCP_EPISODE_UNITS,
+  TCP_EVENT_KINDS,
+  TCP_EVENT_UNITS,
+  TCP_SEGMENT_KINDS,
+  TCP_SEGMENT_UNITS,
+} from '../decode/tcp/results.js';
 import type { UdpFlow } from '../decode/udp/results.js';
 import { plain } from './format.js';
 import type { JsonTable, ReportData } from './report.js';
@@ -436,6 +444,13 @@ export async function arrowFiles(report: ReportData): Promise<TableFile[]> {
   });
 }
 
+/** Words that a number in a column stands for, by the column's unit: the number is the place in the list. */
+const CODES: Readonly<Record<string, readonly string[]>> = {
+  [TCP_EVENT_UNITS.kind]: TCP_EVENT_KINDS,
+  [TCP_EPISODE_UNITS.kind]: TCP_EPISODE_KINDS,
+  [TCP_SEGMENT_UNITS.kind]: TCP_SEGMENT_KINDS,
+};
+
 /** Units of columns that hold words. */
 const WORDS: ReadonlySet<string> = new Set(['name', 'address', 'text', 'rule id']);
 
@@ -464,6 +479,7 @@ function files(report: ReportData, extension: string, content: (table: UnitTable
         name: column,
         unit: plain(one.units[column]!),
         type: typeOf(one, column),
+        ...(CODES[one.units[column]!] ? { values: CODES[one.units[column]!] } : {}),
       })),
     })),
   };
@@ -473,8 +489,9 @@ function files(report: ReportData, extension: string, content: (table: UnitTable
   ];
 }
 
-// A cell that starts with one of these is a formula to a spreadsheet; an apostrophe makes it text (OWASP, CSV injection).
-const FORMULA = /^[=+\-@]/;
+// A cell that starts with one of these, in their wide forms too, is a formula to a spreadsheet; an apostrophe makes it text
+// (OWASP, CSV injection).
+const FORMULA = /^[=+\-@＝＋－＠]/;
 
 function inert({ table, units, omitted }: UnitTable): UnitTable {
   const names = table.columnNames().filter((name) => NAME.test(name));

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Type, tableFromIPC } from '@uwdata/flechette';
 import { fromArrow } from 'arquero';
 import { describe, expect, test } from 'vitest';
@@ -120,6 +121,20 @@ describe('files for other programs', () => {
     expect(full.get('connections.arrow migration')).toBe(Type.Float);
   });
 
+  test('what the number in a column stands for is in the schema, and in the documentation', async () => {
+    const files = await csvFiles(reportData('lossy'));
+    const schema = JSON.parse(String(files.find(({ name }) => name === 'schema.json')!.content)) as {
+      tables: { name: string; columns: { name: string; values?: string[] }[] }[];
+    };
+    const documentation = readFileSync('docs/report.md', 'utf8');
+    const coded = schema.tables.flatMap(({ name, columns }) =>
+      columns.flatMap(({ name: column, values }) => (values ? [{ table: name, column, values }] : [])),
+    );
+    expect(coded.map(({ table, column }) => `${table}.${column}`)).toEqual(['tcpEvents.kind', 'tcpEpisodes.kind']);
+    for (const { table, values } of coded)
+      expect(documentation).toContain(`| \`${table}\` | ${values.map((value) => `\`${value}\``).join(', ')} |`);
+  });
+
   test('columns and units of a result made by hand become neither formulas nor control characters', async () => {
     const report = reportData('healthy');
     report.tables['own'] = {
@@ -129,6 +144,13 @@ describe('files for other programs', () => {
     const files = await csvFiles(report);
     expect(files.find(({ name }) => name === 'own.csv')!.content).toBe('fine\n2\n');
     expect(files.find(({ name }) => name === 'schema.json')!.content).not.toContain('\u202e');
+  });
+
+  test.each(['+1', '-1', '@SUM(1)', '＝1', '＠x'])('%s is only text to a spreadsheet', async (name) => {
+    const report = reportData('healthy');
+    report.migrations[0]!.devices[0]!.name = name;
+    const sections = (await csvFiles(report)).find((file) => file.name === 'sections.csv')!;
+    expect(String(sections.content)).toContain(`,'${name},`);
   });
 
   test('a name that looks like a formula is only text to a spreadsheet', async () => {
