@@ -10,6 +10,7 @@ import type { WantedStretch } from '../decode/tcp/stretch.js';
 import { bothEndsOrFiles, emptyStretch, noFrames, noSuchConnection, noSuchPort, type UsageError } from '../errors.js';
 import { addBothEnds } from '../report/both-ends.js';
 import type { ReportData } from '../report/report.js';
+import { payloadBytesOf } from '../report/verdict.js';
 import { deliver, toReport } from './deliver.js';
 import { addHelp } from './help.js';
 import { type CliIo, printError } from './io.js';
@@ -83,16 +84,15 @@ function unmatched({ connections }: ReportData, { port, connection }: Options): 
   const mistakes: UsageError[] = [];
   // Either end may be the server where the capture began midway.
   if (port !== undefined && !connections.some(({ client, server }) => server.port === port || client.port === port)) {
-    const busiest = connections.toSorted((a, b) => payloadBytes(b) - payloadBytes(a)).map(({ server }) => server.port);
+    const busiest = connections
+      .toSorted((a, b) => payloadBytesOf(b) - payloadBytesOf(a))
+      .map(({ server }) => server.port);
     mistakes.push(noSuchPort(port, [...new Set(busiest)].slice(0, PORTS_NAMED)));
   }
   if (connection !== undefined && !connections.some(({ id }) => id === connection))
     mistakes.push(noSuchConnection(connection, connections.length));
   return mistakes;
 }
-
-const payloadBytes = ({ directions }: ReportData['connections'][number]): number =>
-  directions[0].payloadBytes + directions[1].payloadBytes;
 
 /** When the single segments that the report holds were sent. */
 const segmentTimes = ({ tables }: ReportData): readonly number[] =>

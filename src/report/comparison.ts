@@ -10,9 +10,11 @@ import {
   carrier,
   carriersOf,
   congestionControlOf,
+  dirtiedBytes,
   flowsOf,
   LIMIT_WORDS,
   migrationTraffic,
+  payloadBytesOf,
   signedPercent,
   type Traffic,
   trafficOf,
@@ -285,7 +287,7 @@ function measure(report: ReportData): Measured {
     null,
   );
   const heaviest = report.connections.reduce<Connection | null>(
-    (best, one) => (best === null || weight(one) > weight(best) ? one : best),
+    (best, one) => (best === null || payloadBytesOf(one) > payloadBytesOf(best) ? one : best),
     null,
   );
   const carriers = migration ? carriersOf(report, migration) : heaviest ? [carrier(heaviest, null)] : [];
@@ -306,9 +308,6 @@ function carriedBy({ report, migration, carriers }: Measured): string {
   const names = migration ? flowsOf(report, migration).map((flow) => plain(flow.transport, 30).toUpperCase()) : [];
   return [...new Set(names)].join(', ') || '–';
 }
-
-const weight = (connection: Connection): number =>
-  connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
 
 /** Bytes of distinct pages dirtied per second, over all rounds that say so. */
 function dirtyRate(migration: Migration | null): number | null {
@@ -365,10 +364,7 @@ function comparedRun(name: string, run: Measured, binNs: number): ComparedRun {
       endNs: round.endNs - startNs,
       bytes: round.bytes,
       goodput: round.goodput,
-      dirtiedBytes:
-        round.dirtyPagesPerSecond === null || pageSize === null
-          ? null
-          : round.dirtyPagesPerSecond * pageSize * ((round.endNs - round.startNs) / 1e9),
+      dirtiedBytes: dirtiedBytes(round, pageSize),
     })),
     timeline: timelineOf(run, binNs),
   };

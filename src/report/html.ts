@@ -39,6 +39,7 @@ import {
   keyFigures,
   migrationTraffic,
   noMigrationText,
+  payloadBytesOf,
   trafficOf,
   verdictOf,
 } from './verdict.js';
@@ -92,7 +93,7 @@ function largestScenes(report: ReportData): Scene[] {
   const detail = 1 / PATH_SCENES;
   const paths = [
     ...report.connections.map((connection) => ({
-      bytes: connection.directions[0].payloadBytes + connection.directions[1].payloadBytes,
+      bytes: payloadBytesOf(connection),
       scene: () => connectionScene(report, connection, detail),
     })),
     ...report.flows.map((flow) => ({

@@ -30,6 +30,7 @@ import {
   chainsOf,
   congestionControlOf,
   convergenceOf,
+  dirtiedBytes,
   downtimeRange,
   excludedIn,
   findingsOf,
@@ -39,6 +40,7 @@ import {
   migrationTraffic,
   noCause,
   noMigrationText,
+  payloadBytesOf,
   proofTime,
   qualityOf,
   roundRate,
@@ -356,18 +358,13 @@ function writeRounds(page: TextPage, migration: Migration): void {
   const pageSize = migration.stream.pageSize;
   const cells = (index: number): string[] => {
     const round = rounds[index]!;
-    const spanNs = round.endNs - round.startNs;
-    const dirtied =
-      round.dirtyPagesPerSecond === null || pageSize === null
-        ? null
-        : round.dirtyPagesPerSecond * pageSize * (spanNs / 1e9);
     return [
       String(round.index),
       moment(round.startNs),
-      duration(spanNs),
+      duration(round.endNs - round.startNs),
       bytes(round.bytes),
       bitRate(roundRate(round)),
-      bytes(dirtied),
+      bytes(dirtiedBytes(round, pageSize)),
       count(round.pages.normal + round.pages.xbzrle + round.pages.compressed),
       migration.pages.zero === null ? '–' : count(round.pages.zero),
     ];
@@ -454,16 +451,13 @@ function writeConnections(page: TextPage, report: ReportData): void {
   page.line(noMigrationText(report), '  ');
   page.blank();
   if (report.connections.length > 0) {
-    const largest = [...report.connections].sort((a, b) => weight(b) - weight(a)).slice(0, CONNECTIONS);
+    const largest = [...report.connections].sort((a, b) => payloadBytesOf(b) - payloadBytesOf(a)).slice(0, CONNECTIONS);
     for (const connection of largest) page.line(pathOf(connection), `  ${connection.id}: `);
     page.blank();
     page.table(['', 'data', 'took', 'goodput', 'RTT', 'retrans.', 'mostly held back by'], largest.map(connectionCells));
   }
   page.blank();
 }
-
-const weight = (connection: Connection): number =>
-  connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
 
 function pathOf(connection: Connection): string {
   const { side } = carrier(connection, null);

@@ -65,6 +65,10 @@ export function carrier(connection: Connection, source: string | null): Carrier 
   return { connection, side, direction: 2 * connection.id + side };
 }
 
+/** Payload of a connection both ways: how heavy it is among others. */
+export const payloadBytesOf = ({ directions }: Connection): number =>
+  directions[0].payloadBytes + directions[1].payloadBytes;
+
 /** The flows of other transports that carry a migration's streams. */
 export function flowsOf(report: ReportData, migration: Migration): UdpFlow[] {
   const wanted = new Set(migration.udpStreams);
@@ -197,6 +201,10 @@ export function noMigrationText({ connections, flows, findings }: ReportData): s
   const closed = findings.some(({ rule }) => rule === 'R-C7') ? ' What stays closed may hold one: see R-C7.' : '';
   return `No QEMU migration stream could be recognised in ${searched.join(' and ')}.${closed}`;
 }
+
+/** Memory that the guest dirtied during a round; null where unknown. */
+export const dirtiedBytes = ({ startNs, endNs, dirtyPagesPerSecond }: Round, pageSize: number | null): number | null =>
+  dirtyPagesPerSecond === null || pageSize === null ? null : dirtyPagesPerSecond * pageSize * ((endNs - startNs) / 1e9);
 
 /** Bytes per second of a round; null where all of it has one time stamp. */
 export const roundRate = ({ startNs, endNs, goodput }: Round): number | null => (endNs > startNs ? goodput : null);

@@ -9,7 +9,7 @@ import { bitRate, bytes, count, duration, endpoint, memory, moment, percent, pla
 import type { SwitchoverResult } from '../models/switchover.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 import { bytesByDirection, flowTimelineOf, timelineOf } from '../tables.js';
-import { type Carrier, carrier, carriersOf, flowsOf, LIMIT_WORDS } from '../verdict.js';
+import { type Carrier, carrier, carriersOf, dirtiedBytes, flowsOf, LIMIT_WORDS } from '../verdict.js';
 import { closeUpsData } from './close-ups.js';
 
 const TIMELINE_ROWS = 2000;
@@ -403,11 +403,7 @@ const nameOf = (round: RoundGroup): string =>
 
 function roundsData(migration: Migration, rounds: readonly RoundGroup[]): Dataset {
   const pageSize = migration.stream.pageSize;
-  const dirtied = rounds.map((round) =>
-    round.dirtyPagesPerSecond === null || pageSize === null
-      ? null
-      : round.dirtyPagesPerSecond * pageSize * ((round.endNs - round.startNs) / 1e9),
-  );
+  const dirtied = rounds.map((round) => dirtiedBytes(round, pageSize));
   return {
     index: rounds.map((round) => round.index),
     start: rounds.map((round) => s(round.startNs)),

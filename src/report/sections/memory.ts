@@ -3,7 +3,7 @@ import { bitRate, bytes, count, duration, memory, moment, percent, plain, plural
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Migration, ReportData } from '../report.js';
 import { hotRegions } from '../tables.js';
-import { convergenceOf, roundRate } from '../verdict.js';
+import { convergenceOf, dirtiedBytes, roundRate } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
 const HOT_REGIONS = 12;
@@ -57,10 +57,7 @@ function roundsTable(migration: Migration, scene: string, limit: number): Html {
     columns,
     rounds.map((round) => {
       const spanNs = round.endNs - round.startNs;
-      const dirtied =
-        round.dirtyPagesPerSecond === null || stream.pageSize === null
-          ? null
-          : round.dirtyPagesPerSecond * stream.pageSize * (spanNs / 1e9);
+      const dirtied = dirtiedBytes(round, stream.pageSize);
       return [
         cell(
           html`<a href="#${scene}-time" data-proof="${scene}" data-from="${round.startNs / 1e9}" data-to="${round.endNs / 1e9}">${round.index}</a>`,
