@@ -2,7 +2,7 @@
 import { TCP_SEGMENT_KINDS } from '../../decode/tcp/results.js';
 import type { ReportData } from '../report.js';
 import type { Carrier } from '../verdict.js';
-import type { Dataset } from './scene.js';
+import type { Dataset } from './data/dataset.js';
 
 const ACKNOWLEDGEMENT = TCP_SEGMENT_KINDS.indexOf('acknowledgement');
 const RETRANSMISSION = TCP_SEGMENT_KINDS.indexOf('retransmission');

@@ -1,6 +1,6 @@
 // Connections, other flows, and what encapsulation cost.
 import type { UdpFlow } from '../../decode/udp/results.js';
-import { channelLabel } from '../charts/scene.js';
+import { channelLabel } from '../charts/data/transfer.js';
 import { bitRate, bytes, count, duration, endpoint, moment, percent, plain, plural } from '../format.js';
 import { type Cell, cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Connection, ReportData } from '../report.js';

@@ -1,7 +1,7 @@
 // Everything on the shared time axis, under the strip that moves it.
 
+import { channelLabel } from '../charts/data/transfer.js';
 import type { Scene } from '../charts/scene.js';
-import { channelLabel } from '../charts/scene.js';
 import { moment, plural } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { Drawn } from './figure.js';
