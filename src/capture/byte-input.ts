@@ -1,15 +1,17 @@
 // Byte inputs: files and pipes below the capture readers, all with one way to read.
 //
-// A regular file is read straight into the caller's memory, by another thread while the caller works on what came before:
-// copying from the system's cache, or waiting for a slow disk, then costs the analysis nothing. Handing over takes its
-// time, so it pays for large pieces only (measured: pieces of 2 MiB a fifth faster, of 256 KiB slower than reading in
-// place), and not on a single processor. Pipes are event-driven, so that a quiet one can be closed at any time.
+// A regular file is read straight into the caller's memory, a large one by another thread while the caller works on what came
+// before: copying from the system's cache, or waiting for a slow disk, then costs the analysis nothing. Handing over takes
+// its time, so it pays for large pieces only (measured: pieces of 2 MiB a fifth faster, of 256 KiB slower than reading in
+// place), and not on a single processor. That thread is one of libuv's, until the analysis has one of its own that can do
+// it (shared-reading.ts). Pipes are event-driven, so that a quiet one can be closed at any time.
 import { closeSync, createReadStream, fstatSync, openSync, read, readSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
 import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { cannotRead, noSuchFile } from '../errors.js';
+import { SharedReading } from './shared-reading.js';
 
 export interface ByteInput {
   /**
@@ -19,10 +21,13 @@ export interface ByteInput {
    */
   read(target: Uint8Array, at: number, length: number): number | Promise<number>;
   /**
-   * Another thread reads: ask for large pieces, and for the next ones before they are needed. Each brings all that was
-   * asked for, except the last.
+   * Where other threads can read: sends for the next `length` bytes before they are needed. Ask for large pieces.
+   *
+   * @returns what brings them, as read() does: all that was asked for, except at the end. Call it once, in the order of asking
    */
-  readonly aside: boolean;
+  ahead?(target: Uint8Array, at: number, length: number): () => number | Promise<number>;
+  /** From now on any thread may read what is sent for, into `memory` alone. */
+  share?(memory: Uint8Array): SharedReading;
   /** Bytes taken from the file or pipe itself, before any unpacking. */
   readonly doneBytes: number;
   /** null for a pipe. */
@@ -47,8 +52,8 @@ export function openBytes(path: string, alone = false): ByteInput {
     throw cannotRead(path, 'it is a directory');
   }
   if (stat.isFile()) {
-    const aside = alone && fd !== 0 && stat.size >= ASIDE_BYTES && availableParallelism() > 1;
-    return aside ? new FileAsideInput(path, fd, stat.size) : new FileInput(path, fd, stat.size);
+    const large = alone && fd !== 0 && stat.size >= LARGE_BYTES && availableParallelism() > 1;
+    return large ? new LargeFileInput(path, fd, stat.size) : new FileInput(path, fd, stat.size);
   }
   // A socket handle polls a pipe; a thread blocked in read() would keep the process from ending.
   const pipe = stat.isFIFO() || stat.isSocket();
@@ -71,7 +76,6 @@ export const reasonOf = (error: unknown): string => (error instanceof Error ? er
 /** A regular file, read in place. */
 class FileInput implements ByteInput {
   doneBytes = 0;
-  readonly aside = false;
   readonly totalBytes: number;
   readonly #path: string;
   #fd: number | null;
@@ -101,20 +105,20 @@ class FileInput implements ByteInput {
 }
 
 /** Smaller files are read before another thread is awake. */
-const ASIDE_BYTES = 16 << 20;
+const LARGE_BYTES = 16 << 20;
 const readAside = promisify(read);
 
-/** A large regular file, read by another thread; what is written to it after it was opened is left out. */
-class FileAsideInput implements ByteInput {
+/** A large regular file, read by other threads; what is written to it after it was opened is left out. */
+class LargeFileInput implements ByteInput {
   doneBytes = 0;
-  readonly aside = true;
   readonly totalBytes: number;
   readonly #path: string;
   readonly #fd: number;
-  /** Position that the next read begins at. */
+  /** Position that the next piece begins at. */
   #position = 0;
-  /** Reads that are not finished. */
+  /** Reads of libuv's that are not finished. */
   #pending = 0;
+  #shared: SharedReading | null = null;
   #closed = false;
 
   constructor(path: string, fd: number, totalBytes: number) {
@@ -123,11 +127,42 @@ class FileAsideInput implements ByteInput {
     this.totalBytes = totalBytes;
   }
 
-  async read(target: Uint8Array, at: number, length: number): Promise<number> {
-    if (this.#closed) return 0;
+  read(target: Uint8Array, at: number, length: number): number | Promise<number> {
+    return this.ahead(target, at, length)();
+  }
+
+  ahead(target: Uint8Array, at: number, length: number): () => number | Promise<number> {
+    if (this.#closed) return () => 0;
     const position = this.#position;
     const wanted = Math.min(length, this.totalBytes - position);
     this.#position += wanted;
+    if (this.#shared) {
+      this.#shared.ask(position, at, wanted);
+      return () => this.#collect();
+    }
+    const got = this.#readAside(target, at, wanted, position);
+    // A failure is for whoever waits for these bytes; until then it must not count as nobody's.
+    got.catch(() => {});
+    return () => got;
+  }
+
+  share(memory: Uint8Array): SharedReading {
+    this.#shared ??= new SharedReading(this.#fd, memory);
+    return this.#shared;
+  }
+
+  #collect(): number {
+    if (this.#closed) return 0;
+    try {
+      const got = this.#shared!.collect();
+      this.doneBytes += got;
+      return got;
+    } catch (error) {
+      throw cannotRead(this.#path, reasonOf(error));
+    }
+  }
+
+  async #readAside(target: Uint8Array, at: number, wanted: number, position: number): Promise<number> {
     this.#pending++;
     let got = 0;
     try {
@@ -148,6 +183,7 @@ class FileAsideInput implements ByteInput {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#shared?.close();
     this.#release();
   }
 
@@ -161,8 +197,6 @@ class FileAsideInput implements ByteInput {
 export class StreamInput implements ByteInput {
   doneBytes = 0;
   readonly totalBytes = null;
-  /** Streams read ahead by themselves. */
-  readonly aside = false;
   readonly #name: string;
   readonly #stream: Readable;
   #rest: Uint8Array | null = null;

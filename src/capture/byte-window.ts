@@ -5,23 +5,27 @@
 // processor's cache; where another thread reads, chunks are large and the next is on its way while one is used.
 import { FRAME_BYTES } from '../limits.js';
 import type { ByteInput } from './byte-input.js';
+import type { SharedReading } from './shared-reading.js';
 
 /** Bytes a reader may look ahead from a position: the largest frame and enough behind it to judge what follows. */
 export const LOOKAHEAD_BYTES = 2 * FRAME_BYTES + (256 << 10);
 
 const CHUNK_BYTES = 256 << 10;
-const CHUNK_ASIDE_BYTES = 2 << 20;
-/** Chunks on their way where another thread reads: two, so that it need not wait for us either. */
+/** Where other threads read, and where the thread that measures is one of them: the less often they meet the better. */
+const CHUNK_AHEAD_BYTES = 2 << 20;
+const CHUNK_SHARED_BYTES = 4 << 20;
+/** Chunks on their way where other threads read: two, so that these need not wait for us either. */
 const AHEAD = 2;
 /** Chunks in memory then: what is left of one, the one in use, those on their way. */
-const CHUNKS_ASIDE = 2 + AHEAD;
+const CHUNKS_AHEAD = 2 + AHEAD;
 /** Where the first chunk in memory begins; before it there is room for what is left of the last one. */
 const FRONT = LOOKAHEAD_BYTES;
 
-/** A chunk on its way into [at, …). */
+/** A chunk on its way into [at, end). */
 interface Ahead {
   readonly at: number;
-  readonly got: number | Promise<number>;
+  readonly end: number;
+  readonly bring: () => number | Promise<number>;
 }
 
 export class ByteWindow {
@@ -33,19 +37,26 @@ export class ByteWindow {
   /** Nothing comes after `end`. */
   ended = false;
   readonly #input: ByteInput;
-  readonly #chunkBytes: number;
+  #chunkBytes: number;
+  /** Memory in use: up to here. */
+  #limit: number;
   readonly #ahead: Ahead[] = [];
   #aheadMost = 0;
   /** Offset of bytes[0] in the unpacked input; below zero at first. */
   #origin = -FRONT;
   #skipBytes = 0;
 
-  constructor(input: ByteInput, chunkBytes = input.aside ? CHUNK_ASIDE_BYTES : CHUNK_BYTES) {
+  /** @param chunkBytes  bytes asked for at once; without it what has proved best */
+  constructor(input: ByteInput, chunkBytes?: number) {
     this.#input = input;
-    this.#chunkBytes = chunkBytes;
+    const ahead = input.ahead !== undefined;
+    this.#chunkBytes = chunkBytes ?? (ahead ? CHUNK_AHEAD_BYTES : CHUNK_BYTES);
     // Small chunks (pipes, tests) gather in the room of a usual one before anything is moved.
-    const roomBytes = Math.max(chunkBytes, CHUNK_BYTES);
-    this.bytes = new Uint8Array(FRONT + (input.aside ? CHUNKS_ASIDE : 1) * roomBytes);
+    const roomBytes = Math.max(this.#chunkBytes, CHUNK_BYTES);
+    this.#limit = FRONT + (ahead ? CHUNKS_AHEAD : 1) * roomBytes;
+    // What of it is never written to takes no memory.
+    const sharedBytes = FRONT + CHUNKS_AHEAD * Math.max(roomBytes, CHUNK_SHARED_BYTES);
+    this.bytes = ahead ? new Uint8Array(new SharedArrayBuffer(sharedBytes)) : new Uint8Array(this.#limit);
     this.view = new DataView(this.bytes.buffer);
   }
 
@@ -63,7 +74,17 @@ export class ByteWindow {
 
   /** From now on chunks are sent for before they are needed. Only when nobody else reads the input. */
   readAhead(): void {
-    if (this.#input.aside) this.#aheadMost = AHEAD;
+    if (this.#input.ahead) this.#aheadMost = AHEAD;
+  }
+
+  /** From now on other threads may read chunks for this one; null where there is nothing to share. After readAhead(). */
+  share(): SharedReading | null {
+    const shared = this.#input.share?.(this.bytes) ?? null;
+    if (shared) {
+      this.#chunkBytes = CHUNK_SHARED_BYTES;
+      this.#limit = this.bytes.length;
+    }
+    return shared;
   }
 
   /**
@@ -76,15 +97,15 @@ export class ByteWindow {
       if (this.#ahead.length === 0 && !this.#room(this.end)) this.#moveBefore(FRONT);
       const ahead = this.#ahead.shift() ?? this.#send(this.end);
       if (ahead.at !== this.end) this.#moveBefore(ahead.at);
-      const got = typeof ahead.got === 'number' ? ahead.got : await ahead.got;
+      const brought = ahead.bring();
+      const got = typeof brought === 'number' ? brought : await brought;
       if (got === 0) this.ended = true;
       this.end += got;
       if (this.#skipBytes > 0) this.skip(this.#skipBytes);
     }
     if (this.ended) return;
     while (this.#ahead.length < this.#aheadMost) {
-      const latest = this.#ahead.at(-1);
-      const behind = latest ? latest.at + this.#chunkBytes : this.end;
+      const behind = this.#ahead.at(-1)?.end ?? this.end;
       const at = this.#room(behind) ? behind : FRONT;
       if (at < this.end && at + this.#chunkBytes > this.start) return; // still unread
       this.#ahead.push(this.#send(at));
@@ -93,14 +114,14 @@ export class ByteWindow {
 
   /** Does a chunk fit behind `at`? */
   #room(at: number): boolean {
-    return this.bytes.length - at >= this.#chunkBytes;
+    return this.#limit - at >= this.#chunkBytes;
   }
 
   #send(at: number): Ahead {
-    const got = this.#input.read(this.bytes, at, this.#chunkBytes);
-    // A failure is for whoever waits for these bytes; until then it must not count as nobody's.
-    if (typeof got !== 'number') got.catch(() => {});
-    return { at, got };
+    const input = this.#input;
+    const chunkBytes = this.#chunkBytes;
+    const bring = input.ahead?.(this.bytes, at, chunkBytes) ?? (() => input.read(this.bytes, at, chunkBytes));
+    return { at, end: at + chunkBytes, bring };
   }
 
   #moveBefore(front: number): void {

@@ -9,6 +9,7 @@ import { createBatch } from './packet-batch.js';
 import { isPcapMagic, PcapReader } from './pcap.js';
 import { isPcapngMagic, PcapngReader } from './pcapng.js';
 import type { ReaderContext, RecordReader } from './record-reader.js';
+import type { SharedReading } from './shared-reading.js';
 
 const COMPRESSION_MAGIC_BYTES = 4;
 /** Smallest beginning of a capture: a pcap file header; a pcapng section header is larger. */
@@ -101,6 +102,11 @@ export class CaptureFile {
       if (this.#window.ended && this.#window.start === this.#window.end) return false;
       await this.#window.fill(this.#reader.wantBytes);
     }
+  }
+
+  /** See CaptureSource. */
+  share(): SharedReading | null {
+    return this.#window.share();
   }
 
   close(): void {

@@ -72,8 +72,6 @@ function inThread(stream: Duplex): Unpacker {
 }
 
 class UnpackedInput implements ByteInput {
-  /** Unpacking goes on by itself. */
-  readonly aside = false;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;

@@ -136,13 +136,21 @@ function hasManyFrames(source: CaptureSource, { count, captured, wire }: PacketB
   return ((source.progress().totalBytes ?? 0) / bytes) * count >= MANY_FRAMES && availableParallelism() > 1;
 }
 
+type ReadOptions = AnalysisOptions & {
+  readonly quiet?: boolean;
+  readonly keepFrames?: boolean;
+  readonly stretch?: WantedStretch;
+};
+
+/** An analysis that suits a capture with such a first batch. */
+function analysisOf(source: CaptureSource, first: PacketBatch, log: AnomalyLog, options: ReadOptions): Analysis {
+  const aside = hasManyFrames(source, first);
+  return new Analysis(log, { ...options, aside, reading: aside ? source.share?.() : null });
+}
+
 async function readCapture(
   files: readonly string[],
-  options: AnalysisOptions & {
-    readonly quiet?: boolean;
-    readonly keepFrames?: boolean;
-    readonly stretch?: WantedStretch;
-  },
+  options: ReadOptions,
   io: CliIo,
 ): Promise<{ readonly analysis: Analysis; readonly results: Results }> {
   const log = new AnomalyLog();
@@ -153,7 +161,7 @@ async function readCapture(
   const progress = new ProgressBar(io, options.quiet ?? false);
   try {
     for await (const batch of source.batches()) {
-      analysis ??= new Analysis(log, { ...options, aside: hasManyFrames(source, batch) });
+      analysis ??= analysisOf(source, batch, log, options);
       analysis.push(batch);
       const { doneBytes, totalBytes } = source.progress();
       progress.update(doneBytes, totalBytes);

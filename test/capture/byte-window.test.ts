@@ -8,7 +8,6 @@ const SEED = 20261122;
 /** An input read by another thread: reads take some turns of the event loop, a later one perhaps fewer than an earlier. */
 class AsideInput implements ByteInput {
   doneBytes = 0;
-  readonly aside = true;
   readonly totalBytes: number;
   outstanding = 0;
   readonly #content: Uint8Array;
@@ -21,13 +20,17 @@ class AsideInput implements ByteInput {
   }
 
   read(target: Uint8Array, at: number, length: number): Promise<number> {
+    return this.ahead(target, at, length)();
+  }
+
+  ahead(target: Uint8Array, at: number, length: number): () => Promise<number> {
     this.outstanding++;
     const rest = this.#content.length - this.doneBytes;
     const got = Math.min(rest, length);
     const from = this.doneBytes;
     this.doneBytes += got;
     let turns = Math.floor(this.#next() * 4);
-    return new Promise((resolve) => {
+    const brought = new Promise<number>((resolve) => {
       const finish = (): void => {
         if (turns-- > 0) {
           setImmediate(finish);
@@ -39,6 +42,7 @@ class AsideInput implements ByteInput {
       };
       setImmediate(finish);
     });
+    return () => brought;
   }
 
   close(): void {}
@@ -94,9 +98,11 @@ test('a read that fails ahead of its turn is told when its turn comes', async ()
   const input: ByteInput = {
     doneBytes: 0,
     totalBytes: null,
-    aside: true,
-    read: (_target, _at, length) =>
-      ++calls === 1 ? Promise.resolve(length) : Promise.reject(new Error('the disk is gone')),
+    read: (_target, _at, length) => length,
+    ahead: (_target, _at, length) => {
+      const first = ++calls === 1;
+      return () => (first ? length : Promise.reject(new Error('the disk is gone')));
+    },
     close() {},
   };
   const window = new ByteWindow(input);
