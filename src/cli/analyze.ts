@@ -10,7 +10,7 @@ import type { WantedStretch } from '../decode/tcp/stretch.js';
 import { bothEndsOrFiles, emptyStretch, noFrames, noSuchConnection, noSuchPort, type UsageError } from '../errors.js';
 import { addBothEnds } from '../report/both-ends.js';
 import type { ReportData } from '../report/report.js';
-import { payloadBytesOf } from '../report/verdict.js';
+import { payloadBytesOf } from '../report/traffic.js';
 import { deliver, toReport } from './deliver.js';
 import { addHelp } from './help.js';
 import { type CliIo, printError } from './io.js';

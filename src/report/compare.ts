@@ -1,5 +1,6 @@
 // The comparison for people: terminal here, the page in a file of its own that is loaded when it is wanted.
-import { boundedText, type ComparedFigure, type Comparison, topLimit } from './comparison.js';
+import type { ComparedFigure, Comparison } from './comparison.js';
+import { boundedText, topLimit } from './conclusions.js';
 import { bytes, percent } from './format.js';
 import { type TextOptions, TextPage } from './text.js';
 import { LIMIT_WORDS, signedPercent } from './verdict.js';

@@ -2,23 +2,22 @@
 //
 // The first run is the yardstick. A run is the largest migration of a report, or its heaviest connection where there is
 // none. One run each is a sample of one, so a change must exceed both a share and an amount before it is said to matter.
-import { LIMITS, type Limit } from '../decode/tcp/results.js';
-import { bitRate, bytes, count, digits, duration, memory, percent, plain } from './format.js';
+import type { Limit } from '../decode/tcp/results.js';
+import { conclusionsOf } from './conclusions.js';
+import { plain } from './format.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
 import {
   type Carrier,
   carrier,
   carriersOf,
-  congestionControlOf,
   dirtiedBytes,
   flowsOf,
-  LIMIT_WORDS,
   migrationTraffic,
   payloadBytesOf,
-  signedPercent,
   type Traffic,
   trafficOf,
-} from './verdict.js';
+} from './traffic.js';
+import { congestionControlOf } from './verdict.js';
 
 /** Relative change that is not taken for noise between two single runs. */
 const NOISE_SHARE = 0.1;
@@ -448,136 +447,3 @@ function comparedFindings(runs: readonly Measured[]): ComparedFinding[] {
     severities: perRun.map((found) => found.get(rule) ?? null),
   }));
 }
-
-function outcomeOf(run: ComparedRun, downtimeNs: number | null): string {
-  const span = duration(run.spanNs);
-  switch (run.outcome) {
-    case 'completed':
-      return `${run.name} completed in ${span}${downtimeNs === null ? '' : ` with ${duration(downtimeNs)} downtime`}`;
-    case 'cancelled':
-      return `${run.name} was cancelled after ${span}`;
-    case 'failed':
-      return `${run.name} failed after ${span}`;
-    case 'incomplete':
-      return `${run.name} had not finished after ${span}, when its capture ends`;
-    case 'no-migration':
-      return `${run.name} holds no migration`;
-  }
-}
-
-function conclusionsOf(
-  runs: readonly ComparedRun[],
-  figures: readonly ComparedFigure[],
-  findings: readonly ComparedFinding[],
-): string[] {
-  const [base] = runs;
-  const downtimes = figures.find(({ id }) => id === 'downtime')?.values ?? [];
-  const outcome = (i: number): string => outcomeOf(runs[i]!, downtimes[i] ?? null);
-  return runs
-    .flatMap((run, i): (string | null)[] => {
-      if (i === 0) return [];
-      const changed = figures.filter((figure) => figure.matters[i]);
-      const results = changed.filter(({ condition }) => condition === null);
-      const worse = results.filter(({ values, better }) => values[i]! > values[0]! === (better === 'lower'));
-      const better = results.filter((figure) => !worse.includes(figure));
-      const list = (some: readonly ComparedFigure[]): string =>
-        some.map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`).join('; ');
-      const [top, baseTop] = [topLimit(run), topLimit(base!)];
-      const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';
-      const titles = (from: number, to: number): string =>
-        findings
-          .filter(({ severities }) => cause(severities[from]) && !cause(severities[to]))
-          .map(({ title }) => title)
-          .join(', ');
-      const [gone, fresh] = [titles(0, i), titles(i, 0)];
-      return [
-        run.outcome !== base!.outcome ? `${outcome(i)}; ${outcome(0)}.` : null,
-        run.carriedBy !== base!.carriedBy
-          ? `${run.name} went over ${run.carriedBy}, ${base!.name} over ${base!.carriedBy}.`
-          : null,
-        better.length > 0 ? `Better in ${run.name} than in ${base!.name}: ${list(better)}.` : null,
-        worse.length > 0 ? `Worse in ${run.name}: ${list(worse)}.` : null,
-        changed.length === 0
-          ? `${run.name} against ${base!.name}: no figure differs by more than single runs do.`
-          : null,
-        results.length > 0 ? conditionsOf(figures, i) || null : null,
-        top && baseTop && top[0] !== baseTop[0]
-          ? `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`
-          : null,
-        run.congestionControl !== base!.congestionControl && run.congestionControl && base!.congestionControl
-          ? `Congestion control of ${base!.name} looks ${base!.congestionControl}; of ${run.name} ${run.congestionControl}.`
-          : null,
-        gone === '' ? null : `No longer seen in ${run.name}: ${gone}.`,
-        fresh === '' ? null : `New in ${run.name}: ${fresh}.`,
-      ];
-    })
-    .filter((sentence) => sentence !== null);
-}
-
-/** Whether the runs were given the same, so that what differs comes from how the data was carried. */
-function conditionsOf(figures: readonly ComparedFigure[], i: number): string {
-  const known = figures.filter(
-    ({ condition, values }) => condition !== null && values[0] !== null && values[i] !== null,
-  );
-  const changes = (condition: ComparedFigure['condition']): string =>
-    known
-      .filter((figure) => figure.matters[i] && figure.condition === condition)
-      .map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`)
-      .join('; ');
-  const unlike = changes('given');
-  if (unlike !== '') return `They were not given the same, so the comparison is not one of like with like: ${unlike}.`;
-  const same = known
-    .filter((figure) => !figure.matters[i])
-    .map((figure) => `${figure.title.toLowerCase()} (${figureText(figure, i)})`);
-  const seen = changes('as-seen');
-  return [
-    same.length > 0
-      ? `Both were given the same: ${same.join(', ')}; what differs comes from how the data was carried.`
-      : '',
-    seen === '' ? '' : `Unlike only as seen, because a page counts once a round and longer rounds show fewer: ${seen}.`,
-  ]
-    .filter((sentence) => sentence !== '')
-    .join(' ');
-}
-
-export function topLimit(run: ComparedRun): [Limit, number] | null {
-  let top: [Limit, number] | null = null;
-  for (const limit of LIMITS) {
-    const share = run.limits[limit] ?? 0;
-    if (limit !== 'idle' && share > (top?.[1] ?? 0)) top = [limit, share];
-  }
-  return top;
-}
-
-/** "≥ 18.0 s → 4.10 s (−77 %)". */
-function changeWords(figure: ComparedFigure, i: number): string {
-  const change = figure.changes[i];
-  const share = change === null || change === undefined ? '' : ` (${signedPercent(change)})`;
-  return `${boundedText(figure, 0)} → ${boundedText(figure, i)}${share}`;
-}
-
-/** A value of a figure as the reader sees it. */
-function figureText({ unit, values }: ComparedFigure, i: number): string {
-  const value = values[i] ?? null;
-  if (value === null) return '–';
-  switch (unit) {
-    case 'ns':
-      return duration(value);
-    case 'bytes':
-      return bytes(value);
-    case 'memory':
-      return memory(value);
-    case 'bytes/s':
-      return bitRate(value);
-    case 'share':
-      return percent(value);
-    case 'factor':
-      return `× ${digits(value)}`;
-    case 'count':
-      return count(value);
-  }
-}
-
-/** The same, marked where it is a lower bound. */
-export const boundedText = (figure: ComparedFigure, i: number): string =>
-  `${figure.lowerBound[i] && figure.values[i] !== null ? '≥ ' : ''}${figureText(figure, i)}`;

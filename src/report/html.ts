@@ -31,18 +31,8 @@ import { methodSection } from './sections/method.js';
 import { modelsSection } from './sections/models.js';
 import { switchSection } from './sections/switchover.js';
 import { timeSection } from './sections/time.js';
-import {
-  captureNotes,
-  excludedIn,
-  findingsOf,
-  flowsOf,
-  keyFigures,
-  migrationTraffic,
-  noMigrationText,
-  payloadBytesOf,
-  trafficOf,
-  verdictOf,
-} from './verdict.js';
+import { flowsOf, migrationTraffic, payloadBytesOf, trafficOf } from './traffic.js';
+import { captureNotes, excludedIn, findingsOf, keyFigures, noMigrationText, verdictOf } from './verdict.js';
 
 /** Migrations that get charts; all are listed. */
 const SCENES = 5;

@@ -15,7 +15,7 @@ import {
 import type { UdpFlow } from '../decode/udp/results.js';
 import { plain } from './format.js';
 import type { JsonTable, ReportData } from './report.js';
-import type { Carrier } from './verdict.js';
+import type { Carrier } from './traffic.js';
 
 type Cell = number | string | null;
 

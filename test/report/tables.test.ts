@@ -4,7 +4,7 @@ import { fromArrow } from 'arquero';
 import { describe, expect, test } from 'vitest';
 import type { ReportData } from '../../src/report/report.js';
 import { arrowFiles, csvFiles, hotRegions, timelineOf } from '../../src/report/tables.js';
-import { carriersOf } from '../../src/report/verdict.js';
+import { carriersOf } from '../../src/report/traffic.js';
 import { reportData, reportWithoutMigration } from '../support/report-data.js';
 
 const total = (values: readonly (number | null)[]): number =>

@@ -1,7 +1,7 @@
 // Close-ups: stretches of which every segment is known, for the time-sequence graph.
 import { TCP_SEGMENT_KINDS } from '../../decode/tcp/results.js';
 import type { ReportData } from '../report.js';
-import type { Carrier } from '../verdict.js';
+import type { Carrier } from '../traffic.js';
 import type { Dataset } from './data/dataset.js';
 
 const ACKNOWLEDGEMENT = TCP_SEGMENT_KINDS.indexOf('acknowledgement');

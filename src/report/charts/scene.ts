@@ -5,7 +5,7 @@
 import type { UdpFlow } from '../../decode/udp/results.js';
 import { endpoint, plain } from '../format.js';
 import type { Connection, Migration, ReportData } from '../report.js';
-import { type Carrier, carrier, carriersOf, flowsOf } from '../verdict.js';
+import { type Carrier, carrier, carriersOf, flowsOf } from '../traffic.js';
 import { type Dataset, seconds } from './data/dataset.js';
 import { memoryData } from './data/memory.js';
 import { requestsData } from './data/requests.js';

@@ -5,7 +5,8 @@ import type { Scene } from '../charts/scene.js';
 import { percent, unbroken } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { PageScene } from '../page.js';
-import { type Figure, LIMIT_WORDS, type Traffic } from '../verdict.js';
+import type { Traffic } from '../traffic.js';
+import { type Figure, LIMIT_WORDS } from '../verdict.js';
 
 /** A scene's charts, compiled and as figures, and the reasons why others are absent. */
 export interface Drawn {

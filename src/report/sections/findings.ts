@@ -3,7 +3,8 @@ import { duration, percent, plural } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { Finding } from '../report.js';
 import type { RuledOut } from '../rules/rule.js';
-import { chainsOf, isCause, noCause, proofTime, type Tone, type Traffic } from '../verdict.js';
+import type { Traffic } from '../traffic.js';
+import { chainsOf, isCause, noCause, proofTime, type Tone } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 

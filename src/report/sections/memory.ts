@@ -3,7 +3,8 @@ import { bitRate, bytes, count, duration, memory, moment, percent, plain, plural
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Migration, ReportData } from '../report.js';
 import { hotRegions } from '../tables.js';
-import { convergenceOf, dirtiedBytes, roundRate } from '../verdict.js';
+import { dirtiedBytes, roundRate } from '../traffic.js';
+import { convergenceOf } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
 const HOT_REGIONS = 12;

@@ -3,7 +3,7 @@ import type { Round } from '../../../migration-stream/results.js';
 import { bitRate, bytes, duration, plural } from '../../format.js';
 import type { SwitchoverResult } from '../../models/switchover.js';
 import type { Migration } from '../../report.js';
-import { dirtiedBytes } from '../../verdict.js';
+import { dirtiedBytes } from '../../traffic.js';
 import { type Dataset, rounded, seconds } from './dataset.js';
 
 /** Boxes on one time axis. */

@@ -4,7 +4,8 @@ import type { UdpFlow } from '../../../decode/udp/results.js';
 import { bitRate, bytes, duration, moment, percent, plain } from '../../format.js';
 import type { JsonTable, ReportData } from '../../report.js';
 import { bytesByDirection, flowTimelineOf, timelineOf } from '../../tables.js';
-import { type Carrier, LIMIT_WORDS } from '../../verdict.js';
+import type { Carrier } from '../../traffic.js';
+import { LIMIT_WORDS } from '../../verdict.js';
 import { closeUpsData } from '../close-ups.js';
 import { column, type Dataset, rounded, seconds, type Value } from './dataset.js';
 
