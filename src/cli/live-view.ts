@@ -35,7 +35,7 @@ export interface ChannelView {
   readonly rttNs: number | null;
   readonly windowBytes: number | null;
   readonly inFlightBytes: number | null;
-  readonly limit: string | null;
+  readonly limit: ChannelSnapshot['limit'];
 }
 
 export interface LiveView {

@@ -4,6 +4,7 @@
 
 import type { MigrationSnapshot } from '../migration-stream/results.js';
 import { bitRate, bytes, count, duration, memory, percent, plain, plural } from '../report/format.js';
+import { LIMIT_WORDS } from '../report/verdict.js';
 import type { Range } from './forecast.js';
 import { type CliIo, columnsOf, wantsColor } from './io.js';
 import type { ChannelView, LiveView } from './live-view.js';
@@ -112,7 +113,7 @@ export function plainLine(view: LiveView): string {
     for (const channel of view.channels) {
       const rates = view.channels.length > 1 ? `${bitRate(channel.rate)} goodput ${bitRate(channel.goodput)} ` : '';
       parts.push(
-        `${channel.label}: ${rates}retransmitted ${channel.retransmittedSegments} RTT ${duration(channel.rttNs)} limit ${channel.limit ?? '–'}`,
+        `${channel.label}: ${rates}retransmitted ${channel.retransmittedSegments} RTT ${duration(channel.rttNs)} held back by ${channel.limit === null ? '–' : LIMIT_WORDS[channel.limit]}`,
       );
     }
   }
@@ -252,7 +253,7 @@ function channelTable(channels: readonly ChannelView[], width: number): string[]
           duration(channel.rttNs),
           bytes(channel.windowBytes),
           bytes(channel.inFlightBytes),
-          channel.limit ?? '–',
+          channel.limit === null ? '–' : LIMIT_WORDS[channel.limit],
         ]),
       ),
     ),

@@ -8,6 +8,7 @@ import { TCP_EVENT_KINDS, type TcpResults } from '../decode/tcp/results.js';
 import type { TunnelTotal, UdpResults } from '../decode/udp/results.js';
 import type { MigrationResults } from '../migration-stream/results.js';
 import type { Connection, JsonTable, ReportData } from './report.js';
+import { payloadBytesOf } from './traffic.js';
 
 /** Rows of the report's timeline over all directions, and the most that one direction gets. */
 const TIMELINE_ROWS = 12_000;
@@ -124,9 +125,7 @@ const jsonValue = (value: number | string): number | string | null =>
 
 // A connection of a migration is never left out for being small.
 const connectionWeight = (connection: Connection): number =>
-  connection.channel.migration !== null
-    ? Number.POSITIVE_INFINITY
-    : connection.directions[0].payloadBytes + connection.directions[1].payloadBytes;
+  connection.channel.migration !== null ? Number.POSITIVE_INFINITY : payloadBytesOf(connection);
 
 /** The `limit` weightiest items in their original order. */
 function weightiest<T>(items: readonly T[], limit: number, weight: (item: T) => number): T[] {

@@ -7,10 +7,10 @@ import type { ComparedFigure, Comparison } from './comparison.js';
 import { boundedText } from './conclusions.js';
 import { bitRate, bytes, duration } from './format.js';
 import { draw } from './html.js';
-import { type Cell, type Html, html, sortableTable } from './markup.js';
+import { type Cell, cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { renderPage } from './page.js';
 import { shareBar } from './sections/figure.js';
-import { signedPercent } from './verdict.js';
+import { signedPercent, TONES } from './verdict.js';
 
 /** The page as text; a function of the comparison only. */
 export async function renderComparePage(comparison: Comparison): Promise<string> {
@@ -102,19 +102,10 @@ function envelope(runs: Comparison['runs'], longestNs: number): Scene['data'][st
   };
 }
 
-const cell = (text: string | Html, sort: number | string | null = null): Cell => ({ text, sort });
-
 function figureTable({ runs, figures }: Comparison): Html {
   const columns = [
-    { label: 'Figure', numeric: false },
-    ...runs.flatMap((run, i) =>
-      i === 0
-        ? [{ label: run.name, numeric: true }]
-        : [
-            { label: run.name, numeric: true },
-            { label: 'change', numeric: true },
-          ],
-    ),
+    text('Figure'),
+    ...runs.flatMap(({ name }, i) => (i === 0 ? [numeric(name)] : [numeric(name), numeric('change')])),
   ];
   const outcome = [
     cell('Outcome'),
@@ -156,12 +147,8 @@ function roundTable({ runs }: Comparison): Html {
   const most = Math.max(...runs.map((run) => run.rounds.length));
   if (most === 0) return html`<p class="absent">No run shows rounds.</p>`;
   const columns = [
-    { label: 'Round', numeric: true },
-    ...runs.flatMap((run) => [
-      { label: `${run.name}: took`, numeric: true },
-      { label: 'sent', numeric: true },
-      { label: 'dirtied', numeric: true },
-    ]),
+    numeric('Round'),
+    ...runs.flatMap(({ name }) => [numeric(`${name}: took`), numeric('sent'), numeric('dirtied')]),
   ];
   return sortableTable(
     'Rounds',
@@ -185,20 +172,12 @@ function roundTable({ runs }: Comparison): Html {
 function findingTable({ runs, findings }: Comparison): Html {
   return sortableTable(
     'Findings by run',
-    [
-      { label: 'Rule', numeric: false },
-      { label: 'Finding', numeric: false },
-      ...runs.map((run) => ({ label: run.name, numeric: false })),
-    ],
+    [text('Rule'), text('Finding'), ...runs.map(({ name }) => text(name))],
     findings.map(({ rule, title, severities }) => [
       cell(rule),
       cell(title),
       ...severities.map((severity) =>
-        cell(
-          severity === null
-            ? '–'
-            : html`<b class="${severity === 'fatal' || severity === 'major' ? 'bad' : severity === 'minor' ? 'warn' : 'neutral'}">${severity}</b>`,
-        ),
+        cell(severity === null ? '–' : html`<b class="${TONES[severity]}">${severity}</b>`),
       ),
     ]),
   );

@@ -48,6 +48,7 @@ import {
   noMigrationText,
   proofTime,
   qualityOf,
+  TONES,
   type Tone,
   untoldAnomalies,
   verdictOf,
@@ -420,7 +421,7 @@ function writeFindings(
 
 function writeFinding(page: TextPage, finding: Finding, text: string, lead: string): void {
   const indent = lead.trim() === '' ? `${lead}  ` : ' '.repeat(lead.length);
-  page.line(text, lead, toneOf(finding));
+  page.line(text, lead, TONES[finding.severity]);
   const saving = finding.cost
     ? ` Fixing this saves about ${duration(finding.cost.ns)} of ${finding.cost.of === 'downtime' ? 'downtime' : 'migration time'}.`
     : '';
@@ -428,13 +429,6 @@ function writeFinding(page: TextPage, finding: Finding, text: string, lead: stri
   const [advice] = finding.advice;
   if (advice) page.line(advice, `${indent}→ `);
 }
-
-const toneOf = (finding: Finding): Tone =>
-  finding.severity === 'fatal' || finding.severity === 'major'
-    ? 'bad'
-    : finding.severity === 'minor'
-      ? 'warn'
-      : 'neutral';
 
 function proofOf(finding: Finding): string {
   const [first] = finding.interval;

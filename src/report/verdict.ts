@@ -5,13 +5,16 @@ import type { Limit, TcpDirection } from '../decode/tcp/results.js';
 import { BELIEVED } from '../migration-stream/downtime.js';
 import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, moment, percent, plural } from './format.js';
-import type { Finding, Migration, ReportData } from './report.js';
+import type { Finding, Migration, ReportData, Severity } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import type { RuledOut } from './rules/rule.js';
 import { type Carrier, migrationTraffic, type Traffic } from './traffic.js';
 
 /** How a statement should strike the reader. */
 export type Tone = 'good' | 'warn' | 'bad' | 'neutral';
+
+/** How a finding should, by its severity. */
+export const TONES: Readonly<Record<Severity, Tone>> = { fatal: 'bad', major: 'bad', minor: 'warn', info: 'neutral' };
 
 export interface Verdict {
   readonly tone: Tone;
@@ -30,7 +33,7 @@ export interface Figure {
 
 /** In words of the reader, in the order of LIMITS. */
 export const LIMIT_WORDS: Readonly<Record<Limit, string>> = {
-  'sender-application': 'sender had no data ready',
+  'sender-application': 'sender without data',
   'rate-limit': 'rate limit at the sender',
   'receiver-window': 'receive window',
   congestion: 'congestion window',

@@ -85,7 +85,7 @@ describe('the picture', () => {
       'converges  yes, in 2.60 s (2.10 s … 4.20 s)',
       '',
       'channel          rate     goodput      retransm.      RTT  held back by',
-      'main       940 Mbit/s  928 Mbit/s    12 (0.10 %)   410 µs  congestion',
+      'main       940 Mbit/s  928 Mbit/s    12 (0.10 %)   410 µs  congestion window',
     ]);
   });
 
@@ -96,7 +96,7 @@ describe('the picture', () => {
     );
     expect(lines.slice(-2)).toEqual([
       'channel          rate     goodput      retransm.      RTT    window  in flight  held back by',
-      'main       940 Mbit/s  928 Mbit/s    12 (0.10 %)   410 µs   3.10 MB    1.20 MB  congestion',
+      'main       940 Mbit/s  928 Mbit/s    12 (0.10 %)   410 µs   3.10 MB    1.20 MB  congestion window',
     ]);
   });
 
@@ -183,7 +183,7 @@ test('the plain line says the same on one line', () => {
   expect(plainLine(view)).toBe(
     '1:02:05 | lost 0, seen 1,234,567 frames | pre-copy, round 3 at 30 % | sent 1,100,000 pages | left 46,000 (40,000 … 52,000) | ' +
       'rate 940 Mbit/s | goodput 928 Mbit/s | dirtying 32 % | converges yes, in 2.60 s (2.10 s … 4.20 s) | ' +
-      'main: retransmitted 12 RTT 410 µs limit congestion',
+      'main: retransmitted 12 RTT 410 µs held back by congestion window',
   );
 });
 

@@ -4,7 +4,7 @@ import { type Html, html } from '../markup.js';
 import type { Finding } from '../report.js';
 import type { RuledOut } from '../rules/rule.js';
 import type { Traffic } from '../traffic.js';
-import { chainsOf, isCause, noCause, proofTime, type Tone } from '../verdict.js';
+import { chainsOf, isCause, noCause, proofTime, TONES } from '../verdict.js';
 import { shareBar } from './figure.js';
 import { quantity, words } from './quantity.js';
 
@@ -37,13 +37,6 @@ const chained = (symptoms: readonly Finding[], idOf: (finding: Finding) => strin
   symptoms.length === 0
     ? html``
     : html`<p class="hence">From this follows</p><ol class="findings">${symptoms.map((symptom) => findingItem(symptom, idOf(symptom)))}</ol>`;
-
-const TONES: Readonly<Record<Finding['severity'], Tone>> = {
-  fatal: 'bad',
-  major: 'bad',
-  minor: 'warn',
-  info: 'neutral',
-};
 
 /** Causes named under the headline. */
 const WHY = 3;
