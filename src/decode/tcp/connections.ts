@@ -50,6 +50,8 @@ const RESET = 0x04;
 const WANTED_IN_A_ROW = 64;
 /** A SYN on known addresses after this much silence starts a new connection whatever its sequence number. */
 const REUSE_IDLE_NS = 60e9;
+/** A capture of several queues may hold an answer before the SYN, but not for longer. */
+const REORDERED_NS = 1e9;
 
 export interface ConnectionsOptions {
   /** Connections kept at most. */
@@ -271,7 +273,8 @@ export class Connections {
    *
    * A SYN with the known initial number is a retransmission. With another it must either follow the end of the old
    * connection (or long silence), or lie where the old one could not have sent; otherwise a stray SYN would cut a live
-   * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only).
+   * connection in two (RFC 5961 §4 makes the receiver answer it with a challenge ACK only). One whose answer is there already
+   * was captured behind it, on another queue: what answers it acknowledges numbers near to its own.
    */
   #startsAnew(id: number, rows: SegmentRows, row: number, tNs: number): boolean {
     const spaces = this.#spaces;
@@ -280,7 +283,10 @@ export class Connections {
     if (spaces.beganWith(of, seq)) return false;
     const closed = (this.#states[id]! & RESET) !== 0 || (spaces.hasEnded(of) && spaces.hasEnded(of ^ 1));
     if (closed) return true;
-    if (!spaces.hasStarted(of)) return spaces.hasData(of ^ 1);
+    if (!spaces.hasStarted(of)) {
+      const sinceStartNs = tNs - this.#doubles[id * DOUBLES + START_NS]!;
+      return spaces.hasData(of ^ 1) && (sinceStartNs > REORDERED_NS || spaces.isBeyond(of, seq));
+    }
     return tNs - this.#doubles[id * DOUBLES + END_NS]! > REUSE_IDLE_NS || spaces.isBeyond(of, seq);
   }
 

@@ -138,6 +138,35 @@ describe('where a connection begins and ends', () => {
     expect(analyzeFrames(script.frames()).results.connections).toHaveLength(1);
   });
 
+  describe('a SYN behind data of the other side', () => {
+    const [syn, synAck, ack, request, data] = new Script()
+      .open()
+      .client({ length: 100 })
+      .server({ ack: 100, length: 500 })
+      .frames();
+    const count = (...frames: (CapturedFrame | undefined)[]): number =>
+      analyzeFrames(frames as CapturedFrame[]).results.connections.length;
+    /** The SYN that much later, and with another number. */
+    const moved = (seconds: number, initialSeq: number): CapturedFrame => {
+      const [other] = new Script().open().frames({ initialSeq });
+      return { ...other!, tNs: data!.tNs! + seconds * 1e9 };
+    };
+
+    test('that acknowledges its number was captured late: one connection, whose client is known by the SYN-ACK', () => {
+      expect(count(synAck, data, syn, ack, request)).toBe(1);
+      expect(count(data, synAck, syn, ack, request)).toBe(1);
+      const { connections } = analyzeFrames([synAck!, data!, syn!, ack!, request!]).results;
+      expect(connections[0]!.client.port).toBe(40_000);
+      expect(connections[0]!.directions.map(({ uniqueBytes }) => uniqueBytes)).toEqual([100, 500]);
+      expect(connections[0]!.directions.map(({ unseenBytes }) => unseenBytes)).toEqual([0, 0]);
+    });
+
+    test('that acknowledges another one, or came long before, begins a connection', () => {
+      expect(count(data, moved(0.5, 3_000_000_000))).toBe(2);
+      expect(count(data, { ...syn!, tNs: data!.tNs! + 2e9 })).toBe(2);
+    });
+  });
+
   test('who closed first, and how', () => {
     const open = (): Script => new Script().open().client({ length: 10 }).server({ ack: 10 });
     const ends = [

@@ -63,6 +63,8 @@ const INITIAL_SEGMENTS = 10;
 const LEAST_SEGMENTS = 2;
 /** Silence after which a sender begins anew: the least retransmission timeout. */
 const RESTART_NS = 200e6;
+/** Round trips without an answer after which a sender probes for a lost tail: two, less what they vary (RFC 8985 §7.2). */
+const PROBE_LOOPS = 1.5;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
 const PACED_NS = 1e6;
 const PACED_SHARE = 0.5;
@@ -102,6 +104,20 @@ class Sender {
   lastNs = Number.NaN;
   bytes = 0;
   segmentBytes = 1;
+  /** The latest frames that left right behind one another: since when, until when, and the application's part of that. */
+  queueFromNs = Number.NaN;
+  queueToNs = Number.NaN;
+  queueOwnNs = 0;
+
+  /** The frame at `toNs` left right behind the one at `fromNs`; `ownNs` of that was charged to the application. */
+  queued(fromNs: number, toNs: number, ownNs: number): void {
+    if (this.queueToNs !== fromNs) {
+      this.queueFromNs = fromNs;
+      this.queueOwnNs = 0;
+    }
+    this.queueToNs = toNs;
+    this.queueOwnNs += ownNs;
+  }
 
   spend(state: number, ns: number): void {
     this.spentNs ??= new Float64Array(LIMITS.length);
@@ -318,6 +334,20 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     if (own > 0) chargePause(id, sender, frame, tNs - own, tNs, before);
   };
 
+  /**
+   * The window had no room behind frames that left right behind one another: they had been handed down together, and waited in
+   * a queue below the socket and before the capture point. What they filled held the sender back while that queue emptied.
+   */
+  const chargeQueue = (id: number, sender: Sender): void => {
+    const { queueFromNs, queueToNs, queueOwnNs } = sender;
+    if (queueToNs !== sender.lastNs || queueOwnNs === 0) return;
+    settle(id, sender);
+    sender.spend(APPLICATION, -queueOwnNs);
+    sender.spend(RECEIVER_WINDOW, queueOwnNs);
+    timelines.find(id)?.move(SERIES_LIMIT + APPLICATION, SERIES_LIMIT + RECEIVER_WINDOW, queueFromNs, queueToNs);
+    sender.queueToNs = Number.NaN;
+  };
+
   /** Whether what the latest frame left of the window kept this one back; `prompt`: an acknowledgement released it. */
   const awaitedRoom = (row: number, sender: Sender, gapNs: number, prompt: boolean): boolean => {
     const { room, segment, near, roundTripMinNs, burstMaxBytes, flight } = sender;
@@ -326,9 +356,22 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     // (Linux tcp_tso_should_defer); until a timer makes it send what fits, or one segment (tcp_send_loss_probe). On a long
     // path it hands down little, and what it waits for is its congestion window as well.
     if (!near || roundTripMinNs >= PACED_NS || room >= burstMaxBytes || room >= flight / 2) return false;
+    // A congestion window has grown by what was acknowledged, at most (RFC 5681 §3.1): until that allows for the window, it is
+    // what is waited for.
+    if (INITIAL_SEGMENTS * segment + sender.acked < flight + room) return false;
     const byTimer = reactionNs[row]! >= gapNs && (payloadLen[row]! <= segment || rooms[row]! < segment);
     return prompt || byTimer;
   };
+
+  /**
+   * Whether a timer ended a silence of the path with one new segment. That is a probe for a lost tail, and says that data was
+   * waiting (RFC 8985 §7.3).
+   */
+  const probesTail = (row: number, sender: Sender, gapNs: number, silentNs: number): boolean =>
+    reactionNs[row]! >= gapNs &&
+    silentNs > PROBE_LOOPS * sender.roundTripNs &&
+    payloadLen[row]! <= sender.segment &&
+    newBytes[row]! > 0;
 
   /** Charges the time since the sender's previous frame; `before` is what was in flight just before this one. */
   const judge = (row: number, frame: number, id: number, sender: Sender, tNs: number, before: number) => {
@@ -347,8 +390,10 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
       const shutNs = Math.min(tNs, Math.max(fromNs, sender.shutFromNs));
       const openNs = Math.max(shutNs, Math.min(tNs, sender.shutToNs));
       sender.windowedNs = tNs;
-      if (sender.room < segment) charge(id, sender, RECEIVER_WINDOW, fromNs, shutNs);
-      else if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
+      if (sender.room < segment) {
+        chargeQueue(id, sender);
+        charge(id, sender, RECEIVER_WINDOW, fromNs, shutNs);
+      } else if (shutNs > fromNs) chargePause(id, sender, frame, fromNs, shutNs, before);
       charge(id, sender, RECEIVER_WINDOW, shutNs, openNs);
       if (tNs - openNs > promptNs + (near ? 0 : sender.roundTripNs))
         chargePause(id, sender, frame, openNs, tNs, before);
@@ -361,6 +406,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     const prompt = !(tookNs > promptNs);
     if (awaitedRoom(row, sender, gapNs, prompt)) {
       sender.windowedNs = tNs;
+      chargeQueue(id, sender);
       const ownNs = prompt || reactionNs[row]! >= gapNs ? 0 : Math.min(tookNs, silentNs);
       chargeWindow(row, frame, id, sender, tNs, before, ownNs);
       return;
@@ -374,13 +420,18 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     // One acknowledgement may cover all that was out. What no congestion window forbids is then the application's choice.
     const allowed = (sender.everLost ? LEAST_SEGMENTS : INITIAL_SEGMENTS) * segment;
     const bounded = before > 0 || !near || sender.flight > allowed;
-    if (!spread && ((full && prompt && bounded) || paced)) {
+    const released = (prompt && bounded) || (before > allowed && probesTail(row, sender, gapNs, silentNs));
+    if (!spread && ((full && released) || paced)) {
       charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
       return;
     }
     // The path spreads what the sender sent at once: such gaps belong to what had held the burst back.
-    if (spread || (!near && silentNs <= promptNs)) charge(id, sender, sender.heldBy, fromNs, tNs);
+    const held = spread || (!near && silentNs <= promptNs);
+    if (held) charge(id, sender, sender.heldBy, fromNs, tNs);
     else chargePause(id, sender, frame, fromNs, tNs, before);
+    if (near && gapNs <= REACTION_MIN_NS && sender.roundTripMinNs < PACED_NS) {
+      sender.queued(fromNs, tNs, held ? 0 : gapNs);
+    }
   };
 
   /** Recovery, and the most that was out since the last one. */

@@ -8,13 +8,19 @@ const FRAME = 65_152;
 /** The window comes in units of this. */
 const UNIT = 128;
 
-/** Opened, and a first frame of START bytes, which the peer acknowledges at once: `window` is what it has room for. */
-const START = 1000;
-const opened = (window: number): Script => {
+/**
+ * Opened, and `start` bytes in full frames, each of which the peer acknowledges at once: `window` is what it has room for. By
+ * default they make the congestion window larger than any that the receivers here have.
+ */
+const START = 6 * FRAME;
+const opened = (window: number, start = START): Script => {
   const script = new Script().client({ flags: 'S', seq: -1, window: 65_535 });
   script.server({ flags: 'SA', seq: -1, window: 65_535, afterMs: 0.01 });
-  script.client({ length: START, afterMs: 0.01 });
-  return script.server({ ack: START, window, afterMs: 0.02 });
+  for (let seq = 0; seq < start; seq += FRAME) {
+    const length = Math.min(FRAME, start - seq);
+    script.client({ seq, length, afterMs: 0.01 }).server({ ack: seq + length, window, afterMs: 0.02 });
+  }
+  return script;
 };
 const limitedBy = (script: Script) => bulk(analyzeFrames(script.frames())).direction.limitedBy!;
 
@@ -115,6 +121,49 @@ test('what leaves in one go when the window opens was held back by it', () => {
     script.server({ ack: seq, window, afterMs: 0.6 });
   }
   expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.9);
+});
+
+test('nor is it the sender’s doing that a line spaces what it handed down at once, for longer than a round trip', () => {
+  const window = (5 * FRAME) / UNIT;
+  const script = opened(window);
+  let seq = START;
+  for (let round = 0; round < 30; round++) {
+    // In the first round all of the window is out at once; then every frame is acknowledged, but nothing is read.
+    for (let left = 4; left >= 0; left--, seq += FRAME) {
+      script.client({ seq, length: FRAME, afterMs: left === 4 ? 0.01 : 0.04 });
+      if (round > 0) script.server({ ack: seq + FRAME, window: (left * FRAME) / UNIT, afterMs: 0.04 });
+    }
+    script.server({ ack: seq, window, afterMs: 0.5 });
+  }
+  expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.95);
+});
+
+test('a window that hardly allows more than a congestion window that has just begun: that one is waited for', () => {
+  const script = opened(28_032 / UNIT, 1000).client({ seq: 1000, length: 20_000, afterMs: 0.02 });
+  script.server({ ack: 21_000, window: 28_032 / UNIT, afterMs: 40 });
+  const { congestion } = limitedBy(script.client({ seq: 21_000, length: 20_000, afterMs: 0.01 }));
+  expect(congestion).toBeGreaterThan(0.99);
+});
+
+describe('a silence of the path with as much out as ever, ended by the sender’s timer', () => {
+  const silence = (length: number) => {
+    const script = new Script().client({ flags: 'S', seq: -1 }).server({ flags: 'SA', seq: -1, afterMs: 20 });
+    let seq = 0;
+    for (let round = 0; round <= 10; round++) {
+      for (let n = 0; n < 20; n++, seq += 1448) script.client({ seq, length: 1448, afterMs: 0.01 });
+      if (round < 10) script.server({ ack: seq, afterMs: 20 });
+    }
+    script.client({ seq, length, afterMs: 45 }).server({ ack: seq + length, afterMs: 5 });
+    return limitedBy(script.client({ seq: seq + length, length: 1448, afterMs: 0.01 }));
+  };
+
+  test('a new segment: data was waiting for the network', () => {
+    expect(silence(1448)['sender-application']).toBeLessThan(0.02);
+  });
+
+  test('more than a probe carries: it had not been there before', () => {
+    expect(silence(4344)['sender-application']).toBeGreaterThan(0.15);
+  });
 });
 
 test('the rate of a sender that spaces its frames by a timer, on a path that is long enough to see it', () => {
