@@ -332,7 +332,7 @@ export class MigrationState implements MigrationSink {
     }
     const phase = this.#phases.current;
     if (section.kind === 'part' && phase === 'setup') this.#phases.enter('precopy', section.tNs, section.offset);
-    if (section.kind === 'end') this.#stops(section, 'END section');
+    if (section.kind === 'end' && !this.inPostcopy) this.#stops(section, 'END section');
     if (section.kind === 'full' && (phase === 'precopy' || phase === 'stop-and-copy')) {
       this.#phases.enter('device-state', section.tNs, section.offset);
     }
@@ -384,19 +384,17 @@ export class MigrationState implements MigrationSink {
         break;
       case 'packaged':
         this.#stops(command, 'PACKAGED');
-        this.#phases.enter('device-state', command.tNs, command.offset);
+        if (!this.inPostcopy) this.#phases.enter('device-state', command.tNs, command.offset);
         break;
       case 'postcopy-run':
-        if (!this.inPostcopy) this.#enterPostcopy(command);
+        if (!this.inPostcopy) this.#enterPostcopy(command.tNs, command.offset);
         this.#runUnseen = false;
-        this.#phases.enter('postcopy', command.tNs, command.offset);
         break;
       case 'recv-bitmap':
         // A source asks for that when it recovers: the switch itself was out of sight.
         if (!this.inPostcopy) {
-          this.#enterPostcopy(command);
           this.#phases.leave(command.tNs, this.#latestOffset);
-          this.#phases.enter('postcopy', command.tNs, command.offset);
+          this.#enterPostcopy(command.tNs, command.offset);
         }
         break;
       case 'enable-colo':
@@ -618,11 +616,10 @@ export class MigrationState implements MigrationSink {
     if (seen.length === 0) return null;
     const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');
-    if (this.#phases.current === 'setup') {
-      this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    if (this.#phases.current === 'precopy' && complete && rounds.length > 1) {
       const last = rounds.at(-1)!;
-      const lastPhase = this.inPostcopy ? 'postcopy' : 'stop-and-copy';
-      if (complete && rounds.length > 1) this.#phases.enter(lastPhase, last.startNs, end.offset - last.bytes);
+      this.#phases.enter('stop-and-copy', last.startNs, end.offset - last.bytes);
     }
     return rounds;
   }
@@ -675,22 +672,26 @@ export class MigrationState implements MigrationSink {
   #stops(place: RecordPlace, mark: string): void {
     if (!this.#switchOver.stop(place, mark, this.#lastPageNs)) return;
     this.#generations?.stopped(place.tNs);
-    this.#phases.enter('stop-and-copy', place.tNs, place.offset);
+    // An answer may be captured before what it answers.
+    if (!this.inPostcopy) this.#phases.enter('stop-and-copy', place.tNs, place.offset);
   }
 
   /** The destination speaks as it does in post-copy only: if that was not seen to begin, the stream could not be read there. */
   #switchedOver(message: ReturnPathMessage): void {
     if (this.inPostcopy) return;
     this.#runUnseen = true;
-    this.#enterPostcopy(message);
+    this.#enterPostcopy(message.tNs, Math.max(this.#latestOffset, this.sightings.latestOffset));
   }
 
-  /** From here on the guest runs at the destination. */
-  #enterPostcopy(place: RecordPlace): void {
+  /** From byte `offset` of the main channel on the guest runs at the destination. */
+  #enterPostcopy(tNs: number, offset: number): void {
     this.feature('postcopy');
-    this.#postcopyNs = place.tNs;
-    this.#latestNs = Math.max(this.#latestNs, place.tNs); // the return path may know later than the stream
-    this.rounds.mark(place.tNs, 'post-copy');
+    this.#postcopyNs = tNs;
+    this.#latestNs = Math.max(this.#latestNs, tNs); // the return path may know later than the stream
+    this.rounds.mark(tNs, 'post-copy');
+    // Of a stream that cannot be read, not even the first section was seen.
+    if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    this.#phases.enter('postcopy', tNs, offset);
   }
 
   #at(place: RecordPlace): void {

@@ -33,6 +33,8 @@ const OPENING_RECORDS = 8;
 export const WHOLE_RECORD_BYTES = 16_384;
 /** Device state and its description are at least this long; a migration that was cut off ends in pages instead. */
 export const DEVICE_STATE_BYTES = 16_384;
+/** A flush mark and the EOS behind it that were flushed together. */
+const MARK_AND_EOS_BYTES = 2 * WORD_BYTES;
 /** Footer of a section and header of the next. */
 const SECTION_BYTES = 10;
 const PAGE_RECORD_BYTES = PAGE_BYTES + WORD_BYTES;
@@ -315,8 +317,8 @@ class WordReading {
   zero = 0;
   /** The newest section with a stretch of zero pages, of which more than device state followed; 0 without any. */
   zeroSection = 0;
-  /** Where the newest section began: the record before it, and its own first one. */
-  section = { beforeNs: Number.NaN, tNs: Number.NaN };
+  /** When the guest stopped if the newest section is the last one, and the same of the section before; NaN without any. */
+  section = { tNs: Number.NaN, beforeNs: Number.NaN };
   /** The last stretch of records. */
   tail = { bytes: 0, tNs: Number.NaN };
   #before = { contents: 0, tNs: Number.NaN };
@@ -331,9 +333,12 @@ class WordReading {
       this.tail = { bytes, tNs: beganNs };
       this.#run = { bytes: 0, tNs: Number.NaN };
       if (contents === WORD_BYTES && this.#before.contents < WHOLE_RECORD_BYTES) this.flushes++;
-      // SWITCHOVER_START is flushed with the footer before it; what follows is the section of the same switch.
+      // 8.1 to 9.0 have the flush mark and the EOS in one at the very end, and among the block list in the beginning.
+      else if (contents === MARK_AND_EOS_BYTES) this.flushes += 3;
+      // SWITCHOVER_START is flushed with the footer before it; what follows is the section of the same switch. Without it
+      // the END header leaves when the pages behind it were written; the guest stopped right behind the section before.
       else if (bytes < DEVICE_STATE_BYTES && this.#before.contents !== SECTION_BYTES)
-        this.section = { beforeNs: this.#before.tNs, tNs };
+        this.section = { tNs: contents === SECTION_BYTES ? tNs : this.#before.tNs, beforeNs: this.section.tNs };
       if (bytes > FOOTER_BYTES && bytes < DEVICE_STATE_BYTES) this.sections++;
     }
     this.#before = { contents, tNs };
@@ -388,7 +393,8 @@ export class SealedChannel {
     if (contents === WORD_BYTES) this.#singleWords++;
     this.#apart.record(tNs, contents);
     this.#vectors.record(tNs, contents);
-    this.words.record(tNs, contents);
+    // The package and the pages behind it are no words (multifd stops at the switch to post-copy).
+    if (Number.isNaN(this.packageNs)) this.words.record(tNs, contents);
     if (contents === COMMAND_BYTES && this.#before === COMMAND_BYTES && Number.isNaN(this.packageNs))
       this.packageNs = tNs;
     this.#before = contents;

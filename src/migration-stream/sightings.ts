@@ -41,6 +41,8 @@ export interface SightedStream {
 export class Sightings {
   readonly #byBlock = new Map<number, Sighting[]>();
   #count = 0;
+  /** How far the stream had come when the newest of it was seen. */
+  latestOffset = 0;
   /** Where the pieces of the description that were seen last without anything else in between began; NaN if none. */
   #textOffset = Number.NaN;
   #textNs = Number.NaN;
@@ -63,6 +65,7 @@ export class Sightings {
   }
 
   glimpse(offset: number, tNs: number, text: boolean): void {
+    this.latestOffset = offset;
     if (!text) {
       this.#textOffset = Number.NaN;
     } else if (Number.isNaN(this.#textOffset)) {

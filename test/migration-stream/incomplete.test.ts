@@ -336,8 +336,26 @@ describe('post-copy that the stream does not show', () => {
       { direction: 1, offset: 8, ack: whole.length },
       { direction: 0, offset: whole.length - 5 * (PAGE + 8), payload: whole.slice(-5 * (PAGE + 8)) },
     ]);
-    expect(migrations[0]!.postcopy).not.toBeNull();
+    const { postcopy, phases } = migrations[0]!;
+    expect(phases.map(({ kind }) => kind)).toEqual(['setup', 'precopy', 'postcopy']);
+    expect(phases.at(-1)!.startNs).toBe(postcopy!.startNs);
     expect(codes).not.toContain('stream/invariant');
+  });
+
+  test('goes on where memory ends', () => {
+    const end = stream()
+      .part(() => {})
+      .end((ram) => ram.pages('pc.ram', range(70, 75)))
+      .eof();
+    const rest = end.build();
+    const { migrations } = analyse([
+      ...opened,
+      behind(0, pong(3)),
+      { direction: 1, offset: 8, ack: whole.length },
+      { direction: 0, offset: whole.length - 5 * (PAGE + 8), payload: whole.slice(-5 * (PAGE + 8)) },
+      { direction: 0, offset: whole.length, payload: rest },
+    ]);
+    expect(migrations[0]!.phases.map(({ kind }) => kind)).toEqual(['setup', 'precopy', 'postcopy', 'handover']);
   });
 
   test('begins once when an answer is captured before what it answers', () => {
@@ -347,6 +365,7 @@ describe('post-copy that the stream does not show', () => {
       { direction: 0, offset: length, payload: whole.slice(length) },
     ]);
     expect(migrations[0]!.rounds.map(({ boundary }) => boundary)).toEqual(['first-pass', 'post-copy']);
+    expect(migrations[0]!.phases.map(({ kind }) => kind)).toEqual(['setup', 'precopy', 'postcopy']);
     expect(codes).not.toContain('stream/invariant');
   });
 

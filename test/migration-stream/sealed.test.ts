@@ -213,6 +213,49 @@ describe('multifd', () => {
     expect(downtime!.earliestEndNs).toBeLessThan(downtime!.endNs);
   });
 
+  test('8.1 to 9.0: the last flush mark and EOS come as one, and the END header only behind its pages', () => {
+    let stoppedNs = 0;
+    const { rounds, downtime, pages } = source((qemu) => {
+      qemu.open(MAIN, 32, 9);
+      for (const lane of LANES) qemu.open(lane, HELLO, HEADER);
+      qemu.write(MAIN, 173); // block list, flush mark and EOS
+      qemu.write(2, ...packet(100));
+      qemu.write(4, ...packet(60));
+      flush(qemu, 18 + 9 * 1000); // the rest of memory is empty
+      qemu.write(MAIN, 8);
+      flush(qemu, 18);
+      qemu.write(4, ...packet(20));
+      flush(qemu, 8);
+      qemu.write(MAIN, 8); // EOS
+      stoppedNs = qemu.nowNs;
+      qemu.write(2, ...packet(7));
+      flush(qemu, 18); // footer, END and mark
+      flush(qemu, 16);
+      qemu.write(MAIN, ...DEVICE_STATE);
+      qemu.answer(MAIN, 8);
+    }).figures();
+    expect(rounds.map((round) => [round.pages.normal, round.boundary])).toEqual([
+      [160, 'first-pass'],
+      [20, 'flush-mark'],
+      [7, 'flush-mark'],
+    ]);
+    expect(pages.zero).toBe(1000);
+    expect(downtime!.endNs - downtime!.estimateNs).toBe(stoppedNs);
+    expect(downtime!.earliestStartNs).toBeLessThan(stoppedNs);
+  });
+
+  test('pages on the main channel after a switch to post-copy are no zero pages', () => {
+    const { pages, features } = source((qemu) => {
+      open(qemu);
+      qemu.write(2, ...packet(40));
+      flush(qemu, 18);
+      qemu.write(MAIN, 8, 10, 46, 9, 9, 13_464); // EOS; SWITCHOVER_START; DISCARD; PING, PACKAGED; the package
+      for (let i = 0; i < 9; i++) qemu.write(MAIN, 16_384, 16_384, 24, 8);
+    }).figures();
+    expect(features).toContain('postcopy');
+    expect(pages.zero).toBeNull();
+  });
+
   test('pages in records of 16 KiB, the header in the last one', () => {
     const figures = source((qemu) => {
       open(qemu);
