@@ -114,6 +114,11 @@ export const ANOMALIES = {
     'stream',
     'COLO: behind the first transfer come checkpoints of a guest that runs at both ends; they are counted, not decoded.',
   ),
+  'stream/channel-missing': kind(
+    'warning',
+    'capture',
+    'Channels of a migration are not in the capture, as when it shows one of several network cards; what they carried is not counted.',
+  ),
   'stream/mid-stream': kind('warning', 'capture', 'The capture starts in the middle of a migration.'),
   'udp/flows-full': kind(
     'warning',

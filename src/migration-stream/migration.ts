@@ -450,7 +450,7 @@ export class MigrationState implements MigrationSink {
     if (kind !== PAGE_ZERO) this.sightings.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
   }
 
-  glimpse(offset: number, tNs: number, text: boolean): void {
+  glimpse(offset: number, tNs: number, text: boolean | null): void {
     this.sightings.glimpse(offset, tNs, text);
   }
 
@@ -519,8 +519,10 @@ export class MigrationState implements MigrationSink {
     this.#checkRequests();
     this.#checkReplies();
     this.#generations?.finish();
+    const isPartial = this.#missesChannels();
     const inferred = this.#inferredRounds();
-    const rounds = inferred ?? this.#sureRounds();
+    // Marks without a page between them are boundaries of rounds about which nothing is known.
+    const rounds = inferred ?? (isPartial && !this.#generations ? [] : this.#sureRounds());
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#phases.leave(endNs, this.#latestOffset);
     const pages = this.#pages;
@@ -538,7 +540,8 @@ export class MigrationState implements MigrationSink {
         ? this.#inferredPages(inferred)
         : {
             ...pages,
-            ...this.#copies(),
+            zero: isPartial && pages.zero === 0 ? null : pages.zero,
+            ...(isPartial ? { distinct: null, resent: null } : this.#copies()),
           },
       // Channels beside each other share the pages.
       lostPages: inferred || this.#generations ? null : this.#lost.total,
@@ -546,7 +549,7 @@ export class MigrationState implements MigrationSink {
       deviceStateBytes: this.#devices.reduce((sum, device) => sum + device.bytes, 0),
       rounds,
       phases: this.#phases.finished,
-      downtime: this.#downtime(flight, mirrorEndsNs),
+      downtime: this.#downtime(flight, mirrorEndsNs, isPartial),
       devices: this.#devices,
       postcopy: this.#postcopy(),
       returnPath: this.#replies,
@@ -616,11 +619,8 @@ export class MigrationState implements MigrationSink {
     if (seen.length === 0) return null;
     const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');
+    // When the guest stopped, these rounds do not tell: the last one may be several that could not be told apart.
     if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
-    if (this.#phases.current === 'precopy' && complete && rounds.length > 1) {
-      const last = rounds.at(-1)!;
-      this.#phases.enter('stop-and-copy', last.startNs, end.offset - last.bytes);
-    }
     return rounds;
   }
 
@@ -644,7 +644,7 @@ export class MigrationState implements MigrationSink {
     };
   }
 
-  #downtime(flight: Flight | null, mirrorEndsNs: readonly number[]): Downtime | null {
+  #downtime(flight: Flight | null, mirrorEndsNs: readonly number[], isPartial: boolean): Downtime | null {
     const postcopy = { switchNs: this.#postcopyNs, pongNs: this.#packagePongNs };
     const isRead = this.#undecodedBytes + this.#multifdBlindBytes === 0;
     return this.#switchOver.downtime({
@@ -653,10 +653,10 @@ export class MigrationState implements MigrationSink {
       shutNs: this.shutNs,
       lastNs: Number.isNaN(this.#streamEndNs) ? this.#latestNs : this.#streamEndNs,
       postcopy: this.inPostcopy ? postcopy : null,
-      isMultifd: this.#generations !== null,
+      isMultifd: this.#generations !== null || isPartial,
       hasReturnPath: this.#features.has('return-path'),
       isMainRead: this.#undecodedBytes === 0,
-      isUnrepeated: isRead && this.#copies().resent === 0,
+      isUnrepeated: isRead && !isPartial && this.#copies().resent === 0,
       flight,
       mirrorEndsNs,
     });
@@ -712,9 +712,36 @@ export class MigrationState implements MigrationSink {
     if (Math.min(...syncs) < most) this.#contradiction(`multifd channels passed ${syncs.join(', ')} SYNCs`);
     else if (main !== most && main + 1 !== most)
       this.#contradiction(`${main} marks on the main channel, ${most} SYNCs`);
-    // Up to 8.2 channels may take a number twice and leave the next one out; the range is as long as the count either way.
-    const numbers = this.#packetMost - this.#packetLeast + 1;
-    if (numbers !== this.#packets) this.#contradiction(`${this.#packets} multifd packets in ${numbers} numbers`);
+    if (this.#unseenPackets < 0)
+      this.#contradiction(`${-this.#unseenPackets} multifd packets more than there are numbers`);
+  }
+
+  /**
+   * How many multifd packets lack of those that were numbered. Up to 8.2 channels may take a number twice and leave the next
+   * one out; the range is as long as the count either way.
+   */
+  get #unseenPackets(): number {
+    return this.#packets > 0 ? this.#packetMost - this.#packetLeast + 1 - this.#packets : 0;
+  }
+
+  /** Whether multifd channels, or the main channel beside them, went another way than past the capture. */
+  #missesChannels(): boolean {
+    const note = (detail: string): true => {
+      this.#log.note('stream/channel-missing', { direction: this.#direction, tNs: this.#latestNs, detail });
+      return true;
+    };
+    const isRead = this.#multifdBlindBytes + this.#undecodedBytes === 0;
+    if (!this.#generations) {
+      // Machine types before 8.1 do not mark flushes; but firmware and devices leave no guest without a page that is not zero.
+      const { normal, zero, xbzrle, compressed } = this.#pages;
+      const isEmpty = this.complete && isRead && zero > 0 && normal + xbzrle + compressed === 0;
+      if (!this.#features.has('multifd-flush') && !isEmpty) return false;
+      this.feature('multifd');
+      return note('all multifd channels');
+    }
+    if (this.#latestOffset === 0) return note('the main channel: how it ended is not known');
+    const isUnseen = this.complete && isRead && this.#unseenPackets > 0;
+    return isUnseen && note(`those of ${this.#unseenPackets} multifd packets`);
   }
 
   /** Whatever the destination asked for is sent, be it before the request arrived. */

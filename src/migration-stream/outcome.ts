@@ -114,9 +114,11 @@ function outcomeOf(
   // In a capture cut to headers the end mark may be hidden: a description up to an orderly end says the same.
   if (closedBySource && sightings.endsInText && !isUnconfirmed) return 'completed';
   const ending = endingOf(main, endings);
-  // The end mark may have been in what the capture lost; and post-copy can pause, but not be cancelled.
-  if (closedBySource && ending?.closedFirstBy !== 1)
-    return main.driver.endsUnread || group.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';
+  // The end mark may have been in what the capture lost or cut off; and post-copy can pause, but not be cancelled.
+  if (closedBySource && ending?.closedFirstBy !== 1) {
+    const isUnread = main.driver.endsUnread || sightings.mayEndInText;
+    return isUnread || group.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';
+  }
   switch (ending?.endedBy ?? main?.driver.ended) {
     case 'fin':
     case 'rst':

@@ -150,8 +150,11 @@ export interface MigrationSink {
    * between. The offset is exact; that it is a header is likely, not certain.
    */
   sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void;
-  /** Some bytes between two holes while the place is lost; `text` when they look like a piece of the description. */
-  glimpse(offset: number, tNs: number, text: boolean): void;
+  /**
+   * Some bytes between two holes while the place is lost; `text` when they look like a piece of the description, null when
+   * they are too few to tell.
+   */
+  glimpse(offset: number, tNs: number, text: boolean | null): void;
   /** The first byte seen of the stream lies at `offset`: 0, unless what was before is not in the capture. */
   streamStart(offset: number): void;
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */

@@ -143,13 +143,13 @@ function judge(
   return 'ram';
 }
 
-/** Whether the bytes can be a piece of the description: printable, with a quotation mark. */
-function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean {
+/** Whether the bytes can be a piece of the description: printable, with a quotation mark; null for less than a piece. */
+function isDescriptionText(buffer: Uint8Array, start: number, end: number): boolean | null {
   let quotes = 0;
   for (let i = start; i < end; i++) {
     const byte = buffer[i]!;
     if (byte < 0x20 || byte > 0x7e) return false;
     if (byte === 0x22) quotes++;
   }
-  return end - start >= DESCRIPTION_PIECE_BYTES && quotes > 0;
+  return end - start >= DESCRIPTION_PIECE_BYTES ? quotes > 0 : null;
 }

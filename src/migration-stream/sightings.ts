@@ -46,6 +46,7 @@ export class Sightings {
   /** Where the pieces of the description that were seen last without anything else in between began; NaN if none. */
   #textOffset = Number.NaN;
   #textNs = Number.NaN;
+  #endsUnclear = false;
 
   get count(): number {
     return this.#count;
@@ -56,6 +57,11 @@ export class Sightings {
     return !Number.isNaN(this.#textOffset);
   }
 
+  /** The last that was seen may be the description: it was too little to tell. */
+  get mayEndInText(): boolean {
+    return this.endsInText || this.#endsUnclear;
+  }
+
   add(offset: number, tNs: number, block: number, page: number): void {
     if (this.#count === SIGHTINGS) return;
     this.#count++;
@@ -64,8 +70,10 @@ export class Sightings {
     else this.#byBlock.set(block, [{ offset, tNs, page }]);
   }
 
-  glimpse(offset: number, tNs: number, text: boolean): void {
+  glimpse(offset: number, tNs: number, text: boolean | null): void {
     this.latestOffset = offset;
+    this.#endsUnclear = text === null;
+    if (text === null) return;
     if (!text) {
       this.#textOffset = Number.NaN;
     } else if (Number.isNaN(this.#textOffset)) {

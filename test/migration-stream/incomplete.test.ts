@@ -12,7 +12,18 @@ import type { Migration, MigrationResults } from '../../src/migration-stream/res
 import { BLOCK_STRIDE, Rounds } from '../../src/migration-stream/rounds.js';
 import { MigrationStreams } from '../../src/migration-stream/session.js';
 import { MultifdSink } from '../../src/migration-stream/sinks.js';
-import { be16, be32, be64, bytes, PAGE, range, smallMigration, str8, stream } from '../support/migration-stream.js';
+import {
+  be16,
+  be32,
+  be64,
+  bytes,
+  PAGE,
+  range,
+  type StreamBuilder,
+  smallMigration,
+  str8,
+  stream,
+} from '../support/migration-stream.js';
 import { type Frame, feed, syn } from '../support/reassembly.js';
 
 /** Rounds of a guest of one large block, number 0, and a small one behind it. */
@@ -173,6 +184,70 @@ describe('frames that the capture lost', () => {
     expect(missing).toBeGreaterThan(0);
     expect(migration!.stream.lostPages!.atLeast).toBeLessThanOrEqual(missing);
     expect(migration!.stream.lostPages!.atMost).toBeGreaterThanOrEqual(missing);
+  });
+});
+
+describe('channels that went another way than past the capture', () => {
+  const pages = (ram: StreamBuilder): unknown => ram.zeros('pc.ram', range(0, 40));
+  const begin = () => stream().header().ramStart(MEMORY);
+  const alone = (main: Uint8Array) => {
+    const { migrations, codes } = analyse([syn(0), { direction: 0, offset: 0, payload: main }]);
+    return { ...migrations[0]!, isMissing: codes.includes('stream/channel-missing') };
+  };
+
+  test('without those that the main channel marks flushes for, pages and rounds are not known', () => {
+    const marked = begin().part((ram) => ram.flushMark());
+    const { pages: counted, rounds, downtime, stream: read, isMissing } = alone(marked.end().eof().build());
+    expect(counted).toMatchObject({ zero: null, distinct: null, resent: null });
+    expect(rounds).toEqual([]);
+    expect(downtime!.method).not.toContain('no page was sent twice');
+    expect(read.features).toContain('multifd');
+    expect(isMissing).toBe(true);
+  });
+
+  test('a guest of zero pages alone has the others in channels that are not marked', () => {
+    const { pages: counted, isMissing } = alone(begin().part(pages).end().eof().build());
+    expect(counted).toMatchObject({ zero: 40, distinct: null, resent: null });
+    expect(isMissing).toBe(true);
+  });
+
+  test('a capture that ends before the first page that is not zero shows nothing of the kind', () => {
+    const { pages: counted, isMissing } = alone(begin().part(pages).build());
+    expect(counted).toMatchObject({ zero: 40, distinct: 40, resent: 0 });
+    expect(isMissing).toBe(false);
+  });
+
+  test('without the main channel it is not known how it ended', () => {
+    const log = new AnomalyLog();
+    const state = new MigrationState(log, 0, 0);
+    state.multifdPage(state.joinMultifd(false), 0, 0, 0, PAGE_NORMAL, PAGE);
+    expect(state.finish().pages).toMatchObject({ normal: 1, zero: null, distinct: null });
+    expect(log.finish().map(({ code }) => code)).toContain('stream/channel-missing');
+  });
+});
+
+describe('frames cut to a few bytes, up to an orderly end', () => {
+  const pages = stream()
+    .header()
+    .ramStart(MEMORY)
+    .part((ram) => ram.pages('pc.ram', range(0, 40)))
+    .build();
+  const whole = bytes(pages, smallMigration().build().slice(-400)); // device state and description
+  const outcome = (payload: Uint8Array, captured: number): string => {
+    const frames: Frame[] = [syn(0), { offset: 0, payload: payload.slice(0, 64) }];
+    for (let at = 64; at < payload.length; at += 100)
+      frames.push({ offset: at, payload: payload.slice(at, at + 100), captured });
+    frames.push({ offset: payload.length, flags: FLAG_FIN | FLAG_ACK });
+    return analyse(frames).migrations[0]!.outcome;
+  };
+
+  test('of which too few show to tell the description: whether it was cancelled is not known', () => {
+    expect(outcome(whole, 14)).toBe('incomplete');
+    expect(outcome(whole, 60)).toBe('completed');
+  });
+
+  test('in pages: it was cancelled', () => {
+    expect(outcome(pages, 14)).toBe('cancelled');
   });
 });
 

@@ -89,4 +89,6 @@ test('a stream that was last seen as text ends in the description', () => {
   expect(sightings.endsInText).toBe(false);
   sightings.glimpse(200, 2, true);
   expect(sightings.endsInText).toBe(true);
+  sightings.glimpse(300, 3, null);
+  expect(sightings.endsInText).toBe(true);
 });
