@@ -59,7 +59,7 @@ import {
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
 import { DiskSink, MultifdSink, SealedSink } from './sinks.js';
-import { tls } from './tls.js';
+import { isClientHello, tls } from './tls.js';
 
 /** Looks up a connection by id. */
 export interface ConnectionDirectory {
@@ -160,6 +160,11 @@ export class MigrationStreams implements RdmaConsumer {
       return null;
     }
     const consumer = this.#claimStream(direction, buffer, at, end, fromStart, ...place);
+    // Frames cut to their headers hide the rest of the hello: it stays undecided, and closed.
+    if (isForward(direction) && isClientHello(buffer, at, end)) {
+      this.#opaque.delete(connection);
+      if (consumer === undefined) this.#closed(connection);
+    }
     return consumer && at > start ? new StreamBehind(consumer, at - start) : consumer;
   };
 
@@ -432,10 +437,12 @@ export class MigrationStreams implements RdmaConsumer {
   /** What was no migration, for all that can be seen of it, is named where it is TLS. */
   #leaveOpaque(group: Group): void {
     if (!(group.state instanceof SealedMigration)) return;
-    for (const connection of connectionsOf(group)) {
-      if (this.#opaque.size >= STREAM_RECORDS) return;
+    for (const connection of connectionsOf(group)) this.#closed(connection);
+  }
+
+  #closed(connection: number): void {
+    if (this.#opaque.size < STREAM_RECORDS)
       this.#opaque.set(connection, { connection, kind: 'tls', banner: null, holds: null });
-    }
   }
 
   /** Makes a stream, now known for what it is, part of its migration. */

@@ -45,6 +45,14 @@ export const tls: StreamDecoder = {
     new TlsReader(sink, fromStart || reverse === 'tls' ? () => true : isSealed),
 };
 
+/** A handshake begins at `buffer[start]`, with the record and message headers that a capture cut to its headers still shows. */
+export const isClientHello = (buffer: Uint8Array, start: number, end: number): boolean =>
+  end - start > RECORD_HEADER_BYTES &&
+  buffer[start] === CONTENT_HANDSHAKE &&
+  buffer[start + 1] === 3 &&
+  uint16(buffer, start + 3) <= RECORD_BYTES &&
+  buffer[start + RECORD_HEADER_BYTES] === CLIENT_HELLO;
+
 /** A ClientHello that names neither a server nor an application protocol. */
 function isAnonymous(buffer: Uint8Array, start: number, end: number): boolean {
   let at = start + 4 + 2 + 32; // message header, version, random

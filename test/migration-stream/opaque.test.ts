@@ -65,3 +65,17 @@ test('the results name the connection, with the greeting of the side that opened
     { connection: 8, kind: 'ssh', banner: 'SSH-2.0-alone', holds: null },
   ]);
 });
+
+test('TLS of which frames cut to their headers hide most of the ClientHello stays closed', () => {
+  const streams = new MigrationStreams(new AnomalyLog(), {
+    identity: () => ({ client: { address: 'a', port: 1 }, server: { address: 'b', port: 2 }, startNs: 0 }),
+  });
+  // Record header, message header, version and random; a server name among the extensions.
+  const hello = bytes([22, 3, 1, 0, 70, 1, 0, 0, 66, 3, 3], new Uint8Array(33), [0, 2, 0x13, 1, 1, 0, 0, 4]);
+  const whole = bytes(hello, [0, 0, 0, 0], new Uint8Array(70));
+  const say = (direction: number, first: Uint8Array) => streams.claim(direction, first, 0, first.length, true, 0, 1);
+  expect(say(14, hello)).toBeUndefined();
+  expect(say(16, hello)).toBeUndefined();
+  expect(say(16, whole)).toBeNull();
+  expect(streams.finish().opaque).toEqual([{ connection: 7, kind: 'tls', banner: null, holds: null }]);
+});
