@@ -4,6 +4,7 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import type { Command } from 'commander';
 import { twoRunsNeeded } from '../errors.js';
 import { compareReports, renderCompareHtml, renderCompareText } from '../report/compare.js';
+import { plainJson } from '../report/format.js';
 import type { ReportData } from '../report/report.js';
 import { analyzeFiles } from './analyze.js';
 import { toReport } from './deliver.js';
@@ -48,7 +49,7 @@ async function compare(runs: readonly string[], options: Options, io: CliIo): Pr
   const reports: { name: string; report: ReportData }[] = [];
   for (const name of runs) reports.push({ name, report: await readRun(name, options, io) });
   const comparison = compareReports(reports);
-  if (options.json !== undefined) await writeResult(options.json, `${JSON.stringify(comparison)}\n`, io);
+  if (options.json !== undefined) await writeResult(options.json, `${plainJson(comparison)}\n`, io);
   if (options.html !== undefined) await writeResult(options.html, await renderCompareHtml(comparison), io);
   if (options.quiet || options.json === '-' || options.html === '-') return;
   await print(

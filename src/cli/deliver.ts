@@ -1,5 +1,6 @@
 // From results to what the user asked for: report, findings, models, and every kind of output.
 import type { Results } from '../analyze.js';
+import { plainJson } from '../report/format.js';
 import { reportFrom } from '../report/from-results.js';
 import { modelMigration } from '../report/models/index.js';
 import { redact } from '../report/redact.js';
@@ -37,7 +38,7 @@ export function judge(report: ReportData, options: AnalysisOptions & OutputOptio
 
 /** Writes the requested outputs; the summary goes to standard output unless a result does or --quiet. */
 export async function deliver(report: ReportData, options: OutputOptions, io: CliIo): Promise<void> {
-  if (options.json !== undefined) await writeResult(options.json, `${JSON.stringify(report)}\n`, io);
+  if (options.json !== undefined) await writeResult(options.json, `${plainJson(report)}\n`, io);
   if (options.html !== undefined) {
     const { renderHtml } = await import('../report/html.js');
     await writeResult(options.html, await renderHtml(report), io);

@@ -103,7 +103,8 @@ async function signalsHeard(): Promise<void> {
 function writeWhole(path: string, content: string | Uint8Array): void {
   // A device keeps its name: /dev/stdout and /dev/fd/3 may stand for a pipe, whose real path is none.
   const target = existsSync(path) && !isDevice(path) ? realpathSync(path) : path;
-  const temporary = join(dirname(target), `.${basename(target)}.${process.pid}.partial`);
+  // Not too long where the name itself just is not: file systems take 255 bytes.
+  const temporary = join(dirname(target), `.${basename(target).slice(0, 40)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
   holdSignals();
   try {

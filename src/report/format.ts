@@ -93,6 +93,12 @@ export function plain(text: string, limit = 256): string {
   return text.length > limit ? `${shown}…` : shown;
 }
 
+/** JSON that can be shown on a terminal: the same value, with the marks that plain() takes out written as escapes. */
+export const plainJson = (value: unknown): string =>
+  JSON.stringify(value).replace(TREACHEROUS, (mark) =>
+    Array.from({ length: mark.length }, (_, at) => `\\u${mark.charCodeAt(at).toString(16).padStart(4, '0')}`).join(''),
+  );
+
 function scaled(value: number, step: number, units: readonly string[]): string {
   if (Math.abs(value) < step && Number.isInteger(value)) return `${value} ${units[0]}`;
   let unit = 0;

@@ -242,6 +242,18 @@ describe('what is asked for is touched, nothing else', () => {
     expect(cut).toMatchObject({ code: 0, stdout: '{"schema"' });
   });
 
+  test('a name as long as the file system takes is written; a longer one is refused in words', async () => {
+    const place = fresh('long');
+    const longest = `${'x'.repeat(250)}.json`;
+    expect((await cli(['analyze', SAMPLE, '--quiet', '--json', join(place, longest)])).code).toBe(0);
+    const { code, stderr } = await cli(['analyze', SAMPLE, '--quiet', '--json', join(place, `x${longest}`)]);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('could not be written: ENAMETOOLONG'),
+    });
+    expect(readdirSync(place)).toEqual([longest]);
+  });
+
   test('a link stays a link', async () => {
     const place = fresh('links');
     writeFileSync(join(place, 'real.json'), 'old');

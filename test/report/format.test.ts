@@ -10,6 +10,7 @@ import {
   moment,
   percent,
   plain,
+  plainJson,
   plural,
   unbroken,
 } from '../../src/report/format.js';
@@ -94,4 +95,14 @@ describe('text from the wire', () => {
   test('ordinary text, accents and other scripts stay as they are', () => {
     expect(plain('0000:00:03.0/virtio-net größe 内存')).toBe('0000:00:03.0/virtio-net größe 内存');
   });
+});
+
+test('JSON shown on a terminal can neither drive it nor turn its text around, and is the same value', () => {
+  const value = {
+    'name\u202e': ['\u009b31m', '\u001b]0;x\u0007', 'a\u2066b\ufeff', '\u{e0041}', '\ud800', 'µ „q“ 日本 🙂'],
+  };
+  const text = plainJson(value);
+  expect(text).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+  expect(text).toContain('µ „q“ 日本 🙂');
+  expect(JSON.parse(text)).toEqual(value);
 });
