@@ -447,6 +447,7 @@ function writeConnections(page: TextPage, report: ReportData): void {
   page.line(noMigrationText(report), '  ');
   page.blank();
   if (report.connections.length > 0) {
+    page.heading('What TCP shows');
     const largest = [...report.connections].sort((a, b) => payloadBytesOf(b) - payloadBytesOf(a)).slice(0, CONNECTIONS);
     for (const connection of largest) page.line(pathOf(connection), `  ${connection.id}: `);
     page.blank();
