@@ -28,7 +28,7 @@ export async function renderComparePage(comparison: Comparison): Promise<string>
 <section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; ≥ marks a lower bound of a run whose end is not in the capture.</p>
 ${figureTable(comparison)}</section>
 <section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>
-<section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. Drag over a chart to zoom in, double-click to see everything.</p>
+<section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. <span class="by-hand">Drag over a chart to zoom in, double-click to see everything.</span></p>
 ${figure('overview')}${figure('overlay')}${figure('progress')}${figure('ladders')}</section>
 <section><h2>By round</h2>${figure('per-round')}${roundTable(comparison)}</section>
 ${comparison.findings.length > 0 ? html`<section id="findings"><h2>Findings</h2>${findingTable(comparison)}</section>` : ''}

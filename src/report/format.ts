@@ -68,14 +68,16 @@ export const sentence = (text: string): string => `${text.charAt(0).toUpperCase(
 
 /** A file and the folder it lies in, harmless: what a reader calls the file. */
 export const fileName = (path: string): string =>
-  plain(
-    path
-      .split(/[\\/]+/)
-      .filter(Boolean)
-      .slice(-2)
-      .join('/') || path,
-    80,
-  );
+  path === '-'
+    ? 'standard input'
+    : plain(
+        path
+          .split(/[\\/]+/)
+          .filter(Boolean)
+          .slice(-2)
+          .join('/') || path,
+        80,
+      );
 
 /** Text in which no number is parted from its unit at the end of a line. */
 export const unbroken = (text: string): string => text.replace(/(?<=\d) (?=\p{L}|%)|(?<=min) (?=\d)/gu, '\u00a0');

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { compile } from 'vega-lite';
 import { describe, expect, test } from 'vitest';
 import { rootTicks, timeUnit } from '../../src/report/charts/frame.js';
@@ -5,6 +6,19 @@ import { CHARTS } from '../../src/report/charts/index.js';
 import { PALETTE } from '../../src/report/charts/palette.js';
 import { migrationScene, type Scene } from '../../src/report/charts/scene.js';
 import { reportData, withSegments } from '../support/report-data.js';
+
+/** WCAG 2.2, contrast ratio of two colours '#rrggbb'. */
+function contrastOf(a: string, b: string): number {
+  const luminance = (colour: string): number => {
+    const [red, green, blue] = [1, 3, 5].map((at) => {
+      const share = Number.parseInt(colour.slice(at, at + 2), 16) / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red! + 0.7152 * green! + 0.0722 * blue!;
+  };
+  const [light, dark] = [luminance(a), luminance(b)].sort((x, y) => y - x);
+  return (light! + 0.05) / (dark! + 0.05);
+}
 
 /** What Vega-Lite complains to. */
 class CollectingLogger {
@@ -106,6 +120,22 @@ describe('charts', () => {
     for (const chart of CHARTS) {
       const spec = chart.needs.every((name) => name in all.data) ? chart.spec(all) : null;
       for (const [, name] of JSON.stringify(spec).matchAll(/"@(\w+)"/g)) expect(Object.keys(PALETTE)).toContain(name);
+    }
+  });
+
+  test.each([
+    ['light', 0],
+    ['dark', 1],
+  ] as const)('all text of the page can be read on its background, %s (WCAG AA)', (_, theme) => {
+    const css = readFileSync('src/report/assets/page.css', 'utf8');
+    const names = new Set(
+      Array.from(css.matchAll(/^\s*color: var\(--(\w+)\)/gm), ([, name]) => name as keyof typeof PALETTE),
+    );
+    names.delete('paper'); // stands on the accent colour
+    expect(names.size).toBeGreaterThan(4);
+    for (const name of names) {
+      const contrast = contrastOf(PALETTE[name][theme], PALETTE.paper[theme]);
+      expect(contrast, name).toBeGreaterThanOrEqual(4.5);
     }
   });
 

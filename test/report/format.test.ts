@@ -6,6 +6,7 @@ import {
   count,
   duration,
   endpoint,
+  fileName,
   memory,
   moment,
   percent,
@@ -105,4 +106,12 @@ test('JSON shown on a terminal can neither drive it nor turn its text around, an
   expect(text).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
   expect(text).toContain('µ „q“ 日本 🙂');
   expect(JSON.parse(text)).toEqual(value);
+});
+
+test('a file is called by its name and its folder; a pipe by what it is', () => {
+  expect([fileName('/a/b/c.pcap'), fileName('c.pcap'), fileName('-')]).toEqual([
+    'b/c.pcap',
+    'c.pcap',
+    'standard input',
+  ]);
 });

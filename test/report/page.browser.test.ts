@@ -144,6 +144,18 @@ describeBrowser('page in a browser', () => {
     expect(await opened.evaluate(widest)).toBeGreaterThan(1000);
   });
 
+  test('what is folded on the screen can be read on paper, but for licences', async () => {
+    const opened = await open(await renderHtml(reportData('lossy')));
+    const isOpen = `[...document.querySelectorAll('main details.more')].map((details) => details.open)`;
+    const before = await opened.evaluate<boolean[]>(isOpen);
+    expect(before).toContain(false);
+    await opened.evaluate(`dispatchEvent(new Event('beforeprint'))`);
+    expect(await opened.evaluate<boolean[]>(isOpen)).not.toContain(false);
+    expect(await opened.evaluate(`document.querySelector('footer details').open`)).toBe(false);
+    await opened.evaluate(`dispatchEvent(new Event('afterprint'))`);
+    expect(await opened.evaluate(isOpen)).toEqual(before);
+  });
+
   test('a table sorts by number, up and then down', async () => {
     const opened = await open(await renderHtml(reportData('lossy')));
     const order = `(() => { const table = [...document.querySelectorAll('table')].find((t) => t.rows[0].cells[0].textContent === 'Round');

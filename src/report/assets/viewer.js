@@ -592,8 +592,12 @@
     rebuildAll();
   });
   prefersDark.addEventListener('change', rebuildAll);
+  // What is folded cannot be opened on paper.
+  const unfolded = [];
   const forPrint = (on) => () => {
     printing = on;
+    if (on) unfolded.push(...document.querySelectorAll('details.more:not([open])'));
+    for (const details of on ? unfolded : unfolded.splice(0)) details.open = on;
     for (const scene of scenes.values()) {
       scene.rebuild();
       scene.refreshNow();

@@ -15,7 +15,7 @@ export const PALETTE = {
   throughput: ['#8a97a5', '#7d8a98'],
   loss: ['#d1452f', '#f0725c'],
   lossSoft: ['#f0b6ab', '#6e3329'],
-  window: ['#2c8c72', '#52bd9f'],
+  window: ['#268268', '#52bd9f'],
   windowFill: ['#cfe8df', '#1f4a3d'],
   rtt: ['#8659a8', '#b48fd6'],
   rttFill: ['#dccbe9', '#443056'],

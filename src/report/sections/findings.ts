@@ -23,7 +23,9 @@ export function findingsSection(
   const notes = findings.filter((finding) => !isCause(finding)).slice(0, SHOWN);
   const left = findings.length - causes.length - notes.length;
   const lead =
-    causes.length === 0 ? noCause : 'Ordered by what fixing them would save. A proof moves the charts to its moment.';
+    causes.length === 0
+      ? noCause
+      : html`Ordered by what fixing them would save. <span class="by-hand">A proof moves the charts to its moment.</span>`;
   return html`<section id="${id}"><h2>What stood in the way</h2><p class="lead">${lead}</p>
 ${traffic && traffic.limits.length > 0 ? shareBar(traffic.limits) : ''}
 ${causes.length > 0 ? html`<ol class="findings">${chainsOf(causes).map(({ cause, symptoms }) => findingItem(cause, idOf(cause), chained(symptoms, idOf)))}</ol>` : ''}

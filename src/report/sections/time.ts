@@ -24,7 +24,7 @@ export function timeSection({ figures, scene }: Drawn): Html {
   const shown = TIME_CHARTS.map((id) => figures.get(id)).filter((figure) => figure !== undefined);
   if (shown.length === 0) return html``;
   return html`<section id="${scene.id}-time"><h2>Over time</h2>
-<p class="lead">All charts share one time axis, in seconds since the capture’s first frame. Drag over a chart to zoom in, double-click to see the whole run; Ctrl + wheel zooms, Shift + wheel moves. With a chart in focus: arrows move, + and − zoom, 0 resets.</p>
+<p class="lead">All charts share one time axis, in seconds since the capture’s first frame. <span class="by-hand">Drag over a chart to zoom in, double-click to see the whole run; Ctrl + wheel zooms, Shift + wheel moves. With a chart in focus: arrows move, + and − zoom, 0 resets.</span></p>
 ${figures.get('overview') ?? ''}${shown}${figures.has('sequence') ? closeUps(scene) : ''}</section>`;
 }
 
@@ -39,7 +39,7 @@ function closeUps({ id, data, carriers }: Scene): Html {
     const what = Number(resent[i]) > 0 ? plural(Number(resent[i]), 'retransmission') : why[i];
     return `${moment(Number(from[i]) * 1e9)}: ${channel}${what}`;
   };
-  return html`<div class="close-ups"><p class="note">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one. Those of any other stretch: <span class="whole">analyze --stretch FROM..TO</span>.</p>
+  return html`<div class="close-ups"><p class="note by-hand">Single segments are kept of these stretches; choosing one zooms in on it, and the time-sequence graph then shows them one by one. Those of any other stretch: <span class="whole">analyze --stretch FROM..TO</span>.</p>
 <div class="proofs">${shown.map(
     (i) =>
       html`<button type="button" class="proof" data-proof="${id}" data-stay="" data-stretch="${stretch[i]!}" data-from="${from[i]!}" data-to="${to[i]!}">${label(i)}</button>`,
