@@ -42,11 +42,20 @@ function unitTable(json: JsonTable): UnitTable {
   };
 }
 
-/** Rows of plain cells as a table; `units` names the columns and gives their order. */
-function fromRows(units: Readonly<Record<string, string>>, rows: readonly (readonly Cell[])[]): UnitTable {
-  const names = Object.keys(units);
-  const columns = Object.fromEntries(names.map((name, c) => [name, rows.map((row) => row[c] ?? null)]));
-  return { table: makeTable(columns, names), units, omitted: 0 };
+/** A column of a table made from items: its unit, and the cell of an item. */
+type ColumnOf<T> = readonly [unit: string, cell: (item: T) => Cell];
+
+/** A row an item; `columns` are named in their order. */
+function fromItems<T>(items: readonly T[], columns: Readonly<Record<string, ColumnOf<T>>>): UnitTable {
+  const named = Object.entries(columns);
+  return {
+    table: makeTable(
+      Object.fromEntries(named.map(([name, [, cell]]) => [name, items.map(cell)])),
+      named.map(([name]) => name),
+    ),
+    units: Object.fromEntries(named.map(([name, [unit]]) => [name, unit])),
+    omitted: 0,
+  };
 }
 
 /** Timeline columns that add up over channels and neighbouring bins, and those of which the extreme counts. */
@@ -265,103 +274,42 @@ const NAME = /^[A-Za-z][A-Za-z0-9]*$/;
 /** Every table a user can take out, by file name. */
 function finishedTables(report: ReportData): Record<string, UnitTable> {
   const tables: Record<string, UnitTable> = {
-    rounds: fromRows(
-      {
-        migration: 'migration id',
-        round: 'round index',
-        startNs: 'ns',
-        endNs: 'ns',
-        bytes: 'bytes',
-        goodput: 'bytes/s',
-        dirtyPagesPerSecond: 'pages/s',
-        normalPages: 'pages',
-        zeroPages: 'pages',
-        xbzrlePages: 'pages',
-        compressedPages: 'pages',
-        boundary: 'name',
-        confidence: 'share',
-      },
-      report.migrations.flatMap((m) =>
-        m.rounds.map((r) => [
-          m.id,
-          r.index,
-          r.startNs,
-          r.endNs,
-          r.bytes,
-          r.goodput,
-          r.dirtyPagesPerSecond,
-          r.pages.normal,
-          m.pages.zero === null ? null : r.pages.zero,
-          r.pages.xbzrle,
-          r.pages.compressed,
-          r.boundary,
-          r.confidence,
-        ]),
-      ),
-    ),
+    rounds: roundTable(report),
     connections: connectionTable(report),
-    findings: fromRows(
+    findings: fromItems(report.findings, {
+      rule: ['rule id', (finding) => finding.rule],
+      severity: ['name', (finding) => finding.severity],
+      confidence: ['share', (finding) => finding.confidence],
+      migration: ['migration id', (finding) => finding.migration],
+      startNs: ['ns', ({ interval }) => interval[0]?.[0] ?? null],
+      endNs: ['ns', ({ interval }) => interval[0]?.[1] ?? null],
+      firstFrame: ['frame number', ({ packets }) => packets[0] ?? null],
+      costOf: ['name', ({ cost }) => cost?.of ?? null],
+      costNs: ['ns', ({ cost }) => cost?.ns ?? null],
+      text: ['text', (finding) => finding.text],
+    }),
+    sections: fromItems(
+      report.migrations.flatMap(({ id, devices }) => devices.map((device) => ({ ...device, migration: id }))),
       {
-        rule: 'rule id',
-        severity: 'name',
-        confidence: 'share',
-        migration: 'migration id',
-        startNs: 'ns',
-        endNs: 'ns',
-        firstFrame: 'frame number',
-        costOf: 'name',
-        costNs: 'ns',
-        text: 'text',
+        migration: ['migration id', (device) => device.migration],
+        name: ['name', (device) => device.name],
+        instance: ['instance id', (device) => device.instance],
+        version: ['version id', (device) => device.version],
+        bytes: ['bytes', (device) => device.bytes],
+        startNs: ['ns', (device) => device.startNs],
+        endNs: ['ns', (device) => device.endNs],
       },
-      report.findings.map((f) => [
-        f.rule,
-        f.severity,
-        f.confidence,
-        f.migration,
-        f.interval[0]?.[0] ?? null,
-        f.interval[0]?.[1] ?? null,
-        f.packets[0] ?? null,
-        f.cost?.of ?? null,
-        f.cost?.ns ?? null,
-        f.text,
-      ]),
     ),
-    sections: fromRows(
-      {
-        migration: 'migration id',
-        name: 'name',
-        instance: 'instance id',
-        version: 'version id',
-        bytes: 'bytes',
-        startNs: 'ns',
-        endNs: 'ns',
-      },
-      report.migrations.flatMap((m) =>
-        m.devices.map((d) => [m.id, d.name, d.instance, d.version, d.bytes, d.startNs, d.endNs]),
-      ),
-    ),
-    anomalies: fromRows(
-      {
-        code: 'name',
-        severity: 'name',
-        origin: 'name',
-        direction: 'direction id',
-        count: 'count',
-        firstFrame: 'frame number',
-        firstNs: 'ns',
-        text: 'text',
-      },
-      report.anomalies.map((a) => [
-        a.code,
-        a.severity,
-        a.origin,
-        a.direction,
-        a.count,
-        a.first.frame ?? null,
-        a.first.tNs ?? null,
-        a.text,
-      ]),
-    ),
+    anomalies: fromItems(report.anomalies, {
+      code: ['name', (anomaly) => anomaly.code],
+      severity: ['name', (anomaly) => anomaly.severity],
+      origin: ['name', (anomaly) => anomaly.origin],
+      direction: ['direction id', (anomaly) => anomaly.direction],
+      count: ['count', (anomaly) => anomaly.count],
+      firstFrame: ['frame number', ({ first }) => first.frame ?? null],
+      firstNs: ['ns', ({ first }) => first.tNs ?? null],
+      text: ['text', (anomaly) => anomaly.text],
+    }),
   };
   for (const [name, json] of Object.entries(report.tables)) {
     if (NAME.test(name)) tables[name] = unitTable(json);
@@ -369,64 +317,60 @@ function finishedTables(report: ReportData): Record<string, UnitTable> {
   return tables;
 }
 
-function connectionTable(report: ReportData): UnitTable {
-  return fromRows(
-    {
-      connection: 'connection id',
-      direction: 'direction id',
-      from: 'address',
-      fromPort: 'port',
-      to: 'address',
-      toPort: 'port',
-      channel: 'name',
-      migration: 'migration id',
-      startNs: 'ns',
-      endNs: 'ns',
-      frames: 'count',
-      payloadBytes: 'bytes',
-      uniqueBytes: 'bytes',
-      unseenBytes: 'bytes',
-      retransmittedSegments: 'count',
-      retransmittedBytes: 'bytes',
-      outOfOrderSegments: 'count',
-      rttP50Ns: 'ns',
-      queueingP50Ns: 'ns',
-      queueingP95Ns: 'ns',
-      windowMaxBytes: 'bytes',
-      inFlightMaxBytes: 'bytes',
-      goodput: 'bytes/s',
-    },
-    report.connections.flatMap((c) =>
-      c.directions.map((d, side) => {
-        const [from, to] = side === 0 ? [c.client, c.server] : [c.server, c.client];
-        return [
-          c.id,
-          2 * c.id + side,
-          from.address,
-          from.port,
-          to.address,
-          to.port,
-          c.channel.kind,
-          c.channel.migration,
-          c.startNs,
-          c.endNs,
-          d.frames,
-          d.payloadBytes,
-          d.uniqueBytes,
-          d.unseenBytes,
-          d.retransmittedSegments,
-          d.retransmittedBytes,
-          d.outOfOrderSegments,
-          d.rttNs?.p50 ?? null,
-          d.queueingNs?.p50 ?? null,
-          d.queueingNs?.p95 ?? null,
-          d.window?.max ?? null,
-          d.inFlight?.max ?? null,
-          d.goodput,
-        ];
-      }),
-    ),
+function roundTable({ migrations }: ReportData): UnitTable {
+  const rounds = migrations.flatMap((migration) => migration.rounds.map((round) => ({ migration, round })));
+  return fromItems(rounds, {
+    migration: ['migration id', ({ migration }) => migration.id],
+    round: ['round index', ({ round }) => round.index],
+    startNs: ['ns', ({ round }) => round.startNs],
+    endNs: ['ns', ({ round }) => round.endNs],
+    bytes: ['bytes', ({ round }) => round.bytes],
+    goodput: ['bytes/s', ({ round }) => round.goodput],
+    dirtyPagesPerSecond: ['pages/s', ({ round }) => round.dirtyPagesPerSecond],
+    normalPages: ['pages', ({ round }) => round.pages.normal],
+    zeroPages: ['pages', ({ migration, round }) => (migration.pages.zero === null ? null : round.pages.zero)],
+    xbzrlePages: ['pages', ({ round }) => round.pages.xbzrle],
+    compressedPages: ['pages', ({ round }) => round.pages.compressed],
+    boundary: ['name', ({ round }) => round.boundary],
+    confidence: ['share', ({ round }) => round.confidence],
+  });
+}
+
+function connectionTable({ connections }: ReportData): UnitTable {
+  const directions = connections.flatMap((connection) =>
+    connection.directions.map((direction, side) => ({
+      connection,
+      direction,
+      id: 2 * connection.id + side,
+      from: side === 0 ? connection.client : connection.server,
+      to: side === 0 ? connection.server : connection.client,
+    })),
   );
+  return fromItems(directions, {
+    connection: ['connection id', ({ connection }) => connection.id],
+    direction: ['direction id', ({ id }) => id],
+    from: ['address', ({ from }) => from.address],
+    fromPort: ['port', ({ from }) => from.port],
+    to: ['address', ({ to }) => to.address],
+    toPort: ['port', ({ to }) => to.port],
+    channel: ['name', ({ connection }) => connection.channel.kind],
+    migration: ['migration id', ({ connection }) => connection.channel.migration],
+    startNs: ['ns', ({ connection }) => connection.startNs],
+    endNs: ['ns', ({ connection }) => connection.endNs],
+    frames: ['count', ({ direction }) => direction.frames],
+    payloadBytes: ['bytes', ({ direction }) => direction.payloadBytes],
+    uniqueBytes: ['bytes', ({ direction }) => direction.uniqueBytes],
+    unseenBytes: ['bytes', ({ direction }) => direction.unseenBytes],
+    retransmittedSegments: ['count', ({ direction }) => direction.retransmittedSegments],
+    retransmittedBytes: ['bytes', ({ direction }) => direction.retransmittedBytes],
+    outOfOrderSegments: ['count', ({ direction }) => direction.outOfOrderSegments],
+    rttP50Ns: ['ns', ({ direction }) => direction.rttNs?.p50 ?? null],
+    queueingP50Ns: ['ns', ({ direction }) => direction.queueingNs?.p50 ?? null],
+    queueingP95Ns: ['ns', ({ direction }) => direction.queueingNs?.p95 ?? null],
+    windowMaxBytes: ['bytes', ({ direction }) => direction.window?.max ?? null],
+    inFlightMaxBytes: ['bytes', ({ direction }) => direction.inFlight?.max ?? null],
+    goodput: ['bytes/s', ({ direction }) => direction.goodput],
+  });
 }
 
 /** One CSV file a table, and schema.json with the units. */
