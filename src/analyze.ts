@@ -2,6 +2,7 @@
 //
 // No timers, no clock, no I/O: time is what the frames say. Call push() for every batch, snapshot() whenever a picture is
 // wanted, finish() once.
+
 import { type Anomaly, AnomalyLog } from './anomaly.js';
 import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
 import type { SharedReading } from './capture/shared-reading.js';
@@ -26,6 +27,7 @@ import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
 import type { ChannelKind, MigrationResults, MigrationSnapshot } from './migration-stream/results.js';
 import { MigrationStreams } from './migration-stream/session.js';
+import { WIDE_ZERO } from './wide-zero.js';
 
 export interface AnalysisOptions {
   /** Take connections to this server port as the migration, whatever their first bytes say. */
@@ -98,8 +100,8 @@ export class Analysis {
   readonly #frameLog: FrameLog | null;
   readonly #stretch: Stretch | null;
   #frames = 0;
-  #wireBytes = 0;
-  #latestNs = 0;
+  #wireBytes = WIDE_ZERO;
+  #latestNs = WIDE_ZERO;
 
   constructor(log = new AnomalyLog(), options: AnalysisOptions = {}) {
     this.log = log;
@@ -176,9 +178,9 @@ export class Analysis {
           .busiest(BUSIEST_CONNECTIONS)
           .map((connection) => ({ ...this.#snapshotOf(connection), kind: 'unknown' as const, index: null }));
     return {
-      nowNs: this.#latestNs,
+      nowNs: 0 + this.#latestNs,
       frames: this.#frames,
-      wireBytes: this.#wireBytes,
+      wireBytes: 0 + this.#wireBytes,
       anomalies: this.log.total,
       migration,
       channels,
@@ -210,8 +212,8 @@ export class Analysis {
     return {
       capture,
       frames: this.#frames,
-      wireBytes: this.#wireBytes,
-      durationNs: this.#latestNs,
+      wireBytes: 0 + this.#wireBytes,
+      durationNs: 0 + this.#latestNs,
       anomalies: this.log.finish(),
       tcp: this.#stretch ? { ...tcp, segments: this.#stretch.before(tcp.segments) } : tcp,
       udp,

@@ -32,7 +32,7 @@ const imports = files.flatMap(importsOf);
 
 /** Lower number = lower layer. */
 function layer(file: string): number {
-  if (/^(anomaly|errors|limits|columns|heap)\.ts$/.test(file)) return 0;
+  if (/^(anomaly|errors|limits|columns|heap|wide-zero)\.ts$/.test(file)) return 0;
   if (file.startsWith('capture/')) return 1;
   if (file.startsWith('decode/')) return 2;
   if (file.startsWith('migration-stream/')) return 3;

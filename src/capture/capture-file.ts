@@ -1,6 +1,8 @@
 // CaptureFile: one input, unpacked, recognised, and read batch by batch.
+
 import type { AnomalyLog } from '../anomaly.js';
 import { cannotRead, emptyInput, notACapture } from '../errors.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { ByteInput } from './byte-input.js';
 import { ByteWindow } from './byte-window.js';
 import { type Compression, compressionOf, unpack } from './compressed.js';
@@ -133,8 +135,8 @@ const unreadInput = (name: string, compression: Compression | null): InputInfo =
   snapLength: null,
   timestampResolutionNs: 1000,
   frames: 0,
-  capturedBytes: 0,
-  wireBytes: 0,
+  capturedBytes: WIDE_ZERO,
+  wireBytes: WIDE_ZERO,
   cutFrames: 0,
   droppedByCapture: null,
 });

@@ -117,8 +117,10 @@ export class PcapReader implements RecordReader {
     let row = batch.count;
     let sure = true;
     let lastSecond = this.#second ?? 0;
-    let epochSecond = this.#epochSecond;
-    let epochFractionNs = this.#epochFractionNs;
+    // Time counts from the middle of the epoch's second: a product of whole numbers is one to V8, too, until after two seconds it
+    // is too large, and everything here is compiled again.
+    let middleSecond = this.#epochSecond + 0.5;
+    let middleNs = this.#epochFractionNs - 0.5e9;
     // Fields are read again where they are needed: carried over in variables they cost a fifth more (measured).
     while (row < BATCH_ROWS) {
       const bytes = view.getUint32(at + 8, little);
@@ -142,13 +144,13 @@ export class PcapReader implements RecordReader {
       }
       if (row === 0 && this.#second === null) {
         this.#anchor(second, view.getUint32(at + 4, little));
-        epochSecond = this.#epochSecond;
-        epochFractionNs = this.#epochFractionNs;
+        middleSecond = this.#epochSecond + 0.5;
+        middleNs = this.#epochFractionNs - 0.5e9;
       }
       start[row] = at + headerBytes;
       captured[row] = bytes;
       wire[row] = view.getUint32(at + 12, little);
-      tNs[row] = (second - epochSecond) * 1e9 + (view.getUint32(at + 4, little) * fractionNs - epochFractionNs);
+      tNs[row] = (second - middleSecond) * 1e9 + (view.getUint32(at + 4, little) * fractionNs - middleNs);
       if (modified) way[row] = wayOf(view.getUint8(at + PACKET_TYPE_AT));
       row++;
       lastSecond = second;

@@ -5,7 +5,9 @@
 // damage: the next position where a block, and one behind it, make sense is taken to be the next block.
 //
 // Source: draft-ietf-opsawg-pcapng; for what writers do in practice, Wireshark wiretap/pcapng.c.
+
 import { BATCH_ROWS, FRAME_BYTES, INTERFACES, NAME_CHARACTERS, PCAPNG_BLOCK_BYTES } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { ByteWindow } from './byte-window.js';
 import { LOOKAHEAD_BYTES } from './byte-window.js';
 import type { CaptureInterface, PacketBatch } from './packet-batch.js';
@@ -88,7 +90,7 @@ export class PcapngReader implements RecordReader {
   /** `interfaces` by what tells them apart, so that sections that describe the same interface share it. */
   readonly #known = new Map<string, number>();
   /** Latest time stamp, for frames that carry none. */
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
   #lost = false;
   /** Frames lost in finished sections; null where never stated. */
   #droppedBefore: number | null = null;

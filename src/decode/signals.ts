@@ -4,9 +4,11 @@
 // and hosts report back (ICMP errors with the packet they quote), which names did not resolve, who asks the link to
 // pause, who answers connection attempts and who asks for TLS, and what a TCP connection's frames say about their way (see
 // path-signs.ts). Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
+
 import type { PacketBatch } from '../capture/packet-batch.js';
 import type { ColumnData } from '../columns.js';
 import { ANSWER_ROWS, DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import { addressText, macText } from './address.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.js';
 import { newestHalf } from './newest-half.js';
@@ -114,7 +116,7 @@ export class Signals {
   /** Unanswered queries by client, port, id and server; oldest first. */
   #queries = new Map<string, Query>();
   readonly #pathSigns = new PathSigns((batch, rows, row, sign) => this.#addPathSign(batch, rows, row, sign));
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
   /** Signals beyond their kind's budget. */
   lost = 0;
 

@@ -1,6 +1,7 @@
 // StreamFeed: the ordered bytes of a reliable transport on their way to whoever claims them.
 //
 // The first bytes are offered until somebody wants them or nobody does; from then on bytes are passed as views.
+import { WIDE_ZERO } from '../wide-zero.js';
 import { type ClaimStream, type HoleCause, PROBE_BYTES, type StreamConsumer, type StreamEnd } from './stream.js';
 
 export class StreamFeed {
@@ -10,7 +11,7 @@ export class StreamFeed {
   /** Nothing more is wanted or comes. */
   done = false;
   /** Offset of the next byte. */
-  offset = 0;
+  offset = WIDE_ZERO;
   #fromStart: boolean;
   /** First bytes kept while undecided, with when and where the first of them was seen. */
   #first: Uint8Array | null = null;

@@ -3,10 +3,12 @@
 // It implements the transport's StreamConsumer on one side and resumes a StreamReader's generators on the other. Bytes
 // are handed on as views; a remainder too short for the decoder's next read is copied by the cursor. Where the decoder
 // lost its place, the driver runs its `resync` and accounts for the bytes in between.
+
 import type { AnomalyCode, AnomalyLog } from '../anomaly.js';
 import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
 import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';
 import { RESYNC_SEARCH_BYTES } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import { mainChannel, reconnection } from './main-channel.js';
 import { multifd } from './multifd.js';
 import { nbdClient, nbdServer } from './nbd.js';
@@ -41,11 +43,16 @@ export interface StreamAccount {
 
 /** Runs one StreamDecoder over one stream. */
 export class StreamDriver implements StreamConsumer, StreamClock {
-  readonly account: StreamAccount = { length: 0, undecodedBytes: 0, missingBytes: 0, cutBytes: 0 };
+  readonly account: StreamAccount = {
+    length: WIDE_ZERO,
+    undecodedBytes: 0,
+    missingBytes: 0,
+    cutBytes: 0,
+  };
   /** How the stream ended; null while it goes on. */
   ended: StreamEnd | null = null;
-  endNs = 0;
-  beforeNs = 0;
+  endNs = WIDE_ZERO;
+  beforeNs = WIDE_ZERO;
   readonly #cursor = new ByteCursor();
   readonly #reader: StreamReader;
   readonly #sink: MigrationSink;

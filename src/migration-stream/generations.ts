@@ -11,7 +11,9 @@
 //   per scan     8.1 and later: a FLUSH word, at START and each time the scan comes around the end of memory.
 // A FLUSH in START tells the second dialect. There, one generation may hold several sections: a section that begins on
 // the main channel begins one for the rounds, as far as its header came in time.
+
 import { MULTIFD_GENERATIONS, MULTIFD_WAITING_PAGES } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { PageKind } from './records.js';
 import type { Rounds } from './rounds.js';
 
@@ -37,7 +39,7 @@ export class Generations {
   #current = 0;
   #waiting = 0;
   /** When the newest page that was handed on was sent. */
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
   #perScan = false;
   /** Sections announced by the main channel ahead of the current generation: generation → kind and time. */
   readonly #announced = new Map<number, { readonly kind: 'part' | 'end'; readonly tNs: number }>();

@@ -3,8 +3,10 @@
 // A state machine fed by records; it knows no bytes and no connections (session.ts decides which streams feed it).
 // Time runs through phases: setup → precopy → stop-and-copy → device-state → handover, or, with post-copy,
 // setup → precopy → stop-and-copy → device-state (the package) → postcopy → handover.
+
 import type { AnomalyLog } from '../anomaly.js';
 import { EVENT_ROWS, STREAM_RECORDS } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import { Generations, MAIN_LANE } from './generations.js';
 import { type Mark, roundsFromMarks, untilSwitch } from './inferred-rounds.js';
 import { BULKY_FEATURES, featureOf } from './iterables.js';
@@ -84,14 +86,14 @@ export class MigrationState implements MigrationSink {
   readonly #pages: PageCounts = { normal: 0, zero: 0, xbzrle: 0, compressed: 0 };
   /** Pages of a RAM block that is not known. */
   #unplaced = 0;
-  #ramRecordBytes = 0;
+  #ramRecordBytes = WIDE_ZERO;
   readonly #devices: Device[] = [];
   readonly #phases: Phases;
-  #latestNs = 0;
-  #latestOffset = 0;
+  #latestNs = WIDE_ZERO;
+  #latestOffset = WIDE_ZERO;
   /** Where the last page record begins, and where it ends by its header. */
-  #pageStart = 0;
-  #pageEnd = 0;
+  #pageStart = WIDE_ZERO;
+  #pageEnd = WIDE_ZERO;
   /** UUID by channel number. */
   readonly #multifdChannels = new Map<number, string>();
   /** What can be seen where records cannot be read one after the other. */
@@ -110,7 +112,7 @@ export class MigrationState implements MigrationSink {
   #packets = 0;
   #packetLeast = Number.POSITIVE_INFINITY;
   #packetMost = Number.NEGATIVE_INFINITY;
-  #sectionNs = 0;
+  #sectionNs = WIDE_ZERO;
   // Switchover.
   readonly #switchOver = new SwitchOver();
   #lastPageNs = Number.NaN;

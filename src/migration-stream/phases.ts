@@ -1,4 +1,5 @@
 // Phases: what a migration is doing, one thing after the other.
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { Phase, PhaseKind } from './results.js';
 
 interface OpenPhase {
@@ -15,7 +16,7 @@ export class Phases {
 
   /** @param startNs  when the first, the setup, begins */
   constructor(startNs: number) {
-    this.#open = { kind: 'setup', startNs, startOffset: 0, otherBytes: 0 };
+    this.#open = { kind: 'setup', startNs, startOffset: WIDE_ZERO, otherBytes: WIDE_ZERO };
   }
 
   /** null between two that are known, and at the end. */
@@ -37,7 +38,7 @@ export class Phases {
   enter(kind: PhaseKind, tNs: number, offset: number): void {
     if (this.#open?.kind === kind) return;
     this.leave(tNs, offset);
-    this.#open = { kind, startNs: tNs, startOffset: offset, otherBytes: 0 };
+    this.#open = { kind, startNs: tNs, startOffset: offset, otherBytes: WIDE_ZERO };
   }
 
   leave(tNs: number, offset: number): void {

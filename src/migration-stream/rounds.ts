@@ -13,7 +13,9 @@
 // The round of a section's pages is known at its end only, so pages wait in a list until then. A page behind which the scan
 // goes on from where it was before it is astray, its address damaged: it breaks no rule.
 // Source: QEMU migration/ram.c, ram_save_iterate(), migration_bitmap_sync(), find_dirty_block().
+
 import { ROUNDS, SECTION_PAGES } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import { NO_PAGE, type PageHistory, roundStamp } from './pages.js';
 import { PAGE_COMPRESSED, PAGE_NORMAL, PAGE_XBZRLE, type PageKind, type RamBlock } from './records.js';
 import type { PageCounts, Round } from './results.js';
@@ -79,7 +81,7 @@ export class Rounds {
   /** False once no more syncs can happen. */
   #syncs = true;
   // The section at hand.
-  #sectionNs = 0;
+  #sectionNs = WIDE_ZERO;
   #inSection = false;
   /** The section was already found to open a round. */
   #decided = false;
@@ -92,7 +94,7 @@ export class Rounds {
   #listed = 0;
   #counts = noPages();
   #bytes = 0;
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
   // The scan: where the two latest pages lie.
   #position = -1;
   #before = -1;
@@ -344,7 +346,7 @@ export class Rounds {
     // The end section and the switch say themselves where they are.
     const isMarked = boundary === 'section-end' || boundary === 'post-copy';
     const blind = this.#doubtful || (this.#sectionLost && !isMarked);
-    this.#open = { startNs, boundary, repeats: false, pages: noPages(), bytes: 0, blind };
+    this.#open = { startNs, boundary, repeats: false, pages: noPages(), bytes: WIDE_ZERO, blind };
     this.#cameAround = this.#sectionCameAround;
     this.#startPosition = this.#sectionPosition;
     if (boundary === 'first-pass') this.#startPosition = 0;

@@ -14,6 +14,7 @@
 // (guest memory on huge pages, of which QEMU counts 64 between two looks at the clock) only the flight is left.
 // Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; Linux net/ipv4/tcp_input.c, include/net/sock.h; measured
 // against STOP events and the kernel's socket memory in the recordings.
+
 import { SEND_BUFFER_BYTES } from '../limits.js';
 
 /** When a byte was written, as far as can be told. */

@@ -1,7 +1,9 @@
 // Sinks: what the streams beside the main channel feed, each in its own way.
 //
 // A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
+
 import { DISK_RANGES } from '../limits.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { MigrationState } from './migration.js';
 import {
   type MigrationSink,
@@ -51,7 +53,7 @@ class SilentSink implements MigrationSink {
 export class SideChannelSink extends SilentSink {
   readonly state: MigrationState;
   /** Where the latest page ends, as its header said. */
-  #pageEnd = 0;
+  #pageEnd = WIDE_ZERO;
 
   constructor(state: MigrationState) {
     super();
@@ -128,7 +130,7 @@ export class MultifdSink extends SilentSink {
   #lane = 0;
   /** Where the last packet with pages begins, and where it ends by its header. */
   #packetStart = -1;
-  #packetEnd = 0;
+  #packetEnd = WIDE_ZERO;
   /** Takes back what of the last packet of device state lies behind `offset`. */
   #cutDevice = (_offset: number): void => {};
 

@@ -7,7 +7,9 @@
 //
 // Bytes are views into the transport's memory. Only a remainder too short for the decoder's next read is copied, at
 // most CURSOR_BYTES.
+
 import { CURSOR_BYTES } from '../../limits.js';
+import { WIDE_ZERO } from '../../wide-zero.js';
 
 /** A decoder or a part of one: yields how many contiguous bytes it needs, is resumed with whether they are there. */
 export type Reading<Result> = Generator<number, Result, boolean>;
@@ -25,12 +27,12 @@ export class ByteCursor {
   /** Skipped bytes that have not arrived yet. */
   owed = 0;
   /** Latest time and frame of the bytes at hand; time never steps back along a stream. */
-  tNs = 0;
+  tNs = WIDE_ZERO;
   frame = 0;
   /** True once nothing more comes. */
   ended = false;
   /** Stream offset of `buffer[0]`. */
-  #origin = 0;
+  #origin = WIDE_ZERO;
   #carry: Uint8Array | null = null;
   /** Where the newest chunks that were put together in `#carry` begin, and when each came: pairs. */
   #joint: Float64Array | null = null;

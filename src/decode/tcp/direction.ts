@@ -5,7 +5,9 @@
 //
 // "Sender's view": a capture taken at the receiver shows acknowledgements long before the sender has them. `known` holds
 // back each one until the sender shows that it arrived, so that what was in flight is what the sender thought it was.
+
 import { SACKED_RANGES, SEQUENCE_HOLES } from '../../limits.js';
+import { WIDE_ZERO } from '../../wide-zero.js';
 import { Acknowledgements } from './acknowledgements.js';
 import { IpIds } from './ip-ids.js';
 import { grown, RangeSet } from './ranges.js';
@@ -47,10 +49,10 @@ export class Direction {
   /** Its latest SYN answered the other side's. */
   synAnswers = false;
   finSent = false;
-  initialSeq = 0;
+  initialSeq = WIDE_ZERO;
   /** Highest offset sent (exclusive) and its raw number. FIN does not count. */
-  sentMax = 0;
-  nextSeq = 0;
+  sentMax = WIDE_ZERO;
+  nextSeq = WIDE_ZERO;
   /** Highest offset acknowledged; NaN before the first acknowledgement of a connection met midway. */
   acked = Number.NaN;
   /** Where the stream ends, once a FIN said so. */

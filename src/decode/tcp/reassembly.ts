@@ -8,9 +8,11 @@
 //   given-up  when too much waits behind it, or at the end of the capture.
 // Which directions to reassemble is decided by `claim` on their first bytes; unwanted ones cost one table look-up a row.
 // Connections have already turned sequence numbers into offsets, so wrap and size are no concern here.
+
 import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { REASSEMBLY_DIRECTION_BYTES, REASSEMBLY_SEGMENTS, REASSEMBLY_TOTAL_BYTES } from '../../limits.js';
+import { WIDE_ZERO } from '../../wide-zero.js';
 import {
   FLAG_FIN,
   FLAG_RST,
@@ -53,7 +55,7 @@ export class Reassembler {
   readonly #streams: (DirectionStream | undefined)[] = new Array(DIRECTIONS).fill(undefined);
   /** What all streams share. */
   readonly #services: StreamServices;
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
   #latestFrame = 0;
 
   constructor(claim: ClaimStream, log: AnomalyLog) {
@@ -202,14 +204,14 @@ class DirectionStream {
   #first = '';
   #early: EarlyBytes;
   /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
-  waitingSinceNs = 0;
+  waitingSinceNs = WIDE_ZERO;
   #finOffset = Number.NaN;
   // Acknowledgements of bytes not delivered yet: the one under grace, and the highest.
   ackWaits = false;
-  #graceAck = 0;
-  #graceNs = 0;
+  #graceAck = WIDE_ZERO;
+  #graceNs = WIDE_ZERO;
   #graceRows = 0;
-  #highestAck = 0;
+  #highestAck = WIDE_ZERO;
 
   constructor(direction: number, next: number, fromStart: boolean, services: StreamServices) {
     this.#direction = direction;

@@ -4,7 +4,9 @@
 // as well, marked unseen. Acknowledged entries stay for a while: a second copy of a frame, or its late original, is
 // recognised by the identification and timestamp of the first. One entry is three numbers of one flat ring; it ends where the
 // next one starts. Most connections never send more than a frame or two, so the ring begins with room for these.
+
 import { TRANSMITTED_SEGMENTS } from '../../limits.js';
+import { WIDE_ZERO } from '../../wide-zero.js';
 
 /** Numbers of an entry: start, time of the latest transmission, and what was sent: TSval, and above its 32 bits the marks. */
 const FIELDS = 3;
@@ -30,7 +32,7 @@ export class Transmitted {
   /** Entries that had to be dropped before they were acknowledged. */
   dropped = 0;
   /** Where the latest entry ends. */
-  #end = 0;
+  #end = WIDE_ZERO;
   /** A direction that never sends keeps these. */
   #ring = NOTHING;
   #mask = -1;

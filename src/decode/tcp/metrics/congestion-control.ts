@@ -10,6 +10,7 @@
 // count (a timeout cuts with every family), and only if most of what was repeated was lost: a sender that learns that it
 // repeated needlessly takes its answer back (RFC 4015, Linux tcp_try_undo_recovery()). A sender that others limit does not fill what its control allows, so that it is
 // not slowed down by loss says something only where the network was the limit.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import { NO_DIRECTION, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
 import type { HalfLoops } from '../vantage.js';
@@ -53,7 +54,7 @@ const RESTART_SHARE_MAX = 0.5;
 const RESTART_ROUNDS = 0.5;
 
 class Answers {
-  sentMax = 0;
+  sentMax = WIDE_ZERO;
   /** Smoothed loops from the capture point to the peer and to this side; together the round trip. */
   ackLoopNs = Number.NaN;
   echoLoopNs = Number.NaN;

@@ -1,6 +1,8 @@
 // TCP metrics: what the tracker knows and what the passes over rows found out, put together.
+
 import type { AnomalyLog } from '../../../anomaly.js';
 import type { PacketBatch } from '../../../capture/packet-batch.js';
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import { createRows, type SegmentRows } from '../../rows.js';
 import { giveUp } from '../acknowledge.js';
 import type { ConnectionIdentity } from '../connections.js';
@@ -24,7 +26,7 @@ export class TcpMetrics implements TcpMeasurement {
   readonly #rows: SegmentRows;
   readonly #tracker: Tracker;
   readonly #passes: Passes;
-  #latestNs = 0;
+  #latestNs = WIDE_ZERO;
 
   /** @param rows  all that will ever be measured */
   constructor(log: AnomalyLog, rows = createRows()) {

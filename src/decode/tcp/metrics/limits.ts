@@ -13,6 +13,7 @@
 //   idle                  nothing was out and nothing was sent for long
 //
 // Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import {
   FLAG_ACK,
   FLAG_CWR,
@@ -102,7 +103,7 @@ class Sender {
   windowedNs = Number.NEGATIVE_INFINITY;
   firstNs = Number.NaN;
   lastNs = Number.NaN;
-  bytes = 0;
+  bytes = WIDE_ZERO;
   segmentBytes = 1;
   /** The latest frames that left right behind one another: since when, until when, and the application's part of that. */
   queueFromNs = Number.NaN;
@@ -130,10 +131,10 @@ class Sender {
   }
 
   /** What it last handed down at once, and the most of that; an offload may have cut it up since. */
-  burstBytes = 0;
-  burstMaxBytes = 0;
+  burstBytes = WIDE_ZERO;
+  burstMaxBytes = WIDE_ZERO;
   // After the latest frame.
-  sentMax = 0;
+  sentMax = WIDE_ZERO;
   flight = Number.NaN;
   room = Number.NaN;
   /** When it last probed for a lost tail while the window had no room. */
@@ -165,7 +166,7 @@ class Sender {
   comb: Comb | null = null;
   pacer: Pacer | null = null;
   /** Sent while frames of all senders left in step with a line, and its highest rate then, bytes per second. */
-  lineBytes = 0;
+  lineBytes = WIDE_ZERO;
   lineRate = Number.NaN;
 
   /**

@@ -3,6 +3,7 @@
 // A paced sender (BBR, or a socket with a maximum rate) sends a few segments at once and then waits as long as they take at
 // its pacing rate, window or no window. Such waits end without an acknowledgement, and their length per byte is always the
 // same; an application's are not. Source: Linux tcp_update_skb_after_send(), which also lets a late sender catch up.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 
 /** Frames closer than this leave together. */
 export const CLUSTER_GAP_NS = 100e3;
@@ -28,7 +29,7 @@ export class Pacer {
   #sorted: Float64Array | undefined;
   #sampled = 0;
   #clusterNs = Number.NaN;
-  #clusterBytes = 0;
+  #clusterBytes = WIDE_ZERO;
   #lateNs = 0;
 
   /** @param upper order statistic of the last 32 waits up to which they must agree */

@@ -6,6 +6,7 @@
 //
 // Away from the sender some retransmissions are lost before the capture point. Where each packet counts the IP
 // identification on, they are inferred: identifications missing beyond what lost originals explain.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import {
   FLAG_ACK,
   NO_DIRECTION,
@@ -73,7 +74,7 @@ const INFERRED_SHARE_MAX = 0.25;
 
 /** What a direction with data has sent. */
 class Sent {
-  sentMax = 0;
+  sentMax = WIDE_ZERO;
   /** Before the first acknowledgement of data its first byte. */
   acked = 0;
   /** When that was, or when something began to be waited for. */

@@ -3,6 +3,7 @@
 // A burst is a run of frames with gaps below 50 µs or an eighth of the round trip, whichever is longer. Full segments in a row
 // within a burst are a train: they arrive as far apart as the narrowest line before the capture point sets them, where the
 // network and not the sender set the pace.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import { NO_DIRECTION, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
 import { LogHistogram } from './histogram.js';
@@ -28,18 +29,18 @@ const END_SHARE = 0.1;
 class Bursts {
   lastNs = Number.NaN;
   startNs = Number.NaN;
-  bytes = 0;
+  bytes = WIDE_ZERO;
   frames = 0;
   count = 0;
   // Made with their first sample: most connections never have one.
   burstBytes: LogHistogram | null = null;
   burstRate: LogHistogram | null = null;
   idleGaps = 0;
-  idleNs = 0;
+  idleNs = WIDE_ZERO;
   /** Largest payload of a single segment. */
   segmentBytes = 1;
   // The train: where in the burst it began.
-  trainNs = 0;
+  trainNs = WIDE_ZERO;
   trainFrame = 0;
   trainBytes = 0;
   trainRate: LogHistogram | null = null;
@@ -53,7 +54,7 @@ class Bursts {
   timedNs = Number.NaN;
   timedLoopNs = Number.NaN;
   compressedAcks = 0;
-  ackedBytes = 0;
+  ackedBytes = WIDE_ZERO;
   acks = 0;
   stretchAcks = 0;
   delayedAcks = 0;

@@ -1,6 +1,7 @@
 // Throughput: frames, bytes and rates of each direction, and their course in time.
 //
 // Interval of all rates is [first payload, last payload]. Goodput counts a byte once, when the capture shows it first.
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import {
   NO_DIRECTION,
   VERDICT_CAPTURE_DUPLICATE,
@@ -29,8 +30,8 @@ class Totals {
   frames = 0;
   dataFrames = 0;
   segments = 0;
-  payloadBytes = 0;
-  uniqueBytes = 0;
+  payloadBytes = WIDE_ZERO;
+  uniqueBytes = WIDE_ZERO;
   firstNs = Number.NaN;
   lastNs = Number.NaN;
   networkDuplicates = 0;
@@ -40,7 +41,7 @@ class Totals {
   /** Highest offset acknowledged. */
   acked = Number.NaN;
   /** IP bytes and frames of the wire behind offloads are worked out at the end from these. */
-  ipBytes = 0;
+  ipBytes = WIDE_ZERO;
   congestionMarks = 0;
   /** Made with the first frame that says something. */
   feedback: EcnFeedback | null = null;
@@ -161,8 +162,8 @@ export function throughput({ rows, timelines }: MetricContext): TcpMetric {
         out.frames = sum.frames;
         out.dataFrames = sum.dataFrames;
         out.wireSegments = Number.isNaN(state.segmentBytes) && sum.dataFrames > 0 ? null : sum.segments;
-        out.payloadBytes = sum.payloadBytes;
-        out.uniqueBytes = sum.uniqueBytes;
+        out.payloadBytes = 0 + sum.payloadBytes;
+        out.uniqueBytes = 0 + sum.uniqueBytes;
         out.unseenBytes = state.unseenBytes;
         out.networkDuplicates = sum.networkDuplicates;
         out.captureDuplicates = sum.captureDuplicates;

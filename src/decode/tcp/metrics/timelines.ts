@@ -2,8 +2,10 @@
 //
 // A direction gets one with its first payload while there is room, else when it passes 1 MB and a smaller one can make
 // place. Round trips are kept for both halves of the path; which half tells is known only at the end.
+
 import { type ColumnData, Timeline } from '../../../columns.js';
 import { TIMELINE_DIRECTIONS } from '../../../limits.js';
+import { WIDE_ZERO } from '../../../wide-zero.js';
 import { LIMITS, TIMELINE_UNITS } from '../results.js';
 
 export const SERIES_PAYLOAD = 0;
@@ -45,7 +47,7 @@ const WORTH_BYTES = 1e6;
 /** One direction's bins; time counts from the direction's first payload. */
 export class DirectionTimeline {
   readonly bins = new Timeline(RULES);
-  bytes = 0;
+  bytes = WIDE_ZERO;
 
   constructor(
     readonly direction: number,
