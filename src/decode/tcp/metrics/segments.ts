@@ -58,22 +58,19 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
     triggers.set(trigger.subarray(from, to), at);
     verdicts.set(verdict.subarray(from, to), at);
   };
-  /** Keeps the close-up of what was picked, unless those there are of longer disturbances. */
-  const keep = (disturbance: Disturbance): void => {
+  /** Keeps what surrounds the disturbance, unless there are as many close-ups as may be and all are of longer ones. */
+  const close = (disturbance: Disturbance, end: number): void => {
+    waiting = waiting.filter((one) => one !== disturbance);
     const own = kept.filter(({ direction }) => direction === disturbance.direction);
     const rivals = own.length >= CLOSE_UPS_PER_DIRECTION ? own : kept.length >= CLOSE_UPS ? kept : [];
-    const least = Math.min(...rivals.map(({ disturbedNs }) => disturbedNs));
-    const disturbedNs = recent.disturbedNs();
-    if (rivals.length > 0 && disturbedNs <= least) return;
+    const least = rivals.length > 0 ? Math.min(...rivals.map(({ disturbedNs }) => disturbedNs)) : -1;
+    const disturbedNs = recent.disturbedNs(disturbance, end);
+    if (disturbedNs <= least) return;
+    const last = recent.pick(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
     const out = rivals.findLast((one) => one.disturbedNs === least);
     kept = kept.filter((one) => one !== out);
     kept.push(recent.closeUp(disturbance, disturbedNs));
-  };
-  const close = (disturbance: Disturbance, end: number): void => {
-    waiting = waiting.filter((one) => one !== disturbance);
-    const last = recent.pick(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
     shownTo.set(disturbance.direction, last);
-    keep(disturbance);
   };
   /** Not within the loop over rows: what a closure there captures, V8 sets aside for every row. */
   const waitingIn = (data: number): Disturbance | undefined => waiting.find(({ direction }) => direction === data);
@@ -142,11 +139,53 @@ class RecentFrames {
   /** Number of the latest frame. */
   last = 0;
 
-  // What was picked last: frames and what they are, from #from to #to. On paths that lose much that happens all the time.
+  // What was picked last: frames and what they are, from #from to #to.
   readonly #frames = new Float64Array(ROWS_BEFORE + ROWS_AFTER);
   readonly #kinds = new Int8Array(ROWS_BEFORE + ROWS_AFTER);
   #from = ROWS_BEFORE;
   #to = ROWS_BEFORE;
+
+  /**
+   * How long the stream was disturbed, ns, up to frame `end`: from the last frame before a retransmission until all that had been
+   * sent is acknowledged; or the longest silence behind a closed window.
+   */
+  disturbedNs(disturbance: Disturbance, end: number): number {
+    const { direction, frame } = disturbance;
+    const newest = Math.min(this.last, end);
+    if (this.#kind(frame, direction) !== RETRANSMISSION) return this.#closedNs(disturbance, newest);
+    const oldest = Math.max(frame - FRAMES_BEFORE - 1, 0);
+    let before = -1;
+    let sent = 0;
+    for (let at = frame - 1; at > oldest && sent === 0; at--) {
+      const kind = this.#kind(at, direction);
+      if (kind >= 0 && before < 0) before = at;
+      if (kind === NEW) sent = this.offsets[at % REMEMBERED]! + this.lengths[at % REMEMBERED]!;
+    }
+    let latest = frame;
+    for (let at = frame + 1, rows = 0; at <= newest && rows < ROWS_AFTER; at++) {
+      const kind = this.#kind(at, direction);
+      if (kind < 0) continue;
+      latest = at;
+      rows++;
+      if (kind === ACKNOWLEDGEMENT && this.ackOffsets[at % REMEMBERED]! >= sent) break;
+    }
+    return this.times[latest % REMEMBERED]! - this.times[(before < 0 ? frame : before) % REMEMBERED]!;
+  }
+
+  /** The longest time from an acknowledgement that closes the window to the connection's next frame. */
+  #closedNs({ direction, frame }: Disturbance, newest: number): number {
+    let longest = 0;
+    let closedNs = Number.NaN;
+    for (let at = frame, rows = 0; at <= newest && rows < ROWS_AFTER; at++) {
+      const kind = this.#kind(at, direction);
+      if (kind < 0) continue;
+      rows++;
+      const tNs = this.times[at % REMEMBERED]!;
+      if (tNs - closedNs > longest) longest = tNs - closedNs;
+      closedNs = kind === ACKNOWLEDGEMENT && this.windows[at % REMEMBERED] === 0 ? tNs : Number.NaN;
+    }
+    return longest;
+  }
 
   /**
    * Picks the segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`.
@@ -175,32 +214,6 @@ class RecentFrames {
     this.#from = from;
     this.#to = to;
     return to > from ? frames[to - 1]! : frame;
-  }
-
-  /**
-   * How long the stream was disturbed where it was picked, ns: from the first retransmission until what was sent by then is
-   * acknowledged, with the silence before it; or the longest silence behind a closed window. 0 without either.
-   */
-  disturbedNs(): number {
-    let first = this.#from;
-    let sent = 0;
-    for (; first < this.#to && this.#kinds[first] !== RETRANSMISSION; first++) {
-      if (this.#kinds[first] === NEW) sent = Math.max(sent, this.#offsetOf(first) + this.#bytesOf(first));
-    }
-    if (first === this.#to) return this.#closedNs();
-    let end = first + 1;
-    while (end < this.#to && !(this.#kinds[end] === ACKNOWLEDGEMENT && this.#offsetOf(end) >= sent)) end++;
-    // Not acknowledged yet: up to the last row.
-    return this.#timeOf(Math.min(end, this.#to - 1)) - this.#timeOf(Math.max(this.#from, first - 1));
-  }
-
-  #closedNs(): number {
-    let longest = 0;
-    for (let at = this.#from; at + 1 < this.#to; at++) {
-      if (this.#kinds[at] !== ACKNOWLEDGEMENT || this.#bytesOf(at) !== 0) continue;
-      longest = Math.max(longest, this.#timeOf(at + 1) - this.#timeOf(at));
-    }
-    return longest;
   }
 
   /** What was picked, to keep. */
