@@ -24,7 +24,12 @@ export function countingRules(
       `QEMU's dirty-sync-count says how often the dirty log was read, usually once more than there are rounds (from 11.1 on: ${since}); a reading after which no page is sent again leaves no trace.${hidden}`,
     );
   }
-  if (features.has('multifd') && !features.has('multifd-flush') && pages.normal > 0)
+  if (features.has('multifd-repeats'))
+    add(
+      'pages',
+      'QEMU before 5.0 sends the last packet of a multifd channel again with each SYNC; those copies count neither in `normal` nor here.',
+    );
+  else if (features.has('multifd') && !features.has('multifd-flush') && pages.normal > 0)
     add(
       'pages',
       'multifd up to QEMU 7.2 may send the last page of a packet twice: up to 1 % more pages than `normal`.',

@@ -4,6 +4,7 @@
 // the whole description unusable; nothing here throws.
 // Source: QEMU migration/savevm.c, vmstate_save(); migration/vmstate.c, vmstate_save_state_v().
 import type { DescribedDevice } from './records.js';
+import { isPageSize } from './wire.js';
 
 /** Devices listed. Subsections nest a few levels deep. */
 const NESTING = 64;
@@ -32,7 +33,7 @@ export function describedDevices(text: Uint8Array): { pageSize: number | null; d
     if (!Number.isNaN(bytes)) devices.push({ name, instance, bytes });
   }
   const pageSize = root['page_size'];
-  return { pageSize: typeof pageSize === 'number' && pageSize > 0 ? pageSize : null, devices };
+  return { pageSize: typeof pageSize === 'number' && isPageSize(pageSize) ? pageSize : null, devices };
 }
 
 /** Fields, each measured as it was written, and subsections with their own header (type, name, version); NaN if unknown. */

@@ -16,6 +16,8 @@ import {
   type StreamReader,
 } from './records.js';
 import {
+  isPageSize,
+  LEAST_PAGE_BYTES,
   MULTIFD_COMPRESSION,
   MULTIFD_DEVICE_HEADER_BYTES,
   MULTIFD_FLAG_DEVICE_STATE,
@@ -59,6 +61,10 @@ function isHello(buffer: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
+/** Where a header names its block. */
+const BLOCK_NAME_AT = 64;
+const MOST_PAGES = MULTIFD_PACKET_BYTES / LEAST_PAGE_BYTES;
+
 const SIGNATURE = [0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1];
 
 class MultifdReader implements StreamReader {
@@ -70,6 +76,13 @@ class MultifdReader implements StreamReader {
   #greeted = false;
   /** Compression method of the pages so far; -1 before the first. */
   #method = -1;
+  /** Block, offsets and number of the newest packet with new pages, and whether a SYNC came with it or behind it. */
+  readonly #newest = new Uint8Array(MULTIFD_HEADER_BYTES - BLOCK_NAME_AT + 8 * MOST_PAGES);
+  #newestBytes = 0;
+  #newestNumber = -1;
+  #isMarked = false;
+  /** The source sends packets again. */
+  #repeats = false;
 
   constructor(sink: MigrationSink, note: NoteDamage, pageBytes: number | null) {
     this.#sink = sink;
@@ -99,6 +112,7 @@ class MultifdReader implements StreamReader {
   /** A header is believed when all of it is consistent: signature, flags, counts, block name, and every page offset. */
   *resync(stream: ByteCursor): Reading<boolean> {
     this.#greeted = true;
+    this.#newestBytes = 0;
     while (!stream.ended) {
       if (!(yield* want(stream, this.#headerBytes))) {
         if (stream.ended) return false;
@@ -132,7 +146,7 @@ class MultifdReader implements StreamReader {
   /** The header has room for 512 KiB of pages, whatever their size. SYNC packets from 9.2 on state no room (0). */
   #learn(pagesAllocated: number): void {
     const bytes = MULTIFD_PACKET_BYTES / pagesAllocated;
-    if (bytes < 1024 || bytes > 65_536 || !Number.isInteger(Math.log2(bytes))) return;
+    if (!isPageSize(bytes)) return;
     this.#pageBytes = bytes;
     this.#pageBytesKnown = true;
   }
@@ -147,7 +161,8 @@ class MultifdReader implements StreamReader {
       return false;
     }
     const flags = uint32(buffer, position + 8);
-    this.#sink.packet(uint32(buffer, position + 24) * 0x1_0000_0000 + uint32(buffer, position + 28));
+    const number = uint32(buffer, position + 24) * 0x1_0000_0000 + uint32(buffer, position + 28);
+    this.#sink.packet(number);
     const contents = normal > 0 ? uint32(buffer, position + 20) : 0;
     const headerBytes = this.#headerBytes;
     if (normal > 0) this.#check(flags & MULTIFD_FLAGS_COMPRESSION, normal, contents);
@@ -155,8 +170,9 @@ class MultifdReader implements StreamReader {
     if (normal > 0 && compression) this.#sink.feature(`multifd-${compression}`);
     if (zero > 0) this.#sink.feature('zero-page-multifd');
     const pages = normal + zero;
-    if (pages > 0) {
-      const block = this.#sink.block(blockName(buffer, position + 64));
+    const isSync = (flags & MULTIFD_FLAG_SYNC) !== 0;
+    if (pages > 0 && !this.#isRepeated(buffer, position, pages, number, isSync)) {
+      const block = this.#sink.block(blockName(buffer, position + BLOCK_NAME_AT));
       const each = normal > 0 ? contents / normal : 0;
       // The header belongs to no page in particular; it is charged to the first.
       let header = headerBytes;
@@ -175,15 +191,43 @@ class MultifdReader implements StreamReader {
         header = 0;
         // Nearly always ascending; only what is not has to be looked at twice.
         if (address > highest) highest = address;
-        else if (isListed(buffer, address, position + MULTIFD_HEADER_BYTES, at)) this.#repeated(address);
+        else if (isListed(buffer, address, position + MULTIFD_HEADER_BYTES, at)) this.#listedTwice(address);
       }
     }
     stream.skip(headerBytes + contents);
-    if (flags & MULTIFD_FLAG_SYNC) this.#sink.flush(offset, tNs);
+    if (isSync) {
+      this.#isMarked = true;
+      this.#sink.flush(offset, tNs);
+    }
     return true;
   }
 
-  #repeated(address: number): void {
+  /**
+   * Before 5.0 a channel that has nothing new sends its last packet again with each SYNC, which QEMU does not count ("clean
+   * pages after filling packet", 5.0). The same number shows that, and a whole packet again before the next SYNC: behind one
+   * its pages may have changed, but where a channel was seen to repeat itself that is not believed.
+   */
+  #isRepeated(buffer: Uint8Array, position: number, pages: number, number: number, isSync: boolean): boolean {
+    const from = position + BLOCK_NAME_AT;
+    const length = MULTIFD_HEADER_BYTES - BLOCK_NAME_AT + 8 * pages;
+    // Offsets come last, and differ first.
+    let left = length;
+    if (length === this.#newestBytes) while (left > 0 && buffer[from + left - 1] === this.#newest[left - 1]) left--;
+    if (left === 0) {
+      if (number === this.#newestNumber || (isSync && pages > 1 && !this.#isMarked)) this.#repeats = true;
+      if (this.#repeats) {
+        this.#sink.feature('multifd-repeats');
+        return true;
+      }
+    }
+    this.#newest.set(buffer.subarray(from, from + length));
+    this.#newestBytes = length;
+    this.#newestNumber = number;
+    this.#isMarked = false;
+    return false;
+  }
+
+  #listedTwice(address: number): void {
     this.#note('stream/invariant', `multifd packet that names the page at ${address} twice`);
   }
 

@@ -110,6 +110,10 @@ export const MULTIFD_HEADER_BYTES = 320;
 export const MULTIFD_DEVICE_HEADER_BYTES = 276;
 /** migration/options.c, multifd_ram_page_count(): guest memory in one packet at most. */
 export const MULTIFD_PACKET_BYTES = 512 << 10;
+/** Target pages: 2^10 bytes at least, 2^16 at most (TARGET_PAGE_BITS). */
+export const LEAST_PAGE_BYTES = 1 << 10;
+export const isPageSize = (bytes: number): boolean =>
+  bytes >= LEAST_PAGE_BYTES && bytes <= 1 << 16 && Number.isInteger(Math.log2(bytes));
 export const MULTIFD_FLAG_SYNC = 0x01;
 export const MULTIFD_FLAG_DEVICE_STATE = 0x40;
 export const MULTIFD_FLAGS_COMPRESSION = 0x3e;

@@ -34,6 +34,9 @@ describe('what query-migrate counts otherwise', () => {
 
   test('multifd without flush marks may send a page twice; with them it does not', () => {
     expect(rules({ features: ['multifd'] })).toContainEqual(expect.stringContaining('up to 1 % more'));
+    const repeating = rules({ features: ['multifd', 'multifd-repeats'] });
+    expect(repeating).toContainEqual(expect.stringContaining('again with each SYNC'));
+    expect(repeating).not.toContainEqual(expect.stringContaining('up to 1 % more'));
     expect(rules({ features: ['multifd', 'multifd-flush'], downtime: null })).toHaveLength(1);
   });
 

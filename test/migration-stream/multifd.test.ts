@@ -25,11 +25,20 @@ interface Packet {
   /** What the header announces; by default what follows. */
   readonly announced?: number;
   readonly room?: number;
+  readonly number?: number;
   readonly block?: string;
 }
 
 /** A packet as QEMU 4.0 and later write it, for pages of 4096 bytes. */
-function packet({ flags = 0, normal = [], zero = [], room = 128, block = 'pc.ram', ...sizes }: Packet): Uint8Array {
+function packet({
+  flags = 0,
+  normal = [],
+  zero = [],
+  room = 128,
+  number = 7,
+  block = 'pc.ram',
+  ...sizes
+}: Packet): Uint8Array {
   const contents = sizes.contents ?? normal.length * PAGE;
   const offsets = [...normal, ...zero].flatMap((page) => be64(page * PAGE));
   return bytes(
@@ -39,7 +48,7 @@ function packet({ flags = 0, normal = [], zero = [], room = 128, block = 'pc.ram
     be32(room),
     be32(normal.length),
     be32(sizes.announced ?? contents),
-    be64(7),
+    be64(number),
     be32(zero.length),
     zeros(28),
     ascii(block),
@@ -96,6 +105,29 @@ test('a SYNC up to 8.2 may carry pages', () => {
   expect(records.map((record) => record.split(' ')[0])).toEqual(['hello', 'page', 'page', 'flush', 'stream']);
 });
 
+describe('packets that are the same as the ones before', () => {
+  const SAME = [4, 5];
+  /** How many packets count, when each has the next number unless said otherwise. */
+  const counted = (...packets: Packet[]): number => {
+    const whole = bytes(hello(0), ...packets.map((each, number) => packet({ number, normal: SAME, ...each })));
+    return pagesOf(decodeEveryWay(multifd, whole).records).length / SAME.length;
+  };
+
+  test('before 5.0 a SYNC brings the last packet again, and it counts once', () => {
+    expect(counted({}, { flags: SYNC }, { flags: SYNC })).toBe(1);
+    expect(counted({}, { flags: SYNC }, { normal: [6, 7] }, { flags: SYNC, normal: [6, 7] })).toBe(2);
+  });
+
+  test('so does the packet that took its number from the one with a SYNC', () => {
+    expect(counted({ flags: SYNC, number: 3 }, { number: 3 }, { flags: SYNC })).toBe(1);
+  });
+
+  test('pages that changed between two SYNCs are sent again', () => {
+    expect(counted({}, { flags: SYNC, normal: [] }, {}, { flags: SYNC, normal: [] })).toBe(2);
+    expect(counted({ flags: SYNC }, { flags: SYNC }, { flags: SYNC })).toBe(3);
+  });
+});
+
 test('compressed contents are any length; pages share them', () => {
   const whole = bytes(hello(0), packet({ flags: 4, normal: [0, 1], contents: 500 }));
   const { records, undecodedBytes } = decodeEveryWay(multifd, whole);
@@ -123,22 +155,23 @@ test('device state from 10.0 on has a header of its own', () => {
 });
 
 test('other page sizes change the length of the header', () => {
-  const wide = bytes(
-    be32(0x11223344),
-    be32(1),
-    be32(0),
-    be32(8),
-    be32(1),
-    be32(65_536),
-    be64(0),
-    zeros(32),
-    ascii('ram'),
-    zeros(253),
-    be64(65_536),
-    zeros(56),
-    new Uint8Array(65_536),
-  );
-  const { records, undecodedBytes } = decodeEveryWay(multifd, bytes(hello(0), wide, wide));
+  const wide = (number: number): Uint8Array =>
+    bytes(
+      be32(0x11223344),
+      be32(1),
+      be32(0),
+      be32(8),
+      be32(1),
+      be32(65_536),
+      be64(number),
+      zeros(32),
+      ascii('ram'),
+      zeros(253),
+      be64(65_536),
+      zeros(56),
+      new Uint8Array(65_536),
+    );
+  const { records, undecodedBytes } = decodeEveryWay(multifd, bytes(hello(0), wide(0), wide(1)));
   expect(undecodedBytes).toBe(0);
   expect(pagesOf(records)).toHaveLength(2);
 });
