@@ -24,6 +24,8 @@ export interface ConnectionEnding {
   readonly endNs: number;
   readonly endedBy: 'fin' | 'rst' | 'capture-end' | 'idle';
   readonly closedFirstBy: 0 | 1 | null;
+  /** null or absent where the handshake is not in the capture. */
+  readonly handshakeRttNs?: number | null;
   /** What its two directions had in flight; see TcpDirection.pipe. */
   readonly directions?: readonly { readonly pipe: Quantiles | null }[];
 }

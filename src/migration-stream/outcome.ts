@@ -16,9 +16,10 @@ import {
   type Stream,
 } from './group.js';
 import { relayedFrom } from './relay.js';
-import type { ChannelKind, Migration, Quantiles, Round } from './results.js';
+import type { ChannelKind, Migration, Round } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
+import type { Flight } from './send-buffer.js';
 
 /** Confidence in a downtime that is measured with a clock that leapt. */
 const LEAPT_CONFIDENCE = 0.2;
@@ -31,9 +32,11 @@ function flightOf(
   group: Group,
   streams: readonly Stream[],
   endings: ReadonlyMap<number, ConnectionEnding>,
-): Quantiles | null {
+): Flight | null {
   const main = streams.find((stream) => kindOf(group, stream) === 'main');
-  return (main && endingOf(main, endings)?.directions?.[main.direction & 1]?.pipe) ?? null;
+  const ending = endingOf(main, endings);
+  const pipe = main && ending?.directions?.[main.direction & 1]?.pipe;
+  return pipe ? { p50: pipe.p50, max: pipe.max, rttNs: ending.handshakeRttNs ?? 0 } : null;
 }
 
 export function resultOf(

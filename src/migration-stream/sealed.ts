@@ -436,6 +436,7 @@ export class SealedMigration extends MigrationState {
       ? `last message of the destination${this.#package ? ' before it asked for pages' : ''}`
       : 'end of the stream';
     const doubts: Doubt[] = [];
+    if (answered) doubts.push({ ns: flight?.rttNs ?? 0, why: 'a round trip lies between what the two hosts see' });
     let startNs = stop.tNs;
     let waited = '';
     if (this.#lanes.length > 0 || this.#package) {

@@ -24,10 +24,12 @@ export interface Written {
   readonly doubtNs: number;
 }
 
-/** Bytes that a connection had in flight. */
+/** Bytes that a connection had in flight, and how long they take there and back when nothing else is under way. */
 export interface Flight {
   readonly p50: number;
   readonly max: number;
+  /** 0 where it is not known. */
+  readonly rttNs?: number;
 }
 
 /** Resolution of the record of what left when. */
@@ -44,6 +46,8 @@ const USUAL_SILENCES = 3;
 export const ITERATION_NS = 150e6;
 /** A stream at less than this share of the usual rate is not held up by the path. */
 const BACKLOG_SHARE = 0.8;
+/** A congestion window that was reduced is back to what it was within as many round trips, as a rule. */
+const WINDOW_TRIPS = 8;
 /** Without whole sections the usual rate is that of so many times the bytes that wait. */
 const USUAL_STRETCHES = 3;
 /** QEMU's time limit for a section, and after how many pages it looks at the clock. */
@@ -155,10 +159,13 @@ export class SendBuffer {
     const isSilent = isLong && silenceNs > SILENCE_FRAMES * frameNs;
     if (isSilent && silenceNs < ITERATION_NS && !isPaused)
       return { tNs, doubtNs: this.#silences < USUAL_SILENCES ? silenceNs : 0 };
-    // Where the bytes before this one came slower than the path takes them, none had to wait.
-    if (bytes < BACKLOG_SHARE * bytesPerNs * (latestNs - leftNs)) return { tNs: isPaused ? latestNs : tNs, doubtNs: 0 };
+    // Where the bytes before this one came slower than the path takes them, none had to wait; or a window that had become
+    // smaller held them up, which takes some round trips.
+    const isSlow = bytes < BACKLOG_SHARE * bytesPerNs * (latestNs - leftNs);
+    const isSmallWindow = tNs - leftNs < WINDOW_TRIPS * (flight?.rttNs ?? 0);
+    if (isSlow && !isSmallWindow) return { tNs: isPaused ? latestNs : tNs, doubtNs: 0 };
     const waitNs = Math.max(0, (isPaused || silenceNs >= ITERATION_NS ? latestNs : tNs) - leftNs);
-    const share = this.#newest.length < LEAST_SECTIONS || (isLong && !isSilent) ? 1 : DOUBT_SHARE;
+    const share = this.#newest.length < LEAST_SECTIONS || (isLong && !isSilent) || isSlow ? 1 : DOUBT_SHARE;
     return { tNs: Math.min(tNs, leftNs), doubtNs: share * waitNs };
   }
 

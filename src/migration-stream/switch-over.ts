@@ -139,6 +139,7 @@ export class SwitchOver {
     const { postcopy, isMultifd, hasReturnPath } = seen;
     let endNs: number;
     let until: string;
+    const isAnswered = !Number.isNaN(postcopy ? postcopy.pongNs : seen.shutNs);
     // The estimate is what QEMU calls downtime: from the stop to SHUT, or else to the last byte handed to the socket. In
     // the second case both ends wait in the send buffer and the delay cancels out.
     let startNs = this.#stopMarkNs;
@@ -149,10 +150,9 @@ export class SwitchOver {
       : this.#sendBuffer.written(this.#stopOffset, this.#stopMarkNs, seen.flight, isPaused);
     const writtenNs = written.tNs;
     if (postcopy) {
-      const answered = !Number.isNaN(postcopy.pongNs);
-      endNs = answered ? postcopy.pongNs : postcopy.switchNs;
-      until = answered ? 'answer to the last ping in the package' : 'end of the package';
-    } else if (!Number.isNaN(seen.shutNs)) {
+      endNs = isAnswered ? postcopy.pongNs : postcopy.switchNs;
+      until = isAnswered ? 'answer to the last ping in the package' : 'end of the package';
+    } else if (isAnswered) {
       startNs = writtenNs;
       endNs = seen.shutNs;
       until = 'SHUT on the return path';
@@ -178,6 +178,9 @@ export class SwitchOver {
     let waitDoubtNs = startNs > writtenNs ? written.doubtNs / 2 : written.doubtNs;
     if (postcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
     const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
+    // Captured at the source the mark is early and the answer late, at the destination the other way round.
+    if (isAnswered)
+      doubts.push({ ns: seen.flight?.rttNs ?? 0, why: 'a round trip lies between what the two hosts see' });
     // What could not be read hides sections, by which the send buffer is measured.
     if (!seen.isMainRead && !postcopy && !isMultifd)
       doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'part of the stream before it could not be read' });

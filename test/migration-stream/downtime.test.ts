@@ -65,13 +65,13 @@ class Multifd {
   }
 
   /** The end mark; the destination's SHUT, or else the stream's end. */
-  end(ms: number, shutMs: number | null, endMs = ms, mirrorEndsMs: readonly number[] = []): Downtime {
+  end(ms: number, shutMs: number | null, endMs = ms, mirrorEndsMs: readonly number[] = [], rttMs = 0): Downtime {
     this.#state.endMark({ offset: this.#offset, tNs: ms * MS, frame: 4 });
     if (shutMs !== null)
       this.#state.reply({ offset: 0, tNs: shutMs * MS, frame: 5, name: 'shut', value: 0, request: null });
     this.#state.streamEnd(this.#offset + 1, endMs * MS);
     const mirrorEndsNs = mirrorEndsMs.map((mirrorMs) => mirrorMs * MS);
-    return this.#state.finish(null, mirrorEndsNs).downtime!;
+    return this.#state.finish({ p50: 0, max: 0, rttNs: rttMs * MS }, mirrorEndsNs).downtime!;
   }
 
   get setupMs(): number {
@@ -164,6 +164,16 @@ describe('the guest of a multifd migration stopped', () => {
     const downtime = channels.end(202, null, 205);
     expect(downtime).toMatchObject({ estimateNs: 145 * MS, endNs: 205 * MS, latestStartNs: 200 * MS });
   });
+});
+
+test('what an answer ends is as uncertain as its way is long', () => {
+  const confidence = (rttMs: number, shutMs: number | null): number => {
+    const channels = new Multifd().pages(2, 80).section('part', 60, 60).pages(80, 150).switchover(61);
+    return channels.section('end', 150, 150).end(152, shutMs, 155, [], rttMs).confidence!;
+  };
+  expect(confidence(1, 155)).toBe(0.9);
+  expect(confidence(100, 155)).toBeLessThan(0.6);
+  expect(confidence(100, null)).toBe(confidence(1, null));
 });
 
 describe('no page is sent twice', () => {

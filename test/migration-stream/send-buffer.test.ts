@@ -234,4 +234,15 @@ describe('when a byte was written', () => {
     const lastNs = tNs + 400 * MS;
     expect(buffer.written(written + 400_000, lastNs).tNs).toBe(lastNs);
   });
+
+  test('long before that, perhaps, where the path is so long that a smaller window explains the slowness', () => {
+    const { buffer, written, tNs } = source(1 * MB, 0.036, 40);
+    for (let ms = 1; ms <= 400; ms++) buffer.left(written + ms * 1000, tNs + ms * MS);
+    const lastNs = tNs + 400 * MS;
+    const flight = { p50: 0, max: MB / 6, rttNs: 100 * MS };
+    const { tNs: writtenNs, doubtNs } = buffer.written(written + 400_000, lastNs, flight);
+    expect(writtenNs).toBeLessThan(lastNs - 300 * MS);
+    expect(doubtNs).toBe(lastNs - writtenNs);
+    expect(buffer.written(written + 400_000, lastNs, { ...flight, rttNs: MS })).toEqual({ tNs: lastNs, doubtNs: 0 });
+  });
 });
