@@ -85,6 +85,8 @@ export interface Pairing {
 const DRIFT_PARTS = 32;
 const DRIFT_RUN_NS = 10e9;
 const DRIFT_PARTS_MIN = 8;
+/** What a queue may add to the offset of a part, as a share of the run. */
+const DRIFT_ERROR = 10e-6;
 /** Frames of one byte range looked at to find the copy meant. */
 const CANDIDATES = 64;
 /** Largest payload of an offloaded frame (BIG TCP). */
@@ -394,7 +396,7 @@ class Clocks {
     return Math.max(0, delayNs - this.#floor[way]! - (sentFirst ? this.#slope : -this.#slope) * tNs);
   }
 
-  /** Slope of the offset over the run: a line through the minima of its parts, by least squares. */
+  /** Slope of the offset over the run: a line through the minima of those parts that saw the path empty, by least squares. */
   #drift(forth: Samples, back: Samples): number | null {
     const startNs = Math.min(first(forth), first(back));
     const endNs = Math.max(last(forth), last(back));
@@ -407,10 +409,14 @@ class Clocks {
       }
       return parts;
     });
+    // Both ways together take as long as the path does, whatever the clocks: where they take longer, something stood in a queue.
+    const loopsNs = minima[0]!.map((delayNs, part) => delayNs + minima[1]![part]!);
+    const emptyNs = Math.min(...loopsNs) + 2 * DRIFT_ERROR * (endNs - startNs);
     const points: [number, number][] = [];
     for (let part = 0; part < DRIFT_PARTS; part++) {
+      if (!(loopsNs[part]! <= emptyNs)) continue;
       const offset = (minima[0]![part]! - minima[1]![part]!) / 2;
-      if (Number.isFinite(offset)) points.push([startNs + ((part + 0.5) * (endNs - startNs)) / DRIFT_PARTS, offset]);
+      points.push([startNs + ((part + 0.5) * (endNs - startNs)) / DRIFT_PARTS, offset]);
     }
     if (points.length < DRIFT_PARTS_MIN) return null;
     const meanX = points.reduce((sum, [x]) => sum + x, 0) / points.length;

@@ -101,6 +101,21 @@ describe('two captures of one transfer', () => {
     expect(clock!.roundTripMinNs / MS).toBeCloseTo(20, 0);
   });
 
+  test('clocks: where the path is not empty again and again, nothing is said of their drift', () => {
+    // After a second a queue before the receiver begins to grow, up to 400 ms.
+    const long = transfer({ bytes: 3_000_000, oneWayNs: 10 * MS, slices: { bytes: 20_000, everyNs: 100 * MS } });
+    const queued = (packet: Packet): Packet => ({
+      ...packet,
+      tNs: packet.tNs + Math.max(0, packet.tNs - 1000 * MS) / 35,
+    });
+    const near = long.sender.map((packet) => (packet.fromSender ? packet : queued(packet)));
+    near.sort((a, b) => a.tNs - b.tNs);
+    const { clock } = pair(captured(framesOf(near), 0n), captured(framesOf(long.receiver.map(queued)), 0n));
+    expect(clock!.driftPpm).toBe(null);
+    expect(Math.abs(clock!.offsetNs)).toBeLessThan(MS);
+    expect(clock!.roundTripMinNs / MS).toBeCloseTo(20, 0);
+  });
+
   test('captures that have no connection in common yield nothing', () => {
     const { connections, clock, losses } = pair(captured(framesOf(run.sender), 0n), captured([], null as never));
     expect([connections, clock, losses.rows]).toEqual([[], null, 0]);
