@@ -108,13 +108,13 @@ class Sender {
   /** The latest frames that left right behind one another: since when, until when, and the application's part of that. */
   queueFromNs = Number.NaN;
   queueToNs = Number.NaN;
-  queueOwnNs = 0;
+  queueOwnNs = WIDE_ZERO;
 
   /** The frame at `toNs` left right behind the one at `fromNs`; `ownNs` of that was charged to the application. */
   queued(fromNs: number, toNs: number, ownNs: number): void {
     if (this.queueToNs !== fromNs) {
       this.queueFromNs = fromNs;
-      this.queueOwnNs = 0;
+      this.queueOwnNs = WIDE_ZERO;
     }
     this.queueToNs = toNs;
     this.queueOwnNs += ownNs;
