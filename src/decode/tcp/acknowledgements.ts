@@ -18,8 +18,9 @@ export class Acknowledgements {
   /** Where the highest block ends that the sender knows of (`acked` without any), and how many bytes are missing below it. */
   top = Number.NaN;
   missing = 0;
-  /** The least that the sender may have had acknowledged, where those of one tick leave it open. */
+  /** The least that the sender may have had acknowledged, where those of one tick leave it open, and the edge with it. */
   ackedAtLeast = Number.NaN;
+  edgeAtLeast = Number.NaN;
   /** When the newest acknowledgement passed that the sender knows; NaN before. */
   passedNs = Number.NaN;
   /** When the first acknowledgement passed that carries the newest timestamp echoed. */
@@ -41,7 +42,7 @@ export class Acknowledgements {
     this.passedNs = this.tickNs = tNs;
     this.#takenTsValue = tsValue;
     this.acked = this.top = this.ackedAtLeast = this.#received = acked;
-    this.edge = edge;
+    this.edge = this.edgeAtLeast = edge;
   }
 
   /** Takes an acknowledgement on its way to the sender. Offsets are the highest so far; `top` and `missing` as above. */
@@ -85,6 +86,21 @@ export class Acknowledgements {
     return news;
   }
 
+  /**
+   * The sender has sent up to `sentMax`: nobody sends beyond the right edge that he knows (RFC 9293 §3.8.6), so what opened the
+   * window that far had arrived, whatever else passed in its tick.
+   */
+  allowed(sentMax: number): void {
+    while (this.edgeAtLeast < sentMax && this.#sure < this.#next) {
+      if (this.#sure === this.#first) {
+        const slot = (this.#first & this.#mask) * FIELDS;
+        if (this.#ring[slot + 1] !== this.#takenTsValue) return;
+        this.#take(slot);
+      }
+      this.#settle(this.#sure + 1);
+    }
+  }
+
   /** Without timestamps: takes it that whatever passed before `latestNs` has arrived. */
   arrived(latestNs: number): void {
     while (this.#first < this.#next) {
@@ -122,6 +138,7 @@ export class Acknowledgements {
     if (to <= this.#sure) return;
     const slot = ((to - 1) & this.#mask) * FIELDS;
     this.ackedAtLeast = this.#ring[slot + 2]!;
+    this.edgeAtLeast = this.#ring[slot + 3]!;
     this.#received = this.#ring[slot + 4]! - this.#ring[slot + 5]!;
     this.#sure = to;
   }
@@ -132,6 +149,7 @@ export class Acknowledgements {
     this.edge -= bytes;
     this.top -= bytes;
     this.ackedAtLeast -= bytes;
+    this.edgeAtLeast -= bytes;
     this.#received -= bytes;
     this.#receivedBefore -= bytes;
     for (let entry = this.#sure; entry < this.#next; entry++) {

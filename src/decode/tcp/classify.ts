@@ -99,6 +99,10 @@ export function verdictBelow(
     const soon = tNs - copyNs < 0.5 * sender.roundTripMinNs;
     const noLossKnown = sender.sacked.count === 0 && sender.repeatedAcks === 0;
     if (sameTick && length === copyLength && soon && noLossKnown) return VERDICT_NETWORK_DUPLICATE;
+    // Cut out of a frame that passed a moment before: an offloaded one on its way into a host and out of it again.
+    const cutOut = length < copyLength && start + length <= copyStart + copyLength;
+    const judged = noLossKnown || sender.dataTwins.doubled;
+    if (stamped && sameTick && cutOut && soon && judged) return VERDICT_NETWORK_DUPLICATE;
     if (stamped && sameTick && tNs - copyNs > SAME_TICK_NS) return VERDICT_NETWORK_DUPLICATE;
   } else if (sameTick && ipId === ((copyIpId + segmentsBefore(sender, start - copyStart)) & 0xffff)) {
     return VERDICT_NETWORK_DUPLICATE;

@@ -124,6 +124,7 @@ export function createTransmit(rows: SegmentRows): Transmit {
     const tNs = clockNs[row]!;
     const { known, sacked, sentMax } = sender;
     const near = sender.isAtSender;
+    if (!near && known.edgeAtLeast < sentMax) known.allowed(sentMax);
     const acked = near ? sender.acked : known.acked;
     const edge = near ? sender.edge : known.edge;
     const out = sentMax - acked;

@@ -4,7 +4,7 @@
 // port, a mirror port that sees both ways). Sender and receiver know nothing of the second kind, so a twin never changes
 // the state of a connection. Which kind it was follows from where it was seen, or else from how many there are: networks
 // duplicate rarely, a doubled capture does it to nearly every frame.
-import { MARK_NEWS, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
+import { FLAG_RST, MARK_NEWS, OPTION_SACK, OPTION_TIMESTAMP, type SegmentRows } from '../rows.js';
 import type { Direction } from './direction.js';
 
 /** Frames of one connection that a twin may lie apart: captures of both hosts put together are a path apart. */
@@ -68,10 +68,13 @@ export function createTwinSearch(rows: SegmentRows): FindTwin {
     let at = set * WAYS * WORDS;
     // What says more than any frame before repeats none of them.
     const ways = marks[row]! & MARK_NEWS ? 0 : WAYS;
+    // Who has closed answers every segment that was on its way with the same reset.
+    const answers = ipId === 0 && (flags[row]! & FLAG_RST) !== 0;
     for (let way = 0; way < ways; way++, at += WORDS) {
       if (words[at] !== a || words[at + 1] !== b) continue;
       const apart = frame - words[at + FRAME]!;
       if (apart <= 0 || apart > APART_FRAMES) continue;
+      if (answers && apart > 1 && words[at + PLACE] === place) continue;
       if (ipId === 0) {
         // The least time after which the sender could have sent the same again.
         const repeatNs = REPEAT_SHARE * sender.roundTripMinNs;

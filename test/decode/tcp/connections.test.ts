@@ -361,6 +361,21 @@ describe('verdicts', () => {
     expect(tracked([...frames.slice(0, 4), tagged, frames[4]!])[4]!.verdict).toBe(VERDICT_CAPTURE_DUPLICATE);
   });
 
+  test('one reset for every segment on its way to who has closed: none is a copy, the second of a pair is', () => {
+    const script = open();
+    for (let n = 0; n < 40; n++) {
+      script.client({ seq: n * 100, length: 100, afterMs: 0.1 });
+      script.server({ flags: 'R', seq: 0, ipId: 0, tsValue: -1, afterMs: 0.01 });
+    }
+    const copies = (frames: readonly CapturedFrame[]) => {
+      const [, server] = analyzeFrames(frames).results.connections[0]!.directions;
+      return [server.networkDuplicates + server.captureDuplicates, server.frames];
+    };
+    const frames = script.frames();
+    expect(copies(frames)).toEqual([0, 41]);
+    expect(copies(frames.flatMap((item) => [item, item]))).toEqual([41, 82]);
+  });
+
   test('offloaded frames at one host, their segments at the other, in one capture: copies, whatever cuts them', () => {
     const { sender, receiver } = transfer({ bytes: 2_000_000, segmentBytes: 14_480, oneWayNs: 10e6 });
     let next = 1;
@@ -383,6 +398,31 @@ describe('verdicts', () => {
     const [direction] = analyzeFrames(frames).results.connections[0]!.directions;
     expect([direction.retransmittedSegments, direction.networkDuplicates]).toEqual([0, 0]);
     expect([direction.uniqueBytes, direction.payloadBytes]).toEqual([2_000_000, 2_000_000]);
+  });
+
+  test('the same without identification, on a host that forwards: what goes out is cut from what came in', () => {
+    const { sender } = transfer({
+      bytes: 2_000_000,
+      segmentBytes: 2896,
+      oneWayNs: 10e6,
+      lose: (_, source) => source.next() < 0.01,
+    });
+    const twice = sender.flatMap((packet) => {
+      const { seq, length, tNs } = packet;
+      if (length <= 1448) return [packet, { ...packet, tNs: tNs + 2e3 }];
+      return [
+        packet,
+        { ...packet, length: 1448, tNs: tNs + 2e3 },
+        { ...packet, seq: seq + 1448, length: length - 1448, tNs: tNs + 3e3 },
+      ];
+    });
+    twice.sort((a, b) => a.tNs - b.tNs);
+    const [once, copied] = [sender, twice].map((packets) => {
+      const [direction] = analyzeFrames(framesOf(packets, { ipVersion: 6 })).results.connections[0]!.directions;
+      return [direction.retransmittedSegments, direction.uniqueBytes];
+    });
+    expect(once![0]).toBeGreaterThan(0);
+    expect(copied).toEqual(once);
   });
 
   test('bytes acknowledged and never seen are declared missing, after a moment', () => {

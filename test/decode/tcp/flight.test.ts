@@ -40,7 +40,7 @@ describe('a path shorter than a tick of the timestamps', () => {
 test('data that echo the tick of the SYN-ACK answer the SYN-ACK, not an acknowledgement of the same tick', () => {
   // The path takes 0.4 ms; SYN-ACK and the first acknowledgement of data fall into tick 7.
   const script = new Script().client({ flags: 'S', seq: -1 });
-  script.server({ flags: 'SA', seq: -1, ack: 0, tsValue: 7, afterMs: 0.01 });
+  script.server({ flags: 'SA', seq: -1, ack: 0, tsValue: 7, window: 65_535, afterMs: 0.01 });
   script.client({ length: 1000, tsEcho: 7, afterMs: 0.4 }).server({ ack: 1000, tsValue: 7, afterMs: 0.01 });
   script.client({ seq: 1000, length: 1000, tsEcho: 7, afterMs: 0.05 });
   const { connection, direction } = bulk(analyzeFrames(script.frames()));
@@ -89,6 +89,26 @@ describe('several acknowledgements in one tick, one of them for a long repaired 
     expect(doubt(receiver)).toEqual({ reason: 'no-timestamps', maxAtLeast: null, maxAtMost: null });
     expect(doubt(sender)).toBe(null);
   });
+});
+
+test('nobody sends beyond the window: what opened it had arrived, be its tick ever so full and the queue ever so long', () => {
+  // Captured at the destination: 20 ms to the sender and back, a window of ten segments.
+  const LENGTH = 1024;
+  const window = (10 * LENGTH) / 128;
+  const script = new Script().client({ flags: 'S', seq: -1 });
+  script.server({ flags: 'SA', seq: -1, ack: 0, tsValue: 1, afterMs: 0.01 }).client({ tsEcho: 1, afterMs: 20 });
+  script.server({ ack: 0, tsValue: 1, window, afterMs: 0.01 });
+  for (let n = 0; n < 10; n++)
+    script.client({ seq: n * LENGTH, length: LENGTH, tsEcho: 1, afterMs: n === 0 ? 25 : 0.01 });
+  script
+    .server({ ack: 2 * LENGTH, tsValue: 90, window })
+    .server({ ack: 6 * LENGTH, tsValue: 90, window, afterMs: 0.1 });
+  // Those that answer the second one come less than the shortest loop after it.
+  for (let n = 10; n < 16; n++) {
+    script.client({ seq: n * LENGTH, length: LENGTH, tsEcho: 90, afterMs: n === 10 ? 19.95 : 0.001 });
+  }
+  const { inFlight, inFlightDoubt } = bulk(analyzeFrames(script.frames())).direction;
+  expect([inFlight!.max, inFlightDoubt]).toEqual([10 * LENGTH, null]);
 });
 
 test('from away, what was reported received is no longer in the pipe when its sender knows it', () => {
