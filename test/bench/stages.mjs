@@ -43,7 +43,7 @@ async function timeOnce(stage, path, aside) {
   keepHeapSmall();
   const log = new AnomalyLog();
   const source = await openFiles([path], log, {});
-  const { push, finish } = pipeline(stage, log, aside);
+  const { push, finish } = pipeline(stage, log, aside, source);
   let frames = 0;
   const start = process.hrtime.bigint();
   const before = process.cpuUsage();
@@ -65,13 +65,24 @@ async function timeOnce(stage, path, aside) {
 /** A consumer of every stream that looks at nothing: the cost of putting bytes in order alone. */
 const TAKES_ALL = { bytes: () => true, hole() {}, end() {} };
 
-function pipeline(stage, log, aside) {
+const NO_TABLE = { rows: 0, columns: {} };
+
+function pipeline(stage, log, aside, source) {
   const nothing = () => {};
   if (stage === 'read') return { push: nothing, finish: nothing };
-  if (stage === WITHOUT_TCP) TcpMetrics.prototype.push = nothing;
+  if (stage === WITHOUT_TCP) {
+    TcpMetrics.prototype.push = nothing;
+    TcpMetrics.prototype.finish = () => ({
+      connections: [],
+      timeline: NO_TABLE,
+      events: NO_TABLE,
+      episodes: NO_TABLE,
+      segments: NO_TABLE,
+    });
+  }
   if (stage === 'everything' || stage === WITHOUT_TCP) {
-    const analysis = new Analysis(log, { aside });
-    return { push: (batch) => analysis.push(batch), finish: (info) => aside && analysis.finish(info) };
+    const analysis = new Analysis(log, { aside, reading: aside ? source.share() : null });
+    return { push: (batch) => analysis.push(batch), finish: (info) => analysis.finish(info) };
   }
   const depth = STAGES.indexOf(stage);
   const connections = new Connections(log);
