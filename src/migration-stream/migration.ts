@@ -523,8 +523,9 @@ export class MigrationState implements MigrationSink {
     this.#generations?.finish();
     const isPartial = this.#missesChannels();
     const inferred = this.#inferredRounds();
-    // Marks without a page between them are boundaries of rounds about which nothing is known.
-    const rounds = inferred ?? (isPartial && !this.#generations ? [] : this.#sureRounds());
+    // Marks without a page between them are boundaries of rounds about which nothing is known; a page that was seen has its round.
+    const seen = this.#pages.normal + this.#pages.xbzrle + this.#pages.compressed;
+    const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds());
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#phases.leave(endNs, this.#latestOffset);
     const pages = this.#pages;
