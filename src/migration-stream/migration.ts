@@ -523,7 +523,7 @@ export class MigrationState implements MigrationSink {
     this.#generations?.finish();
     const isPartial = this.#missesChannels();
     const inferred = this.#inferredRounds();
-    // Marks without a page between them are boundaries of rounds about which nothing is known; a page that was seen has its round.
+    // Marks with nothing but zero pages between them bound rounds whose size is not known; a page that was seen has its round.
     const seen = this.#pages.normal + this.#pages.xbzrle + this.#pages.compressed;
     const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds());
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);

@@ -34,11 +34,12 @@ export class Phases {
     if (this.#open) this.#open.otherBytes = Math.max(0, this.#open.otherBytes + bytes);
   }
 
-  /** The next one begins at byte `offset` of the main channel, if it is not the same. */
+  /** The next one begins at byte `offset` of the main channel, if it is not the same; never before the last one ended. */
   enter(kind: PhaseKind, tNs: number, offset: number): void {
     if (this.#open?.kind === kind) return;
     this.leave(tNs, offset);
-    this.#open = { kind, startNs: tNs, startOffset: offset, otherBytes: WIDE_ZERO };
+    const startNs = Math.max(tNs, this.finished.at(-1)?.endNs ?? tNs);
+    this.#open = { kind, startNs, startOffset: offset, otherBytes: WIDE_ZERO };
   }
 
   leave(tNs: number, offset: number): void {

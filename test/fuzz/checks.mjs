@@ -168,8 +168,11 @@ export function checkMigration(migration, i, report, disorder) {
       `${path}.phases`,
     );
   }
+  // Where channels are missing, zero pages may be all that was seen: too little to tell rounds by.
+  const isPartial = report.anomalies.some(({ code }) => code === 'stream/channel-missing');
   for (const kind of ['normal', 'zero', 'xbzrle', 'compressed']) {
     if (pages[kind] === null) continue;
+    if (kind === 'zero' && isPartial && migration.rounds.length === 0) continue;
     equal(
       sum(migration.rounds, (round) => round.pages[kind] ?? 0),
       pages[kind],
