@@ -2,7 +2,6 @@
 //
 // No timers, no clock, no I/O: time is what the frames say. Call push() for every batch, snapshot() whenever a picture is
 // wanted, finish() once.
-
 import { type Anomaly, AnomalyLog } from './anomaly.js';
 import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
 import type { SharedReading } from './capture/shared-reading.js';

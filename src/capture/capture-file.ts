@@ -1,5 +1,4 @@
 // CaptureFile: one input, unpacked, recognised, and read batch by batch.
-
 import type { AnomalyLog } from '../anomaly.js';
 import { cannotRead, emptyInput, notACapture } from '../errors.js';
 import { WIDE_ZERO } from '../wide-zero.js';

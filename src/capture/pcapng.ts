@@ -5,7 +5,6 @@
 // damage: the next position where a block, and one behind it, make sense is taken to be the next block.
 //
 // Source: draft-ietf-opsawg-pcapng; for what writers do in practice, Wireshark wiretap/pcapng.c.
-
 import { BATCH_ROWS, FRAME_BYTES, INTERFACES, NAME_CHARACTERS, PCAPNG_BLOCK_BYTES } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import type { ByteWindow } from './byte-window.js';

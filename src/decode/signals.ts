@@ -4,7 +4,6 @@
 // and hosts report back (ICMP errors with the packet they quote), which names did not resolve, who asks the link to
 // pause, who answers connection attempts and who asks for TLS, and what a TCP connection's frames say about their way (see
 // path-signs.ts). Every kind has a budget of rows of its own: a storm of one kind cannot hide another.
-
 import type { PacketBatch } from '../capture/packet-batch.js';
 import type { ColumnData } from '../columns.js';
 import { ANSWER_ROWS, DNS_QUERIES, NAME_CHARACTERS, SIGNAL_ROWS } from '../limits.js';

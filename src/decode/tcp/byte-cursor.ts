@@ -7,7 +7,6 @@
 //
 // Bytes are views into the transport's memory. Only a remainder too short for the decoder's next read is copied, at
 // most CURSOR_BYTES.
-
 import { CURSOR_BYTES } from '../../limits.js';
 import { WIDE_ZERO } from '../../wide-zero.js';
 

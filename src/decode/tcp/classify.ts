@@ -21,7 +21,7 @@ import { IpIds } from './ip-ids.js';
 import { SAME_TICK_NS } from './twins.js';
 
 /** An answer within this time after an acknowledgement is its doing: host stack and capture jitter. */
-export const ACK_CLOCKED_NS = 3e6;
+const ACK_CLOCKED_NS = 3e6;
 /** A capture of several queues may hold an acknowledgement before the data it acknowledges. */
 export const CAPTURE_REORDER_NS = 1e6;
 /** A tick of most timestamp clocks (Linux, FreeBSD). */
@@ -99,10 +99,11 @@ export function verdictBelow(
     const soon = tNs - copyNs < 0.5 * sender.roundTripMinNs;
     const noLossKnown = sender.sacked.count === 0 && sender.repeatedAcks === 0;
     if (sameTick && length === copyLength && soon && noLossKnown) return VERDICT_NETWORK_DUPLICATE;
-    // Cut out of a frame that passed a moment before: an offloaded one on its way into a host and out of it again.
+    // Cut out of a frame that passed a moment before: an offloaded one on its way into a host and out of it again. Where
+    // nearly every frame is captured twice, it is that even while a loss is known.
     const cutOut = length < copyLength && start + length <= copyStart + copyLength;
-    const judged = noLossKnown || sender.dataTwins.doubled;
-    if (stamped && sameTick && cutOut && soon && judged) return VERDICT_NETWORK_DUPLICATE;
+    const unprompted = noLossKnown || sender.dataTwins.doubled;
+    if (stamped && sameTick && soon && cutOut && unprompted) return VERDICT_NETWORK_DUPLICATE;
     if (stamped && sameTick && tNs - copyNs > SAME_TICK_NS) return VERDICT_NETWORK_DUPLICATE;
   } else if (sameTick && ipId === ((copyIpId + segmentsBefore(sender, start - copyStart)) & 0xffff)) {
     return VERDICT_NETWORK_DUPLICATE;

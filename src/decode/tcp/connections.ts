@@ -6,7 +6,6 @@
 // batch an id means one connection, and so the limit may be passed by one batch.
 //
 // Side 0 sent the SYN, or received the SYN-ACK, or was seen first. Lookups do not depend on which way a frame goes.
-
 import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { CONNECTIONS } from '../../limits.js';

@@ -5,7 +5,6 @@
 //
 // "Sender's view": a capture taken at the receiver shows acknowledgements long before the sender has them. `known` holds
 // back each one until the sender shows that it arrived, so that what was in flight is what the sender thought it was.
-
 import { SACKED_RANGES, SEQUENCE_HOLES } from '../../limits.js';
 import { WIDE_ZERO } from '../../wide-zero.js';
 import { Acknowledgements } from './acknowledgements.js';

@@ -65,7 +65,7 @@ export interface PairedConnection {
   readonly directions: readonly PairedDirection[];
 }
 
-export const LOSS_UNITS = {
+const LOSS_UNITS = {
   direction: 'direction id in the capture at the sender',
   frame: 'frame number in the capture at the sender',
   tNs: 'ns',
@@ -411,7 +411,9 @@ class Clocks {
     });
     // Both ways together take as long as the path does, whatever the clocks: where they take longer, something stood in a queue.
     const loopsNs = minima[0]!.map((delayNs, part) => delayNs + minima[1]![part]!);
-    const emptyNs = Math.min(...loopsNs) + 2 * DRIFT_ERROR * (endNs - startNs);
+    const leastNs = Math.min(...loopsNs);
+    if (leastNs === Number.POSITIVE_INFINITY) return null;
+    const emptyNs = leastNs + 2 * DRIFT_ERROR * (endNs - startNs);
     const points: [number, number][] = [];
     for (let part = 0; part < DRIFT_PARTS; part++) {
       if (!(loopsNs[part]! <= emptyNs)) continue;

@@ -8,7 +8,6 @@
 //   given-up  when too much waits behind it, or at the end of the capture.
 // Which directions to reassemble is decided by `claim` on their first bytes; unwanted ones cost one table look-up a row.
 // Connections have already turned sequence numbers into offsets, so wrap and size are no concern here.
-
 import type { AnomalyLog } from '../../anomaly.js';
 import type { PacketBatch } from '../../capture/packet-batch.js';
 import { REASSEMBLY_DIRECTION_BYTES, REASSEMBLY_SEGMENTS, REASSEMBLY_TOTAL_BYTES } from '../../limits.js';

@@ -4,7 +4,6 @@
 // as well, marked unseen. Acknowledged entries stay for a while: a second copy of a frame, or its late original, is
 // recognised by the identification and timestamp of the first. One entry is three numbers of one flat ring; it ends where the
 // next one starts. Most connections never send more than a frame or two, so the ring begins with room for these.
-
 import { TRANSMITTED_SEGMENTS } from '../../limits.js';
 import { WIDE_ZERO } from '../../wide-zero.js';
 

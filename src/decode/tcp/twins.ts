@@ -25,7 +25,7 @@ export const SAME_TICK_NS = 2e6;
 
 export const TWIN_NONE = 0;
 /** Seen in the same way as the first: the network's doing unless nearly all frames have twins. */
-export const TWIN_SAME_PLACE = 1;
+const TWIN_SAME_PLACE = 1;
 /** Seen on another interface, another VLAN or after a router: the capture's doing. */
 export const TWIN_OTHER_PLACE = 2;
 

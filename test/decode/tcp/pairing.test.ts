@@ -116,6 +116,15 @@ describe('two captures of one transfer', () => {
     expect(clock!.roundTripMinNs / MS).toBeCloseTo(20, 0);
   });
 
+  test('clocks: of frames that go one way first and only then the other, nothing is said of their drift', () => {
+    const long = transfer({ bytes: 3_000_000, oneWayNs: 10 * MS, slices: { bytes: 20_000, everyNs: 100 * MS } });
+    const oneWay = (packets: readonly Packet[]): CapturedFrame[] =>
+      framesOf(packets.filter(({ fromSender, tNs }) => fromSender === tNs < 7000 * MS));
+    const { clock } = pair(captured(oneWay(long.sender), 0n), captured(oneWay(long.receiver), 0n));
+    expect(clock!.driftPpm).toBe(null);
+    expect(Math.abs(clock!.offsetNs)).toBeLessThan(MS);
+  });
+
   test('captures that have no connection in common yield nothing', () => {
     const { connections, clock, losses } = pair(captured(framesOf(run.sender), 0n), captured([], null as never));
     expect([connections, clock, losses.rows]).toEqual([[], null, 0]);

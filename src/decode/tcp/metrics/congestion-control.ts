@@ -8,8 +8,8 @@
 // Compared is the most in flight in the two round trips before a loss was answered with that in the two after its repair:
 // there nothing is lost or reported received, so it is the same from either end. Only episodes repaired without a timeout
 // count (a timeout cuts with every family), and only if most of what was repeated was lost: a sender that learns that it
-// repeated needlessly takes its answer back (RFC 4015, Linux tcp_try_undo_recovery()). A sender that others limit does not fill what its control allows, so that it is
-// not slowed down by loss says something only where the network was the limit.
+// repeated needlessly takes its answer back (RFC 4015, Linux tcp_try_undo_recovery()). A sender that others limit does not
+// fill what its control allows, so that it is not slowed down by loss says something only where the network was the limit.
 import { WIDE_ZERO } from '../../../wide-zero.js';
 import { NO_DIRECTION, TRIGGER_CONTROL, TRIGGER_FAST, TRIGGER_NONE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';

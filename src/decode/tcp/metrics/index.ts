@@ -1,5 +1,4 @@
 // TCP metrics: what the tracker knows and what the passes over rows found out, put together.
-
 import type { AnomalyLog } from '../../../anomaly.js';
 import type { PacketBatch } from '../../../capture/packet-batch.js';
 import { WIDE_ZERO } from '../../../wide-zero.js';

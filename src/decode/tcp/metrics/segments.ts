@@ -58,16 +58,16 @@ export function segments({ rows, segments: table }: MetricContext): TcpMetric {
     triggers.set(trigger.subarray(from, to), at);
     verdicts.set(verdict.subarray(from, to), at);
   };
-  /** Keeps what surrounds the disturbance, unless there are as many close-ups as may be and all are of longer ones. */
+  /** Keeps what surrounds the disturbance, unless there are as many close-ups as may be and none is of a shorter one. */
   const close = (disturbance: Disturbance, end: number): void => {
     waiting = waiting.filter((one) => one !== disturbance);
     const own = kept.filter(({ direction }) => direction === disturbance.direction);
     const rivals = own.length >= CLOSE_UPS_PER_DIRECTION ? own : kept.length >= CLOSE_UPS ? kept : [];
-    const least = rivals.length > 0 ? Math.min(...rivals.map(({ disturbedNs }) => disturbedNs)) : -1;
+    const leastNs = Math.min(...rivals.map(({ disturbedNs }) => disturbedNs));
     const disturbedNs = recent.disturbedNs(disturbance, end);
-    if (disturbedNs <= least) return;
+    if (rivals.length > 0 && disturbedNs <= leastNs) return;
     const last = recent.pick(disturbance, shownTo.get(disturbance.direction) ?? 0, end);
-    const out = rivals.findLast((one) => one.disturbedNs === least);
+    const out = rivals.findLast((one) => one.disturbedNs === leastNs);
     kept = kept.filter((one) => one !== out);
     kept.push(recent.closeUp(disturbance, disturbedNs));
     shownTo.set(disturbance.direction, last);
@@ -190,7 +190,7 @@ class RecentFrames {
   /**
    * Picks the segments around a disturbance and the acknowledgements for them, after frame `shownTo` and up to `end`.
    *
-   * @returns the last of them, the disturbance itself where there are none
+   * @returns the last of them; the disturbance itself is one of them
    */
   pick({ direction, frame }: Disturbance, shownTo: number, end: number): number {
     const frames = this.#frames;
@@ -213,7 +213,7 @@ class RecentFrames {
     }
     this.#from = from;
     this.#to = to;
-    return to > from ? frames[to - 1]! : frame;
+    return frames[to - 1]!;
   }
 
   /** What was picked, to keep. */

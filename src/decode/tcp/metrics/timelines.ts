@@ -2,7 +2,6 @@
 //
 // A direction gets one with its first payload while there is room, else when it passes 1 MB and a smaller one can make
 // place. Round trips are kept for both halves of the path; which half tells is known only at the end.
-
 import { type ColumnData, Timeline } from '../../../columns.js';
 import { TIMELINE_DIRECTIONS } from '../../../limits.js';
 import { WIDE_ZERO } from '../../../wide-zero.js';
