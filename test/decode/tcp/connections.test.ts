@@ -595,6 +595,17 @@ describe('what cannot be known', () => {
     expect([uniqueBytes, anomalies.map(({ code }) => code)]).toEqual([300_000, ['tcp/one-sided']]);
   });
 
+  test('acknowledgements alone: that the data they acknowledge is not there is said', () => {
+    const { receiver } = transfer({ bytes: 300_000 });
+    const { anomalies } = analyzeFrames(framesOf(receiver.filter(({ fromSender }) => !fromSender)));
+    expect(anomalies.map(({ code }) => code)).toEqual(['tcp/one-sided']);
+  });
+
+  test('one side of a connection without data: its acknowledgement of a FIN speaks of none', () => {
+    const script = new Script().server({ seq: 0, ack: 7000 }).server({ seq: 0, ack: 7001 });
+    expect(analyzeFrames(script.frames()).anomalies).toEqual([]);
+  });
+
   test('a window scale that no SYN told is inferred from a receiver that does not read', () => {
     const script = new Script().client({ length: 1 });
     for (let n = 0; n < 8; n++) {

@@ -108,7 +108,8 @@ export class TcpMetrics implements TcpMeasurement {
       this.#log.note('tcp/approximate', where);
     }
     const other = connection.directions[1 - (direction.id & 1)]!;
-    if (direction.dataFrames > 0 && !other.started) this.#log.note('tcp/one-sided', where);
+    // Of a peer not seen at all an acknowledgement tells: a FIN takes one number (RFC 9293 §3.4), all beyond is data.
+    if (!other.started && (direction.dataFrames > 0 || other.acked > 1)) this.#log.note('tcp/one-sided', where);
   }
 
   /** All but its directions. */
