@@ -63,6 +63,12 @@ export const emptyInput = (path: string): InputError =>
     'A capture starts with a file header of at least 24 bytes; check that the recording ran and was copied whole.',
   );
 
+export const tooShort = (path: string, bytes: number): InputError =>
+  new InputError(
+    `${path} is too short for a capture (${bytes} ${bytes === 1 ? 'byte' : 'bytes'}).`,
+    'Expected pcap or pcapng, of which the file header alone has 24 bytes; check that it was copied whole.',
+  );
+
 export const noSuchFile = (path: string): InputError =>
   new InputError(`${path} does not exist.`, 'Check the name; use - for standard input.');
 

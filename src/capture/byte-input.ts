@@ -37,7 +37,7 @@ export interface ByteInput {
 }
 
 /** The name that stands for standard input. */
-export const STANDARD_INPUT = '-';
+const STANDARD_INPUT = '-';
 
 /**
  * Opens a path or, for '-', standard input.

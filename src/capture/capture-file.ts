@@ -1,6 +1,6 @@
 // CaptureFile: one input, unpacked, recognised, and read batch by batch.
 import type { AnomalyLog } from '../anomaly.js';
-import { cannotRead, emptyInput, notACapture } from '../errors.js';
+import { cannotRead, emptyInput, notACapture, tooShort } from '../errors.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import type { ByteInput } from './byte-input.js';
 import { ByteWindow } from './byte-window.js';
@@ -73,8 +73,7 @@ export class CaptureFile {
       const headBytes = window.end - window.start;
       if (headBytes === 0 && damaged) throw cannotRead(name, `nothing of its ${compression} data could be unpacked`);
       if (headBytes === 0) throw emptyInput(name);
-      if (headBytes < SMALLEST_HEADER_BYTES)
-        throw cannotRead(name, `its ${headBytes} bytes are too short for a capture`);
+      if (headBytes < SMALLEST_HEADER_BYTES) throw tooShort(name, headBytes);
       const info = unreadInput(name, compression);
       const reader = readerOf(window, { log, input, info, epoch, live: options.live ?? false });
       return new CaptureFile(info, bytes, window, reader);

@@ -50,7 +50,7 @@ export const TUNNEL_6IN4 = 9;
 export const TUNNEL_4IN6 = 10;
 export const TUNNEL_6IN6 = 11;
 export const TUNNEL_STT = 12;
-export const TUNNEL_OTHER = 13;
+const TUNNEL_OTHER = 13;
 
 /** Label of each kind; those with `:` are followed by the identifier. */
 const TUNNEL_NAMES = [

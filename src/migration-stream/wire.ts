@@ -70,8 +70,6 @@ export const RP_REQ_PAGES = 4;
 export const RP_RECV_BITMAP = 5;
 /** migration/migration.c, source_return_path_thread(): longest message the source accepts. */
 export const RP_MESSAGE_BYTES = 512;
-/** migration/ram.c, ramblock_recv_bitmap_send(): what follows the bitmap. */
-export const RECV_BITMAP_ENDING = 0x0123456789abcdefn;
 
 // migration/block.c, up to 9.0.
 export const BLK_MIG_FLAG_DEVICE_BLOCK = 0x01;
@@ -86,14 +84,12 @@ export const DIRTY_BITMAP_MIG_FLAG_ZEROES = 0x02;
 export const DIRTY_BITMAP_MIG_FLAG_BITMAP_NAME = 0x04;
 export const DIRTY_BITMAP_MIG_FLAG_DEVICE_NAME = 0x08;
 export const DIRTY_BITMAP_MIG_FLAG_START = 0x10;
-export const DIRTY_BITMAP_MIG_FLAG_COMPLETE = 0x20;
 export const DIRTY_BITMAP_MIG_FLAG_BITS = 0x40;
 export const DIRTY_BITMAP_MIG_EXTRA_FLAGS = 0x80;
 
 /** hw/vfio/migration.c: high word of every tag, and the low words. */
 export const VFIO_TAG_HIGH = 0xffffffff;
 export const VFIO_MIG_FLAG_END_OF_STATE = 0xef100001;
-export const VFIO_MIG_FLAG_DEV_CONFIG_STATE = 0xef100002;
 export const VFIO_MIG_FLAG_DEV_SETUP_STATE = 0xef100003;
 export const VFIO_MIG_FLAG_DEV_DATA_STATE = 0xef100004;
 export const VFIO_MIG_FLAG_DEV_INIT_DATA_SENT = 0xef100005;

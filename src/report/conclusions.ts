@@ -15,7 +15,7 @@ function outcomeOf(run: ComparedRun, downtimeNs: number | null): string {
     case 'failed':
       return `${run.name} failed after ${span}`;
     case 'incomplete':
-      return `${run.name} had not finished after ${span}, when its capture ends`;
+      return `${run.name} was not seen to finish in ${span}`;
     case 'no-migration':
       return `${run.name} holds no migration`;
   }

@@ -134,7 +134,7 @@ function heightOf({ height, padding }: { height?: unknown; padding?: unknown }):
 }
 
 function migrationArticle(report: ReportData, migration: Migration, drawn: Drawn, rows: number): Html {
-  const verdict = verdictOf(migration);
+  const verdict = verdictOf(report, migration);
   const traffic = migrationTraffic(report, migration);
   const transport = flowsOf(report, migration)[0]?.transport ?? 'plain TCP';
   const facts = [

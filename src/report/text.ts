@@ -220,7 +220,7 @@ function header(page: TextPage, report: ReportData): void {
 }
 
 function writeMigration(page: TextPage, report: ReportData, migration: Migration): void {
-  const verdict = verdictOf(migration);
+  const verdict = verdictOf(report, migration);
   page.parts(
     ['bold', report.migrations.length > 1 ? `Migration ${migration.id}  ` : ''],
     [verdict.tone, verdict.outcome.toUpperCase()],

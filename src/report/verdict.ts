@@ -5,10 +5,10 @@ import type { Limit, TcpDirection } from '../decode/tcp/results.js';
 import { BELIEVED } from '../migration-stream/downtime.js';
 import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, moment, percent, plural } from './format.js';
-import type { Finding, Migration, ReportData, Severity } from './report.js';
+import type { Connection, Finding, Migration, ReportData, Severity } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import type { RuledOut } from './rules/rule.js';
-import { type Carrier, migrationTraffic, type Traffic } from './traffic.js';
+import { type Carrier, carriersOf, migrationTraffic, type Traffic } from './traffic.js';
 
 /** How a statement should strike the reader. */
 export type Tone = 'good' | 'warn' | 'bad' | 'neutral';
@@ -42,7 +42,7 @@ export const LIMIT_WORDS: Readonly<Record<Limit, string>> = {
   idle: 'idle',
 };
 
-export function verdictOf(migration: Migration): Verdict {
+export function verdictOf(report: ReportData, migration: Migration): Verdict {
   const took = duration(migration.endNs - migration.startNs);
   const rounds = migration.rounds.length > 0 ? ` in ${plural(migration.rounds.length, 'round')}` : '';
   const postcopy = migration.postcopy ? ', finished by post-copy' : '';
@@ -63,14 +63,19 @@ export function verdictOf(migration: Migration): Verdict {
         outcome: 'failed',
         headline: `Failed after ${took}${rounds}: the stream broke off before the end mark.`,
       };
-    case 'incomplete':
-      return {
-        tone: 'warn',
-        outcome: 'incomplete',
-        headline: `Not finished when the capture ends, after ${took}${rounds}.${convergenceOf(migration)?.plateau ? ' It was not converging.' : ''}`,
-      };
+    case 'incomplete': {
+      const carriers = carriersOf(report, migration);
+      const isOver = carriers.length > 0 && carriers.every(({ connection }) => isClosed(connection));
+      const seen = isOver
+        ? `Closed after ${took}${rounds}; whether it completed cannot be told from this capture.`
+        : `Not finished when the capture ends, after ${took}${rounds}.`;
+      const plateau = convergenceOf(migration)?.plateau ? ' It was not converging.' : '';
+      return { tone: 'warn', outcome: 'incomplete', headline: seen + plateau };
+    }
   }
 }
+
+const isClosed = ({ endedBy }: Connection): boolean => endedBy === 'fin' || endedBy === 'rst';
 
 /** What is said instead of a verdict where no migration was recognised. */
 export function noMigrationText({ connections, flows, findings }: ReportData): string {

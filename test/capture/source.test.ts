@@ -323,7 +323,7 @@ describe('what is no capture', () => {
     ['an empty file', new Uint8Array(0), /is empty/],
     ['nothing inside gzip', gzipSync(new Uint8Array(0)), /is empty/],
     ['damaged gzip', join8(gzipSync(whole).subarray(0, 10), new Uint8Array(500).fill(255)), /nothing of its gzip data/],
-    ['too few bytes', whole.subarray(0, 23), /23 bytes are too short/],
+    ['too few bytes', whole.subarray(0, 23), /too short for a capture \(23 bytes\)/],
     ['some text', new TextEncoder().encode('the quick brown fox jumps'), /first bytes 0x74686520/],
     ['text inside gzip', gzipSync(new TextEncoder().encode('the quick brown fox jumps')), /first bytes 0x74686520/],
     ['a section without byte order', join8(Uint8Array.of(10, 13, 13, 10), new Uint8Array(30)), /0x0a0d0d0a/],

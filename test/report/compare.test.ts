@@ -14,7 +14,7 @@ const figure = (comparison: ReturnType<typeof compareReports>, id: string) =>
 describe('comparison', () => {
   test('says first that one run completed and the other did not', () => {
     expect(cubicAndBbr().conclusions[0]).toBe(
-      'wan-bbr-loss completed in 1.84 s with 35.6 ms downtime; wan-cubic-loss had not finished after 19.4 s, when its capture ends.',
+      'wan-bbr-loss completed in 1.84 s with 35.6 ms downtime; wan-cubic-loss was not seen to finish in 19.4 s.',
     );
   });
 

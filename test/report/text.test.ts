@@ -77,6 +77,12 @@ describe('terminal summary', () => {
     expect(text).not.toMatch(/paused|The pause/);
   });
 
+  test('a run whose end was hidden is not said to go on', () => {
+    const report = reportData('lossy');
+    const closed = report.connections.map((connection) => ({ ...connection, endedBy: 'fin' as const }));
+    expect(render({ ...report, connections: closed })).toContain('whether it completed cannot be told');
+  });
+
   test('zero pages that cannot be seen are none of a round’s figures either', () => {
     const report = reportData('healthy');
     const [migration] = report.migrations;

@@ -16,6 +16,11 @@ export default defineRule({
       meaning: 'added to the usual round trip; from here on heartbeats and consoles notice, and so does the switchover',
     },
     minExtraNs: { value: 20e6, unit: 'ns', meaning: 'delay added for everybody on the path' },
+    minUsualExtraNs: {
+      value: 1e6,
+      unit: 'ns',
+      meaning: 'added to the usual round trip; less is no queue that is kept full',
+    },
   },
   about: {
     meaning:
@@ -31,7 +36,8 @@ export default defineRule({
   run: ({ transfers }, limits) =>
     transfers.flatMap((transfer) => {
       const rtt = transfer.mainFlow.forward.rttNs;
-      if (!rtt || rtt.p95 < limits.minFactor * rtt.min || rtt.p95 - rtt.min < limits.minExtraNs) return [];
+      if (!rtt || rtt.p95 < limits.minFactor * rtt.min) return [];
+      if (rtt.p95 - rtt.min < limits.minExtraNs || rtt.p50 - rtt.min < limits.minUsualExtraNs) return [];
       const bins = transfer.bins(transfer.mainFlow).filter((bin) => (bin.rttMaxNs ?? 0) >= rtt.p95);
       return [
         {

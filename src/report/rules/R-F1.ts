@@ -69,7 +69,7 @@ export default defineRule({
             handoverNs: split.handoverNs,
             rate,
           },
-          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(Math.min(1, split.ramNs / split.totalNs))}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${buffered}${queued}${long ? '' : ' That is within the limit.'}`,
+          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(split.ramNs / split.totalNs)}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${buffered}${queued}${long ? '' : ' That is within the limit.'}`,
           advice: long ? (mostlyWaited ? [...forWaits, FOR_PASS] : [FOR_PASS, ...forWaits]) : [],
           cost: { of: 'downtime', ns: split.ramNs },
           transfer,

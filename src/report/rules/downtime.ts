@@ -3,6 +3,8 @@ import type { Migration, Severity } from '../report.js';
 import { MAJOR_DOWNTIME_FACTOR } from './severity.js';
 import type { Transfer } from './transfer.js';
 
+type Phase = Migration['phases'][number];
+
 export interface DowntimeSplit {
   readonly startNs: number;
   readonly endNs: number;
@@ -25,31 +27,33 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
   const { migration } = transfer;
   const downtime = migration?.downtime;
   if (!migration || !downtime || downtime.estimateNs <= 0) return null;
-  const sum = (kind: Migration['phases'][number]['kind'], of: 'ns' | 'bytes'): number =>
-    migration.phases
-      .filter((phase) => phase.kind === kind)
-      .reduce((total, phase) => total + (of === 'ns' ? phase.endNs - phase.startNs : phase.bytes), 0);
-  // The phase lasts until the connections are closed, a little longer than the downtime.
-  const handover = migration.phases.find((phase) => phase.kind === 'handover');
-  const handoverNs = handover ? Math.max(0, Math.min(handover.endNs, downtime.endNs) - handover.startNs) : 0;
+  const startNs = downtime.endNs - downtime.estimateNs;
+  // Phases may reach beyond it: the last ends when the connections are closed.
+  const nsWithin = (phase: Phase): number =>
+    Math.max(0, Math.min(phase.endNs, downtime.endNs) - Math.max(phase.startNs, startNs));
+  const phases = (kind: Phase['kind']): Phase[] => migration.phases.filter((phase) => phase.kind === kind);
+  const sum = (some: readonly Phase[], of: (phase: Phase) => number): number =>
+    some.reduce((total, phase) => total + of(phase), 0);
+  const [passes, devices] = [phases('stop-and-copy'), phases('device-state')];
+  const [finalPass] = passes;
+  const [handover] = phases('handover');
+  const handoverNs = handover ? nsWithin(handover) : 0;
   // Data still under way after the end mark (other channels, retransmissions) keeps the destination waiting for memory.
   const lastDataNs = handover ? lastDataBefore(transfer, downtime.endNs) : 0;
   const drainingNs = handover ? Math.min(handoverNs, Math.max(0, lastDataNs - handover.startNs)) : 0;
   const silentNs = handoverNs - drainingNs;
   const queuedNs = Math.min(silentNs, queueNs(transfer, downtime.endNs - handoverNs, downtime.endNs));
-  const startNs = downtime.endNs - downtime.estimateNs;
-  const finalPass = migration.phases.find((phase) => phase.kind === 'stop-and-copy');
   const bufferedNs = finalPass ? dataNs(transfer, startNs, finalPass.startNs) : 0;
   return {
     startNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
-    ramNs: Math.min(downtime.estimateNs, bufferedNs + sum('stop-and-copy', 'ns') + drainingNs + queuedNs),
+    ramNs: Math.min(downtime.estimateNs, bufferedNs + sum(passes, nsWithin) + drainingNs + queuedNs),
     bufferedNs,
     queuedNs,
-    ramBytes: sum('stop-and-copy', 'bytes'),
-    deviceNs: sum('device-state', 'ns'),
-    deviceBytes: sum('device-state', 'bytes'),
+    ramBytes: sum(passes, (phase) => phase.bytes),
+    deviceNs: sum(devices, nsWithin),
+    deviceBytes: sum(devices, (phase) => phase.bytes),
     handoverNs: silentNs - queuedNs,
   };
 }

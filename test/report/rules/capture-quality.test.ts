@@ -1,4 +1,4 @@
-import { describe } from 'vitest';
+import { describe, expect } from 'vitest';
 import { altered, connection, direction, migration, report, S, silent, speaks, withForward } from './situation.js';
 
 const anomaly = (code: string, direction: number | null, frame: number) =>
@@ -33,6 +33,7 @@ describe('snap length', () => {
       migrations: [migration({ stream: { decodedBytes, undecodedBytes } })],
     });
   speaks('R-J3', 'most of the stream is lost with the cut bytes', cut(1e6, 9e8), {
+    text: expect.stringContaining('900 of 25,000 frames were cut by the snap length (128 bytes).'),
     metrics: { cutFrames: 900 },
     interval: [[0, 10.5 * S]],
   });
@@ -61,6 +62,24 @@ describe('one direction only', () => {
     connections: [connection({ directions: [direction(), direction({ frames: 0, uniqueBytes: 0, payloadBytes: 0 })] })],
   });
   speaks('R-J5', 'nothing of what the destination sent', half, { severity: 'minor' });
+  const receiver = report({
+    migrations: [],
+    connections: [
+      connection({
+        directions: [
+          direction({ frames: 0, uniqueBytes: 0, payloadBytes: 0 }),
+          direction({ frames: 90, uniqueBytes: 0, payloadBytes: 0 }),
+        ],
+      }),
+    ],
+  });
+  speaks(
+    'R-J5',
+    'nothing but acknowledgements',
+    { ...receiver, anomalies: [anomaly('tcp/one-sided', 0, 3)] },
+    { packets: [1], migration: null, connections: [0] },
+  );
+  silent('R-J5', 'SYNs that nobody answered', receiver);
   silent('R-J5', 'the destination only acknowledges', withForward({}));
 });
 

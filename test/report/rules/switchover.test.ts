@@ -1,4 +1,4 @@
-import { describe } from 'vitest';
+import { describe, expect } from 'vitest';
 import {
   altered,
   connection,
@@ -68,6 +68,17 @@ describe('downtime', () => {
     severity: 'major',
     metrics: { largestDevice: '0000:00:04.0/vfio', slowestDevice: '0000:00:04.0/vfio' },
   });
+  const device = switchover(0, 60, 0);
+  const confirmed = { ...device.downtime, endNs: device.endNs - 2 * MS, estimateNs: 58 * MS };
+  speaks(
+    'R-F2',
+    'the devices’ phase ends after the destination’s last word',
+    withMigration({ ...device, downtime: confirmed }),
+    {
+      text: expect.stringContaining('58.0 ms (100 %)'),
+      cost: { of: 'downtime', ns: 58 * MS },
+    },
+  );
   silent('R-F2', 'memory takes most of it', withMigration(switchover(900, 50, 50)));
 
   speaks('R-F3', 'silence of 700 ms after the last byte', withMigration(switchover(30, 10, 700)), {
