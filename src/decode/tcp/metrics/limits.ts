@@ -30,18 +30,19 @@ import {
   VERDICT_OUT_OF_WINDOW,
 } from '../../rows.js';
 import { LIMITS, type Limit, TCP_EPISODE_KINDS, type TcpDirection } from '../results.js';
-import { Comb, PAUSE_NS, type Pause } from './comb.js';
+import {
+  Account,
+  APPLICATION,
+  CONGESTION,
+  createLedger,
+  IDLE,
+  RECEIVER_WINDOW,
+  RECOVERY,
+  SEND_BUFFER,
+} from './ledger.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import { CLUSTER_GAP_NS, Pacer, UPPER_SHARED } from './pacer.js';
-import { SERIES_LIMIT } from './timelines.js';
 
-const APPLICATION = LIMITS.indexOf('sender-application');
-const RATE_LIMIT = LIMITS.indexOf('rate-limit');
-const RECEIVER_WINDOW = LIMITS.indexOf('receiver-window');
-const CONGESTION = LIMITS.indexOf('congestion');
-const RECOVERY = LIMITS.indexOf('recovery');
-const SEND_BUFFER = LIMITS.indexOf('send-buffer');
-const IDLE = LIMITS.indexOf('idle');
 const SILENCE = TCP_EPISODE_KINDS.indexOf('silence');
 
 /** An acknowledgement's doing: half a round trip, within these bounds. */
@@ -69,8 +70,6 @@ const PROBE_LOOPS = 1.5;
 /** On a path this long gaps within a round trip are pacing, not the application's. */
 const PACED_NS = 1e6;
 const PACED_SHARE = 0.5;
-/** Time of one state enters the timeline at least this often. */
-const OPEN_NS = 10e6;
 /** Frames so near to each other were handed down as one. */
 const AT_ONCE_NS = 5e3;
 /** Most that is handed down as one (Linux GSO_LEGACY_MAX_SIZE). */
@@ -89,17 +88,10 @@ const INFLATION_MAX = 1.1;
 /** More time than this without the sender's view: no statement. */
 const UNKNOWN_SHARE_MAX = 0.5;
 
-class Sender {
-  // What is null here is made when it is needed: most connections never send twice.
-  /** Time charged to each limit. */
-  spentNs: Float64Array | null = null;
-  /** The latest time charged to one state that is not in the timeline yet. */
-  openState = CONGESTION;
-  openFromNs = Number.NaN;
-  openToNs = Number.NaN;
+class Sender extends Account {
+  /** Time in which it is not known what the sender knew. */
   unknownNs = 0;
-  /** Who held back the latest burst, and when the window last did. */
-  heldBy = CONGESTION;
+  /** When the window last held back a burst. */
   windowedNs = Number.NEGATIVE_INFINITY;
   firstNs = Number.NaN;
   lastNs = Number.NaN;
@@ -118,11 +110,6 @@ class Sender {
     }
     this.queueToNs = toNs;
     this.queueOwnNs += ownNs;
-  }
-
-  spend(state: number, ns: number): void {
-    this.spentNs ??= new Float64Array(LIMITS.length);
-    this.spentNs[state]! += ns;
   }
 
   /** Payload of a full segment, as far as is known. */
@@ -163,7 +150,7 @@ class Sender {
   roundMax = 0;
   plateauBytes = 0;
   plateauRounds = 0;
-  comb: Comb | null = null;
+  /** Made when it is needed. */
   pacer: Pacer | null = null;
   /** Sent while frames of all senders left in step with a line, and its highest rate then, bytes per second. */
   lineBytes = WIDE_ZERO;
@@ -254,38 +241,15 @@ class Sender {
   }
 }
 
-export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric {
+export function limits(context: MetricContext): TcpMetric {
+  const { rows, episodes } = context;
   const { direction, verdict, trigger, flags, window, options, tsValue, offset, payloadLen, newBytes, segments } = rows;
   const { tNs: timesNs, loopNs, reactionNs, room: rooms, flight: flights, pipe: pipes } = rows;
   const senders = new PerDirection(() => new Sender());
+  const { charge, pause, chargeAnew, close } = createLedger(context);
   /** Whatever spaces the frames of all senders next to the capture point: their host's shaper, or its line. */
   const line = { pacer: new Pacer(UPPER_SHARED), latestNs: Number.NaN };
 
-  const charge = (id: number, sender: Sender, state: number, fromNs: number, toNs: number): void => {
-    sender.spend(state, toNs - fromNs);
-    if (state !== RECOVERY) sender.heldBy = state;
-    if (state === sender.openState && fromNs === sender.openToNs && toNs - sender.openFromNs < OPEN_NS) {
-      sender.openToNs = toNs;
-      return;
-    }
-    settle(id, sender);
-    sender.openState = state;
-    sender.openFromNs = fromNs;
-    sender.openToNs = toNs;
-  };
-  /** Enters what is open into the timeline. */
-  const settle = (id: number, sender: Sender): void => {
-    timelines.find(id)?.spread(SERIES_LIMIT + sender.openState, sender.openFromNs, sender.openToNs);
-    sender.openFromNs = sender.openToNs = Number.NaN;
-  };
-  const toRateLimit = (id: number, sender: Sender, pauses: readonly Pause[]): void => {
-    if (pauses.length > 0) settle(id, sender);
-    for (const { fromNs, toNs, state } of pauses) {
-      sender.spend(state, fromNs - toNs);
-      sender.spend(RATE_LIMIT, toNs - fromNs);
-      timelines.find(id)?.move(SERIES_LIMIT + state, SERIES_LIMIT + RATE_LIMIT, fromNs, toNs);
-    }
-  };
   /** A pause that window and network do not explain. */
   const chargePause = (
     id: number,
@@ -296,12 +260,8 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
     before: number,
   ): void => {
     const silent = before <= 0 && toNs - fromNs > Math.max(IDLE_NS, 4 * sender.roundTripNs || 0);
-    const state = silent ? IDLE : APPLICATION;
-    charge(id, sender, state, fromNs, toNs);
+    pause(id, sender, silent ? IDLE : APPLICATION, fromNs, toNs, sender.bytes);
     if (silent) episodes.add(SILENCE, id, frame, fromNs, toNs - fromNs, 0, 0);
-    if (toNs - fromNs < PAUSE_NS) return;
-    sender.comb ??= new Comb();
-    toRateLimit(id, sender, sender.comb.pause(fromNs, toNs, state, sender.bytes));
   };
 
   /**
@@ -342,10 +302,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
   const chargeQueue = (id: number, sender: Sender): void => {
     const { queueFromNs, queueToNs, queueOwnNs } = sender;
     if (queueToNs !== sender.lastNs || queueOwnNs === 0) return;
-    settle(id, sender);
-    sender.spend(APPLICATION, -queueOwnNs);
-    sender.spend(RECEIVER_WINDOW, queueOwnNs);
-    timelines.find(id)?.move(SERIES_LIMIT + APPLICATION, SERIES_LIMIT + RECEIVER_WINDOW, queueFromNs, queueToNs);
+    chargeAnew(id, sender, APPLICATION, RECEIVER_WINDOW, queueFromNs, queueToNs, queueOwnNs);
     sender.queueToNs = Number.NaN;
   };
 
@@ -522,8 +479,7 @@ export function limits({ rows, timelines, episodes }: MetricContext): TcpMetric 
         const sender = senders.find(id);
         if (!sender || !(sender.lastNs > sender.firstNs)) continue;
         if (sender.probedNs > sender.lastNs) charge(id, sender, RECEIVER_WINDOW, sender.lastNs, sender.probedNs);
-        settle(id, sender);
-        if (sender.comb) toRateLimit(id, sender, sender.comb.finish());
+        close(id, sender);
         // Away from the sender only what it echoes tells what it waited for.
         const { atSender, timestamps } = connection.directions[side];
         into[side].limitedBy = atSender || timestamps ? shares(sender) : null;
