@@ -169,7 +169,7 @@ export function rhythm({ rows }: MetricContext): TcpMetric {
           burstBytes: state.burstBytes?.quantiles() ?? null,
           burstRate: state.burstRate?.quantiles() ?? null,
           idleGaps: state.idleGaps,
-          idleNs: state.idleNs,
+          idleNs: 0 + state.idleNs,
           bytesPerAck: state.acks > 0 ? state.ackedBytes / state.acks : null,
           delayedAcks: state.delayedAcks,
           compressedAcks: toReceiverNs > END_SHARE * roundTripNs ? state.compressedAcks : null,

@@ -243,6 +243,19 @@ describe('queueing', () => {
   });
 });
 
+test('no figure is a zero with a sign', () => {
+  const signed: string[] = [];
+  const look = (value: unknown, path: string): void => {
+    if (Object.is(value, -0)) signed.push(path);
+    else if (typeof value !== 'object' || value === null) return;
+    else for (const [key, part] of Object.entries(value)) look(part, `${path}.${key}`);
+  };
+  const { sender } = transfer({ bytes: 100_000 });
+  const silent = new Script().open();
+  for (const frames of [framesOf(sender), silent.frames()]) look(analyzeFrames(frames).results.connections, '');
+  expect(signed).toEqual([]);
+});
+
 describe('timelines', () => {
   test('bins add up to the totals', () => {
     const analysis = analyzeFrames(framesOf(transfer({ bytes: 3_000_000, oneWayNs: 10 * MS }).sender));
