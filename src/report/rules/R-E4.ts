@@ -1,7 +1,7 @@
 import { memory, percent, plain } from '../format.js';
 import type { ReportData } from '../report.js';
 import { defineRule } from './rule.js';
-import { column, type Transfer } from './transfer.js';
+import { column, numberOr, type Transfer } from './transfer.js';
 
 export default defineRule({
   id: 'R-E4',
@@ -79,18 +79,26 @@ interface Region {
 function resentRegions(report: ReportData, transfer: Transfer): Region[] {
   const table = report.tables['pageRegions'];
   const regions = new Map<string, Region>();
-  const cell = (name: string, row: number): number => {
-    const value = column(table, name)[row];
-    return typeof value === 'number' ? value : 0;
-  };
-  for (let row = 0; row < column(table, 'copies').length; row++) {
-    if (cell('migration', row) !== transfer.migration?.id || cell('round', row) <= 1) continue;
-    const block = cell('block', row);
-    const startPage = cell('startPage', row);
-    const key = `${block} ${startPage}`;
-    const region = regions.get(key) ?? { block, startPage, pages: cell('pages', row), copies: 0 };
-    region.copies += cell('copies', row);
-    regions.set(key, region);
+  const migration = column(table, 'migration');
+  const round = column(table, 'round');
+  const block = column(table, 'block');
+  const startPage = column(table, 'startPage');
+  const pages = column(table, 'pages');
+  const copies = column(table, 'copies');
+  for (let row = 0; row < copies.length; row++) {
+    if (migration[row] !== transfer.migration?.id || numberOr(round[row], 0) <= 1) continue;
+    const key = `${block[row]} ${startPage[row]}`;
+    let region = regions.get(key);
+    if (!region) {
+      region = {
+        block: numberOr(block[row], 0),
+        startPage: numberOr(startPage[row], 0),
+        pages: numberOr(pages[row], 0),
+        copies: 0,
+      };
+      regions.set(key, region);
+    }
+    region.copies += numberOr(copies[row], 0);
   }
   return [...regions.values()].sort((a, b) => b.copies / b.pages - a.copies / a.pages);
 }

@@ -3,7 +3,7 @@
 // QEMU lets max-bandwidth / 10 bytes pass per 100 ms (BUFFER_DELAY, migration/migration.c) and then sleeps, so a capped
 // sender shows bursts of equal size at equal distance. A CPU quota (CFS bandwidth control, also 100 ms) gives the same
 // distance but sizes that vary with what the thread did. So both distance and size are measured here, and judged by rules.
-import type { Interval, Transfer } from './transfer.js';
+import type { BusyBins, Interval, Transfer } from './transfer.js';
 
 export interface Comb {
   readonly bursts: number;
@@ -61,18 +61,13 @@ function combOfFlow(transfer: Transfer): Comb | null {
 }
 
 function combOfTimeline(transfer: Transfer, within: Interval): Comb | null {
-  const bytesAt = new Map<number, number>();
+  const { rows, startNs, durationNs } = transfer.busy;
   let binNs = 0;
-  for (const flow of transfer.flows) {
-    for (const bin of transfer.bins(flow)) {
-      if (bin.startNs < within[0] || bin.startNs >= within[1]) continue;
-      if (bin.durationNs > WIDEST_BIN_NS) return null;
-      binNs = Math.max(binNs, bin.durationNs);
-      if (bin.payloadBytes > 0) bytesAt.set(bin.startNs, (bytesAt.get(bin.startNs) ?? 0) + bin.payloadBytes);
-    }
+  for (let row = 0; row < rows; row++) {
+    if (startNs[row]! >= within[0] && startNs[row]! < within[1]) binNs = Math.max(binNs, durationNs[row]!);
   }
-  const busy = [...bytesAt].sort((a, b) => a[0] - b[0]);
-  const readings = PAUSES_NS.map((pauseNs) => combOfBursts(burstsOf(busy, binNs, pauseNs), binNs));
+  if (binNs > WIDEST_BIN_NS) return null;
+  const readings = PAUSES_NS.map((pauseNs) => combOfBursts(burstsOf(transfer.busy, within, binNs, pauseNs), binNs));
   return readings.reduce((best, comb) => (comb && (!best || comb.regularity > best.regularity) ? comb : best), null);
 }
 
@@ -82,18 +77,22 @@ interface Burst {
   bytes: number;
 }
 
-function burstsOf(
-  busy: readonly (readonly [startNs: number, bytes: number])[],
-  binNs: number,
-  pauseNs: number,
-): Burst[] {
+/** Bins that begin inside `within`, with no pause between them. */
+function burstsOf(busy: BusyBins, within: Interval, binNs: number, pauseNs: number): Burst[] {
   const bursts: Burst[] = [];
-  for (const [startNs, bytes] of busy) {
-    const last = bursts.at(-1);
+  let last: Burst | undefined;
+  for (let row = 0; row < busy.rows; row++) {
+    const startNs = busy.startNs[row]!;
+    if (startNs < within[0] || startNs >= within[1]) continue;
+    const endNs = startNs + binNs;
+    const bytes = busy.payloadBytes[row]!;
     if (last && startNs - last.endNs < pauseNs) {
-      last.endNs = startNs + binNs;
+      last.endNs = endNs;
       last.bytes += bytes;
-    } else bursts.push({ startNs, endNs: startNs + binNs, bytes });
+    } else {
+      last = { startNs, endNs, bytes };
+      bursts.push(last);
+    }
   }
   return bursts;
 }

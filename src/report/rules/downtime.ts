@@ -59,17 +59,13 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
 }
 
 /** End of the last bin with payload that begins before `ns`; 0 without a timeline. */
-const lastDataBefore = (transfer: Transfer, ns: number): number =>
-  transfer.flows.reduce(
-    (last, flow) =>
-      transfer
-        .bins(flow)
-        .reduce(
-          (end, bin) => (bin.payloadBytes > 0 && bin.startNs < ns ? Math.max(end, bin.startNs + bin.durationNs) : end),
-          last,
-        ),
-    0,
-  );
+function lastDataBefore({ busy }: Transfer, ns: number): number {
+  let endNs = 0;
+  for (let row = 0; row < busy.rows && busy.startNs[row]! < ns; row++) {
+    endNs = Math.max(endNs, busy.startNs[row]! + busy.durationNs[row]!);
+  }
+  return endNs;
+}
 
 /**
  * By how much acknowledgements in `[fromNs, toNs)` came later than over the empty path: what the source sent last stood in a
@@ -87,16 +83,12 @@ function queueNs(transfer: Transfer, fromNs: number, toNs: number): number {
 }
 
 /** How much of `[fromNs, toNs)` is in bins with payload on any flow; 0 without a timeline. */
-function dataNs(transfer: Transfer, fromNs: number, toNs: number): number {
-  const spans = transfer.flows
-    .flatMap((flow) => transfer.bins(flow))
-    .filter((bin) => bin.payloadBytes > 0 && bin.startNs < toNs && bin.startNs + bin.durationNs > fromNs)
-    .sort((a, b) => a.startNs - b.startNs);
+function dataNs({ busy }: Transfer, fromNs: number, toNs: number): number {
   let coveredNs = 0;
   let untilNs = fromNs;
-  for (const { startNs, durationNs } of spans) {
-    const endNs = Math.min(toNs, startNs + durationNs);
-    coveredNs += Math.max(0, endNs - Math.max(untilNs, startNs));
+  for (let row = 0; row < busy.rows && busy.startNs[row]! < toNs; row++) {
+    const endNs = Math.min(toNs, busy.startNs[row]! + busy.durationNs[row]!);
+    coveredNs += Math.max(0, endNs - Math.max(untilNs, busy.startNs[row]!));
     untilNs = Math.max(untilNs, endNs);
   }
   return coveredNs;

@@ -10,15 +10,14 @@ const SUPER_FRAME_BYTES = 65_536;
  */
 export function gapsOf(transfer: Transfer, within: Interval, minNs: number): Interval[] {
   const leastNs = Math.max(minNs, transfer.goodput ? (2e9 * SUPER_FRAME_BYTES) / transfer.goodput : 0);
-  const busy = transfer.flows
-    .flatMap((flow) => transfer.bins(flow))
-    .filter((bin) => bin.payloadBytes > 0 && bin.startNs >= within[0] && bin.startNs < within[1])
-    .sort((a, b) => a.startNs - b.startNs);
+  const { rows, startNs, durationNs } = transfer.busy;
   const gaps: Interval[] = [];
-  let endNs = busy[0] ? busy[0].startNs + busy[0].durationNs : 0;
-  for (const bin of busy) {
-    if (bin.startNs - endNs >= leastNs) gaps.push([endNs, bin.startNs]);
-    endNs = Math.max(endNs, bin.startNs + bin.durationNs);
+  let endNs: number | null = null;
+  for (let row = 0; row < rows; row++) {
+    const fromNs = startNs[row]!;
+    if (fromNs < within[0] || fromNs >= within[1]) continue;
+    if (endNs !== null && fromNs - endNs >= leastNs) gaps.push([endNs, fromNs]);
+    endNs = Math.max(endNs ?? 0, fromNs + durationNs[row]!);
   }
   return gaps;
 }

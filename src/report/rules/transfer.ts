@@ -27,20 +27,81 @@ export interface Flow {
   readonly reverse: TcpDirection;
 }
 
-/** A stretch of a direction's timeline. */
-export interface Bin {
-  readonly startNs: number;
-  readonly durationNs: number;
-  readonly payloadBytes: number;
-  readonly uniqueBytes: number;
-  readonly retransmittedBytes: number;
-  readonly inFlightMaxBytes: number | null;
-  readonly windowMinBytes: number | null;
-  readonly windowMaxBytes: number | null;
-  readonly rttMinNs: number | null;
-  readonly rttMaxNs: number | null;
-  /** ns in each state, in the order of LIMITS. */
-  readonly limitNs: readonly number[];
+/** The timeline's columns that rules look at. */
+interface Timeline {
+  readonly direction: readonly Cell[];
+  readonly startNs: readonly Cell[];
+  readonly durationNs: readonly Cell[];
+  readonly payloadBytes: readonly Cell[];
+  readonly uniqueBytes: readonly Cell[];
+  readonly inFlightMaxBytes: readonly Cell[];
+  readonly windowMaxBytes: readonly Cell[];
+  readonly rttMinNs: readonly Cell[];
+  readonly rttMaxNs: readonly Cell[];
+  /** In the order of LIMITS. */
+  readonly limitsNs: readonly (readonly Cell[])[];
+}
+
+/** A stretch of a direction's timeline: a row, read where it lies. A transfer has thousands, and most rules want two columns. */
+export class Bin {
+  readonly #timeline: Timeline;
+  readonly #row: number;
+
+  constructor(timeline: Timeline, row: number) {
+    this.#timeline = timeline;
+    this.#row = row;
+  }
+
+  get startNs(): number {
+    return numberOr(this.#timeline.startNs[this.#row], 0);
+  }
+
+  get durationNs(): number {
+    return numberOr(this.#timeline.durationNs[this.#row], 0);
+  }
+
+  get payloadBytes(): number {
+    return numberOr(this.#timeline.payloadBytes[this.#row], 0);
+  }
+
+  get uniqueBytes(): number {
+    return numberOr(this.#timeline.uniqueBytes[this.#row], 0);
+  }
+
+  get inFlightMaxBytes(): number | null {
+    return numberOr(this.#timeline.inFlightMaxBytes[this.#row], null);
+  }
+
+  get windowMaxBytes(): number | null {
+    return numberOr(this.#timeline.windowMaxBytes[this.#row], null);
+  }
+
+  get rttMinNs(): number | null {
+    return numberOr(this.#timeline.rttMinNs[this.#row], null);
+  }
+
+  get rttMaxNs(): number | null {
+    return numberOr(this.#timeline.rttMaxNs[this.#row], null);
+  }
+
+  /** ns in the state that is `limit` in LIMITS. */
+  limitNs(limit: number): number {
+    return numberOr(this.#timeline.limitsNs[limit]![this.#row], 0);
+  }
+
+  /** Adds the time in each state to `ns`, which is in the order of LIMITS. */
+  addLimits(ns: number[]): void {
+    const { limitsNs } = this.#timeline;
+    for (let limit = 0; limit < ns.length; limit++) ns[limit]! += numberOr(limitsNs[limit]![this.#row], 0);
+  }
+}
+
+/** Bins with payload of all flows, in order of time; one row each. */
+export interface BusyBins {
+  readonly rows: number;
+  readonly startNs: Float64Array;
+  readonly durationNs: Float64Array;
+  readonly payloadBytes: Float64Array;
 }
 
 export interface TcpEvent {
@@ -69,6 +130,8 @@ export class Transfer {
   readonly endNs: number;
   readonly #tables: ReportData['tables'];
   readonly #bins = new Map<number, readonly Bin[]>();
+  #timeline: Timeline | undefined;
+  #busy: BusyBins | undefined;
   readonly #answers = new Map<string, unknown>();
   #events: readonly TcpEvent[] | undefined;
   #episodes: readonly Episode[] | undefined;
@@ -142,10 +205,21 @@ export class Transfer {
   bins(flow: Flow): readonly Bin[] {
     let bins = this.#bins.get(flow.directionId);
     if (!bins) {
-      bins = readBins(this.#tables['timeline'], flow.directionId);
+      const timeline = (this.#timeline ??= readTimeline(this.#tables['timeline']));
+      bins = rowsOf(timeline, [flow.directionId]).map((row) => new Bin(timeline, row));
       this.#bins.set(flow.directionId, bins);
     }
     return bins;
+  }
+
+  /** When anything was sent: what many rules look at, as columns, because a report is written once by code that is cold. */
+  get busy(): BusyBins {
+    this.#timeline ??= readTimeline(this.#tables['timeline']);
+    this.#busy ??= busyBins(
+      this.#timeline,
+      this.flows.map((flow) => flow.directionId),
+    );
+    return this.#busy;
   }
 
   /**
@@ -174,14 +248,11 @@ export class Transfer {
 
   #flowShares(flow: Flow, within: Interval | undefined): number[] | null {
     const ns = LIMITS.map(() => 0);
-    let all = 0;
     for (const bin of this.bins(flow)) {
       if (within && (bin.startNs + bin.durationNs <= within[0] || bin.startNs >= within[1])) continue;
-      bin.limitNs.forEach((value, at) => {
-        ns[at]! += value;
-        all += value;
-      });
+      bin.addLimits(ns);
     }
+    const all = ns.reduce((total, value) => total + value, 0);
     if (all > 0) return ns.map((value) => value / all);
     const limitedBy = flow.forward.limitedBy;
     return limitedBy ? LIMITS.map((limit) => limitedBy[limit]) : null;
@@ -195,8 +266,8 @@ export class Transfer {
       let open: [number, number] | null = null;
       for (const bin of this.bins(flow)) {
         if (within && (bin.startNs + bin.durationNs <= within[0] || bin.startNs >= within[1])) continue;
-        const held = at.reduce((total, index) => total + (bin.limitNs[index] ?? 0), 0);
-        const all = bin.limitNs.reduce((total, value) => total + value, 0);
+        const held = at.reduce((total, limit) => total + bin.limitNs(limit), 0);
+        const all = LIMITS.reduce((total, _, limit) => total + bin.limitNs(limit), 0);
         if (all > 0 && held >= all / 2) {
           if (open) open[1] = bin.startNs + bin.durationNs;
           else found.push((open = [bin.startNs, bin.startNs + bin.durationNs]));
@@ -215,25 +286,15 @@ export class Transfer {
     if (!(count >= 1)) return null;
     const steps = new Array<number>(Math.min(count, 100_000)).fill(0);
     let seen = false;
-    for (const flow of this.flows) {
-      for (const bin of this.bins(flow)) {
-        if (bin.durationNs > stepNs) return null;
-        const step = Math.floor((bin.startNs - within[0]) / stepNs);
-        if (step < 0 || step >= steps.length) continue;
-        steps[step]! += bin.payloadBytes;
-        seen = true;
-      }
+    const { rows, startNs, durationNs, payloadBytes } = this.busy;
+    for (let row = 0; row < rows; row++) {
+      if (durationNs[row]! > stepNs) return null;
+      const step = Math.floor((startNs[row]! - within[0]) / stepNs);
+      if (step < 0 || step >= steps.length) continue;
+      steps[step]! += payloadBytes[row]!;
+      seen = true;
     }
     return seen ? steps : null;
-  }
-
-  /** Payload bytes of all flows in bins that lie wholly inside `within`. */
-  bytesWithin([from, to]: Interval): number {
-    return this.sum((flow) =>
-      this.bins(flow)
-        .filter((bin) => bin.startNs >= from && bin.startNs + bin.durationNs <= to)
-        .reduce((total, bin) => total + bin.payloadBytes, 0),
-    );
   }
 
   /** Stretches inside `within` of at least `minNs` in which a direction sent nothing, to the width of a bin; null without a timeline. */
@@ -313,7 +374,8 @@ export function column(table: JsonTable | undefined, name: string): readonly Cel
   return table?.columns[name]?.values ?? [];
 }
 
-const numberOr = <T>(cell: Cell | undefined, otherwise: T): number | T =>
+/** A cell that is a number, else `otherwise`. */
+export const numberOr = <T>(cell: Cell | undefined, otherwise: T): number | T =>
   typeof cell === 'number' && Number.isFinite(cell) ? cell : otherwise;
 
 /** The name behind a kind column, stored as index or already as name. */
@@ -330,39 +392,41 @@ const LIMIT_COLUMNS = [
   'limitIdleNs',
 ] as const; // in the order of LIMITS
 
-function readBins(table: JsonTable | undefined, direction: number): Bin[] {
-  const directions = column(table, 'direction');
-  const rows = directions.flatMap((value, row) => (value === direction ? [row] : []));
-  const read = (name: string) => {
-    const values = column(table, name);
-    return (row: number): Cell | undefined => values[row];
+function readTimeline(table: JsonTable | undefined): Timeline {
+  return {
+    direction: column(table, 'direction'),
+    startNs: column(table, 'startNs'),
+    durationNs: column(table, 'durationNs'),
+    payloadBytes: column(table, 'payloadBytes'),
+    uniqueBytes: column(table, 'uniqueBytes'),
+    inFlightMaxBytes: column(table, 'inFlightMaxBytes'),
+    windowMaxBytes: column(table, 'windowMaxBytes'),
+    rttMinNs: column(table, 'rttMinNs'),
+    rttMaxNs: column(table, 'rttMaxNs'),
+    limitsNs: LIMIT_COLUMNS.map((name) => column(table, name)),
   };
-  const start = read('startNs');
-  const duration = read('durationNs');
-  const payload = read('payloadBytes');
-  const unique = read('uniqueBytes');
-  const retransmitted = read('retransmittedBytes');
-  const inFlight = read('inFlightMaxBytes');
-  const windowMin = read('windowMinBytes');
-  const windowMax = read('windowMaxBytes');
-  const rttMin = read('rttMinNs');
-  const rttMax = read('rttMaxNs');
-  const limits = LIMIT_COLUMNS.map(read);
-  return rows
-    .map((row) => ({
-      startNs: numberOr(start(row), 0),
-      durationNs: numberOr(duration(row), 0),
-      payloadBytes: numberOr(payload(row), 0),
-      uniqueBytes: numberOr(unique(row), 0),
-      retransmittedBytes: numberOr(retransmitted(row), 0),
-      inFlightMaxBytes: numberOr(inFlight(row), null),
-      windowMinBytes: numberOr(windowMin(row), null),
-      windowMaxBytes: numberOr(windowMax(row), null),
-      rttMinNs: numberOr(rttMin(row), null),
-      rttMaxNs: numberOr(rttMax(row), null),
-      limitNs: limits.map((limit) => numberOr(limit(row), 0)),
-    }))
-    .sort((a, b) => a.startNs - b.startNs);
+}
+
+/** Rows of `directions`, in order of time. */
+function rowsOf({ direction, startNs }: Timeline, directions: readonly Cell[]): number[] {
+  const rows: number[] = [];
+  for (let row = 0; row < direction.length; row++) if (directions.includes(direction[row]!)) rows.push(row);
+  return rows.sort((a, b) => numberOr(startNs[a], 0) - numberOr(startNs[b], 0));
+}
+
+function busyBins(timeline: Timeline, directions: readonly number[]): BusyBins {
+  const rows = rowsOf(timeline, directions).filter((row) => numberOr(timeline.payloadBytes[row], 0) > 0);
+  const numbers = (cells: readonly Cell[]): Float64Array => {
+    const values = new Float64Array(rows.length);
+    for (let at = 0; at < values.length; at++) values[at] = numberOr(cells[rows[at]!], 0);
+    return values;
+  };
+  return {
+    rows: rows.length,
+    startNs: numbers(timeline.startNs),
+    durationNs: numbers(timeline.durationNs),
+    payloadBytes: numbers(timeline.payloadBytes),
+  };
 }
 
 function readEvents(table: JsonTable | undefined, connections: ReadonlySet<number>): TcpEvent[] {
