@@ -213,10 +213,10 @@ export class MigrationStreams implements RdmaConsumer {
     const connection = direction >>> 1;
     const options = this.#options;
     const seen = this.#connections.identity(connection);
-    // Which side opened a connection is not known midway: the one that sends is the source then.
+    // Which side opened a connection is not known midway: the one that sends is the source then, unless it only answers.
     const identity = fromStart || isForward(direction) ? seen : { ...seen, client: seen.server, server: seen.client };
-    const forced =
-      options.connection === connection || (options.port !== undefined && options.port === identity.server.port);
+    const ports = fromStart ? [seen.server.port] : [seen.server.port, seen.client.port];
+    const forced = options.connection === connection || (options.port !== undefined && ports.includes(options.port));
     if (options.port !== undefined && !forced) return null;
     const key = groupKey(identity, this.#proxies.get(connection) ?? []);
     const owner = this.#groups.findLast((group) => group.key === key && isProven(group)) ?? this.#paused(identity);

@@ -549,6 +549,26 @@ describe('options', () => {
     expect(analyse(frames, peers, { port: 60_000 }).migrations.map(({ port }) => port)).toEqual([60_000]);
   });
 
+  test('one port of a capture that begins midway, whichever end it saw first: the answers belong to it', () => {
+    const begins = 9000;
+    const frames = [
+      { direction: 0, offset: begins, payload: whole.slice(begins) },
+      replied(0, 0, pong(1), shut(0)),
+      { direction: 3, offset: begins, payload: whole.slice(begins) },
+      { direction: 2, offset: 0, payload: bytes(pong(1), shut(0)) },
+    ];
+    // Of the second one the destination was seen first, with its port 40 001.
+    const peers = [{}, { from: '10.0.0.2', to: '10.0.0.1', port: 33_000 }];
+    const seen = (port: number): unknown =>
+      analyse(frames, peers, { port }).migrations.map(({ source, connections, returnPath }) => [
+        source,
+        connections,
+        returnPath,
+      ]);
+    expect(seen(49_152)).toEqual([['10.0.0.1', [0], { pong: 1, shut: 1 }]]);
+    expect(seen(40_001)).toEqual([['10.0.0.1', [1], { pong: 1, shut: 1 }]]);
+  });
+
   test('one connection only', () => {
     expect(analyse(frames, peers, { connection: 0 }).migrations.map(({ connections }) => connections)).toEqual([[0]]);
   });
