@@ -8,6 +8,7 @@ import type { SharedReading } from './capture/shared-reading.js';
 import type { ColumnData } from './columns.js';
 import { clockLeaps } from './decode/clock-leaps.js';
 import { decodeFrames } from './decode/frame.js';
+import { KIND_TCP, NO_DIRECTION, OPTION_TIMESTAMP, type SegmentRows } from './decode/rows.js';
 import { Signals } from './decode/signals.js';
 import { Silences } from './decode/silences.js';
 import { UDP_STREAM_BASE } from './decode/stream.js';
@@ -25,6 +26,7 @@ import { TunnelCopies } from './decode/tunnel-copies.js';
 import { UdpFlows } from './decode/udp/flows.js';
 import type { UdpResults } from './decode/udp/results.js';
 import type { ChannelKind, MigrationResults, MigrationSnapshot } from './migration-stream/results.js';
+import type { FrameStamp } from './migration-stream/send-lag.js';
 import { MigrationStreams } from './migration-stream/session.js';
 import { WIDE_ZERO } from './wide-zero.js';
 
@@ -101,13 +103,20 @@ export class Analysis {
   #frames = 0;
   #wireBytes = WIDE_ZERO;
   #latestNs = WIDE_ZERO;
+  /** The batch at hand and its rows: valid while it is being pushed. */
+  #batch: PacketBatch | null = null;
+  #rows: SegmentRows | null = null;
 
   constructor(log = new AnomalyLog(), options: AnalysisOptions = {}) {
     this.log = log;
     this.#connections = new Connections(log);
     const here = !options.aside || options.keepFrames || options.stretch;
     this.#tcp = here ? new TcpMetrics(log) : new TcpMetricsAside(log, options.reading);
-    this.#streams = new MigrationStreams(log, { identity: (connection) => this.#identity(connection) }, options);
+    const directory = {
+      identity: (connection: number) => this.#identity(connection),
+      stamp: (frame: number) => this.#stamp(frame),
+    };
+    this.#streams = new MigrationStreams(log, directory, options);
     this.#multipath = new Multipath(this.#streams.claim);
     this.#reassembler = new Reassembler(this.#multipath.claim, log);
     this.#udp = new UdpFlows(log, this.#streams.claim, this.#streams);
@@ -127,6 +136,8 @@ export class Analysis {
   /** Takes one batch; nothing of it is kept. */
   push(batch: PacketBatch): void {
     const rows = this.#tcp.nextRows();
+    this.#batch = batch;
+    this.#rows = rows;
     decodeFrames(batch, rows, this.log);
     this.#udp.push(batch, rows); // before copies: what tunnels cost counts on every path
     this.#copies.push(batch, rows);
@@ -145,6 +156,17 @@ export class Analysis {
   #identity(connection: number): ReturnType<Connections['identity']> | NonNullable<ReturnType<UdpFlows['identity']>> {
     if (connection < UDP_STREAM_BASE >>> 1) return this.#connections.identity(connection);
     return this.#udp.identity(2 * connection)!;
+  }
+
+  /** The TCP timestamp of a frame of the batch at hand; null where it has none. */
+  #stamp(frame: number): FrameStamp | null {
+    const batch = this.#batch!;
+    const rows = this.#rows!;
+    const row = frame - batch.firstFrame;
+    const isStamped =
+      row >= 0 && row < batch.count && rows.kind[row] === KIND_TCP && rows.options[row]! & OPTION_TIMESTAMP;
+    if (!isStamped || rows.direction[row] === NO_DIRECTION) return null;
+    return { direction: rows.direction[row]!, tNs: batch.tNs[row]!, tick: rows.tsValue[row]! };
   }
 
   #count(batch: PacketBatch): void {

@@ -114,7 +114,7 @@ export class MigrationState implements MigrationSink {
   #packetMost = Number.NEGATIVE_INFINITY;
   #sectionNs = WIDE_ZERO;
   // Switchover.
-  readonly #switchOver = new SwitchOver();
+  readonly #switchOver: SwitchOver;
   #lastPageNs = Number.NaN;
   #endMarkNs = Number.NaN;
   /** When SHUT was seen; NaN before it. */
@@ -135,13 +135,15 @@ export class MigrationState implements MigrationSink {
   /**
    * @param direction  direction id of the main channel, for the anomaly log
    * @param startNs    when the migration's first connection began
+   * @param lagOf      by how much a frame that is being read was late, ns; see SendLags
    */
-  constructor(log: AnomalyLog, direction: number, startNs: number) {
+  constructor(log: AnomalyLog, direction: number, startNs: number, lagOf: (frame: number) => number = () => 0) {
     this.rounds = new Rounds(this.history);
     this.#startNs = startNs;
     this.#log = log;
     this.#direction = direction;
     this.#phases = new Phases(startNs);
+    this.#switchOver = new SwitchOver(lagOf);
   }
 
   /** Names of the RAM blocks known so far. */

@@ -135,8 +135,8 @@ export interface MigrationSink {
   runState(state: string, isRebootable: boolean): void;
   /** Device state in a multifd packet; `bytes` with header. */
   deviceState(place: RecordPlace, name: string, instance: number, bytes: number): void;
-  /** A TLS record of application data, `length` bytes without its header. */
-  sealed(offset: number, tNs: number, length: number): void;
+  /** A TLS record of application data, `length` bytes without its header; it begins in `frame`. */
+  sealed(offset: number, tNs: number, length: number, frame: number): void;
   /** An NBD client asks for a disk; untrusted text. */
   diskExport(name: string): void;
   /** One NBD request over `length` bytes of a disk from `offset` on. */

@@ -321,10 +321,13 @@ class WordReading {
   section = { tNs: Number.NaN, beforeNs: Number.NaN };
   /** The last stretch of records. */
   tail = { bytes: 0, tNs: Number.NaN };
-  #before = { contents: 0, tNs: Number.NaN };
+  /** The record before, and when it was sent. */
+  #before = { contents: 0, sentNs: Number.NaN };
   #run = { bytes: 0, tNs: Number.NaN };
 
-  record(tNs: number, contents: number): void {
+  /** @param lagNs  by how much it was captured late */
+  record(tNs: number, contents: number, lagNs: number): void {
+    const sentNs = tNs - lagNs;
     if (this.#run.bytes === 0) this.#run.tNs = tNs;
     this.#run.bytes += contents;
     if (contents !== WHOLE_RECORD_BYTES) {
@@ -338,10 +341,10 @@ class WordReading {
       // SWITCHOVER_START is flushed with the footer before it; what follows is the section of the same switch. Without it
       // the END header leaves when the pages behind it were written; the guest stopped right behind the section before.
       else if (bytes < DEVICE_STATE_BYTES && this.#before.contents !== SECTION_BYTES)
-        this.section = { tNs: contents === SECTION_BYTES ? tNs : this.#before.tNs, beforeNs: this.section.tNs };
+        this.section = { tNs: contents === SECTION_BYTES ? sentNs : this.#before.sentNs, beforeNs: this.section.tNs };
       if (bytes > FOOTER_BYTES && bytes < DEVICE_STATE_BYTES) this.sections++;
     }
-    this.#before = { contents, tNs };
+    this.#before = { contents, sentNs };
   }
 
   /** More follows the stretch before, so it was not device state. */
@@ -375,12 +378,15 @@ export class SealedChannel {
   /** Messages that came back, by what their length makes them. */
   readonly replies = { short: 0, requests: 0, bytes: 0 };
   #before = 0;
+  readonly #lagOf: (frame: number) => number;
 
-  constructor(isJoined = false) {
+  /** @param lagOf  see SendLags */
+  constructor(isJoined: boolean, lagOf: (frame: number) => number) {
     this.#isJoined = isJoined;
+    this.#lagOf = lagOf;
   }
 
-  record(tNs: number, contents: number): void {
+  record(frame: number, tNs: number, contents: number): void {
     if (contents === MULTIFD_HELLO_BYTES && this.#records < OPENING_RECORDS && this.pages === 0) this.multifd = true;
     this.#records++;
     this.bytes += contents;
@@ -394,7 +400,10 @@ export class SealedChannel {
     this.#apart.record(tNs, contents);
     this.#vectors.record(tNs, contents);
     // The package and the pages behind it are no words (multifd stops at the switch to post-copy).
-    if (Number.isNaN(this.packageNs)) this.words.record(tNs, contents);
+    if (Number.isNaN(this.packageNs)) {
+      const hasPages = this.#apart.pages + this.#vectors.plainVectors > 0;
+      this.words.record(tNs, contents, hasPages ? 0 : this.#lagOf(frame));
+    }
     if (contents === COMMAND_BYTES && this.#before === COMMAND_BYTES && Number.isNaN(this.packageNs))
       this.packageNs = tNs;
     this.#before = contents;

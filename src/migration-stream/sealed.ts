@@ -57,6 +57,7 @@ export interface SealedRole {
 /** A record that waits until the protection is known. */
 interface Opening {
   readonly direction: number;
+  readonly frame: number;
   readonly tNs: number;
   readonly length: number;
   readonly reverse: boolean;
@@ -64,6 +65,7 @@ interface Opening {
 
 export class SealedMigration extends MigrationState {
   readonly #startNs: number;
+  readonly #lagOf: (frame: number) => number;
   #protection = Number.NaN;
   /** By direction, in the order in which they were opened. */
   readonly #channels = new Map<number, SealedChannel>();
@@ -81,9 +83,10 @@ export class SealedMigration extends MigrationState {
   #requestNs = Number.NaN;
   #packageReplyNs = Number.NaN;
 
-  constructor(log: AnomalyLog, direction: number, startNs: number) {
-    super(log, direction, startNs);
+  constructor(log: AnomalyLog, direction: number, startNs: number, lagOf: (frame: number) => number = () => 0) {
+    super(log, direction, startNs, lagOf);
     this.#startNs = startNs;
+    this.#lagOf = lagOf;
     this.feature('tls');
   }
 
@@ -92,27 +95,27 @@ export class SealedMigration extends MigrationState {
     return this.#pages >= PROOF_PAGES && this.#all.some((channel) => channel.proven);
   }
 
-  /** One protected record from the source on channel `direction`, `length` bytes without its header. */
-  record(direction: number, tNs: number, length: number): void {
+  /** One protected record from the source on channel `direction`, beginning in `frame`, `length` bytes without its header. */
+  record(direction: number, frame: number, tNs: number, length: number): void {
     this.#latestNs = Math.max(this.#latestNs, tNs);
     if (Number.isNaN(this.#protection)) {
       const extra = PROTECTION_BYTES.find((bytes) => TELLING_BYTES.some((telling) => length === telling + bytes));
       if (extra === undefined) {
-        this.#wait({ direction, tNs, length, reverse: false });
+        this.#wait({ direction, frame, tNs, length, reverse: false });
         return;
       }
       this.#protection = extra;
-      for (const opening of this.#openings)
-        this[opening.reverse ? 'reverseRecord' : 'record'](opening.direction, opening.tNs, opening.length);
+      for (const { reverse, ...opening } of this.#openings)
+        this[reverse ? 'reverseRecord' : 'record'](opening.direction, opening.frame, opening.tNs, opening.length);
       this.#openings = [];
     }
-    this.#read(direction, tNs, length - this.#protection);
+    this.#read(direction, frame, tNs, length - this.#protection);
   }
 
   /** One protected record from the destination, an answer on channel `direction` (the source's). */
-  reverseRecord(direction: number, tNs: number, length: number): void {
+  reverseRecord(direction: number, frame: number, tNs: number, length: number): void {
     if (Number.isNaN(this.#protection)) {
-      this.#wait({ direction, tNs, length, reverse: true });
+      this.#wait({ direction, frame, tNs, length, reverse: true });
       return;
     }
     const contents = length - this.#protection;
@@ -255,10 +258,10 @@ export class SealedMigration extends MigrationState {
     if (this.#openings.length < SEALED_OPENINGS) this.#openings.push(opening);
   }
 
-  #read(direction: number, tNs: number, contents: number): void {
+  #read(direction: number, frame: number, tNs: number, contents: number): void {
     const channel = this.#channel(direction);
     const before = channel.pages;
-    channel.record(tNs, contents);
+    channel.record(frame, tNs, contents);
     this.#pages += channel.pages - before;
     this.#bytes += contents;
     this.#sendBuffer.left(this.#bytes, tNs);
@@ -271,7 +274,7 @@ export class SealedMigration extends MigrationState {
   #channel(direction: number): SealedChannel {
     let channel = this.#channels.get(direction);
     if (!channel) {
-      channel = new SealedChannel(this.rounds.isJoined);
+      channel = new SealedChannel(this.rounds.isJoined, this.#lagOf);
       if (this.#channels.size < SEALED_CHANNELS) this.#channels.set(direction, channel);
     }
     return channel;

@@ -58,12 +58,15 @@ import {
 } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
+import { type FrameStamp, SendLags } from './send-lag.js';
 import { DiskSink, MultifdSink, SealedSink } from './sinks.js';
 import { isClientHello, tls } from './tls.js';
 
 /** Looks up a connection by id. */
 export interface ConnectionDirectory {
   identity(connection: number): ConnectionIdentity;
+  /** The TCP timestamp of a frame whose bytes are being read; null where it has none. */
+  stamp?(frame: number): FrameStamp | null;
 }
 
 export interface MigrationOptions {
@@ -88,10 +91,12 @@ export class MigrationStreams implements RdmaConsumer {
   /** What connections asked proxies for before anything else, by connection; null while it is not known yet. */
   readonly #proxies = new Map<number, readonly ProxyHop[] | null>();
   readonly #opaque = new Map<number, OpaqueStream>();
+  readonly #lags: SendLags;
 
   constructor(log: AnomalyLog, connections: ConnectionDirectory, options: MigrationOptions = {}) {
     this.#log = log;
     this.#connections = connections;
+    this.#lags = new SendLags((frame) => connections.stamp?.(frame) ?? null);
     this.#options = options;
   }
 
@@ -132,6 +137,7 @@ export class MigrationStreams implements RdmaConsumer {
     }
     this.#proxies.delete(connection);
     this.#opaque.delete(connection);
+    this.#lags.forget(connection);
   }
 
   /** Decides who reads a direction; see ClaimStream. */
@@ -382,7 +388,12 @@ export class MigrationStreams implements RdmaConsumer {
     }
     if (!group) {
       const startNs = Math.min(tNs, identity.startNs);
-      const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs);
+      const state = new (decoder === tls ? SealedMigration : MigrationState)(
+        this.#log,
+        direction,
+        startNs,
+        this.#lags.of,
+      );
       const proxies = this.#proxies.get(direction >>> 1) ?? [];
       for (const { kind } of proxies) state.feature(kind);
       group = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };

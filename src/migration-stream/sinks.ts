@@ -37,7 +37,7 @@ class SilentSink implements MigrationSink {
   packet(_number: number): void {}
   runState(): void {}
   deviceState(_place: RecordPlace, _name: string, _instance: number, _bytes: number): void {}
-  sealed(_offset: number, _tNs: number, _length: number): void {}
+  sealed(_offset: number, _tNs: number, _length: number, _frame: number): void {}
   diskExport(_name: string): void {}
   diskRequest(_tNs: number, _kind: 'write' | 'zero' | 'read' | 'other', _offset: number, _length: number): void {}
   feature(_name: string): void {}
@@ -109,9 +109,9 @@ export class SealedSink extends SilentSink {
     this.#isReply = isReply;
   }
 
-  override sealed(_offset: number, tNs: number, length: number): void {
-    if (this.#isReply) this.#owner().reverseRecord(this.#direction ^ 1, tNs, length);
-    else this.#owner().record(this.#direction, tNs, length);
+  override sealed(_offset: number, tNs: number, length: number, frame: number): void {
+    if (this.#isReply) this.#owner().reverseRecord(this.#direction ^ 1, frame, tNs, length);
+    else this.#owner().record(this.#direction, frame, tNs, length);
   }
 
   override feature(name: string): void {

@@ -38,7 +38,13 @@ export interface Surroundings {
   readonly mirrorEndsNs: readonly number[];
 }
 
+/** When the guest stopped, and in words what says so. */
+interface Stop extends Written {
+  readonly mark: string;
+}
+
 export class SwitchOver {
+  readonly #lagOf: (frame: number) => number;
   readonly #sendBuffer = new SendBuffer();
   /** Those of multifd channels, by lane. */
   readonly #clocks: StreamClock[] = [];
@@ -61,11 +67,19 @@ export class SwitchOver {
   #stopMarkNs = Number.NaN;
   #stopMark = '';
   #stopOffset = 0;
+  /** How late the newest RAM PART and that mark were captured. */
+  #partLagNs = 0;
+  #stopLagNs = 0;
   /** When the mark was written if the send buffer was as large as any. */
   #stopEarliestNs = Number.NaN;
   /** What the guest did when it was stopped; null while not known. */
   #runState: string | null = null;
   #isRebootable = true;
+
+  /** @param lagOf  see SendLags */
+  constructor(lagOf: (frame: number) => number = () => 0) {
+    this.#lagOf = lagOf;
+  }
 
   /** See MigrationSink. */
   runState(state: string, isRebootable: boolean): void {
@@ -84,16 +98,18 @@ export class SwitchOver {
   }
 
   /** Any section begins; `pages` were sent before it. */
-  section({ name, offset, tNs }: Section, pages: number): void {
+  section({ name, offset, tNs, frame }: Section, pages: number): void {
+    this.#lagOf(frame); // the first ones are the quickest, before there is anything to wait behind
     if (name !== 'ram') this.#sendBuffer.sectionEnds(offset, tNs, pages);
   }
 
   /** A RAM PART begins; `pages` were sent before it. */
-  part({ offset, tNs }: Section, pages: number): void {
+  part({ offset, tNs, frame }: Section, pages: number): void {
     if (!Number.isNaN(this.#stopMarkNs)) return;
     this.#partEnds(tNs); // that of the one before may be lost
     this.#beforeLastPartNs = Math.min(this.#lastPartNs, tNs);
     this.#lastPartNs = tNs;
+    this.#partLagNs = this.#lagOf(frame);
     this.#sendBuffer.section(offset, tNs, pages);
   }
 
@@ -127,6 +143,7 @@ export class SwitchOver {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     this.#stopOffset = place.offset;
+    this.#stopLagNs = this.#lagOf(place.frame);
     this.#stopEarliestNs = this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = lastMemoryNs;
     if (this.isBehindPart) this.#quietNs = this.#newestNs(null);
@@ -145,9 +162,12 @@ export class SwitchOver {
     let startNs = this.#stopMarkNs;
     const [silentNs, resumedNs] = isMultifd ? this.#silence : [this.#lastPrecopyNs, this.#stopMarkNs];
     const isPaused = !postcopy && isMirrorPause(seen.mirrorEndsNs, silentNs, resumedNs);
-    const written = isMultifd
+    const written: Stop = isMultifd
       ? this.#multifdStop(isPaused)
-      : this.#sendBuffer.written(this.#stopOffset, this.#stopMarkNs, seen.flight, isPaused);
+      : {
+          ...this.#sendBuffer.written(this.#stopOffset, this.#stopMarkNs, seen.flight, isPaused),
+          mark: `${this.#stopMark}, less the time in the send buffer,`,
+        };
     const writtenNs = written.tNs;
     if (postcopy) {
       endNs = isAnswered ? postcopy.pongNs : postcopy.switchNs;
@@ -168,9 +188,7 @@ export class SwitchOver {
     // not for as long as a section takes.
     let earliestNs = Math.min(writtenNs, isMultifd ? this.#beforeLastPartNs : this.#stopEarliestNs);
     if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
-    let mark = this.#stopMark;
-    if (startNs < this.#stopMarkNs)
-      mark = isMultifd ? 'end of the last memory section' : `${mark}, less the time in the send buffer,`;
+    const mark = startNs < this.#stopMarkNs ? written.mark : this.#stopMark;
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
     const waitedMs = Math.round((startNs - writtenNs) / 1e6);
     const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
@@ -217,18 +235,26 @@ export class SwitchOver {
    * once; END waits until the pages of the final pass were written, too. A source that keeps to a rate limit sleeps
    * behind every section, and a busy one may find out late that little is left: channels that were silent although
    * nothing of the section was outstanding, or as often before, went on when the guest had stopped. Where the path may
-   * have silenced them as well, the middle is the best guess. In a pause the guest has stopped before it.
+   * have silenced them as well, the middle is the best guess. In a pause the guest has stopped before it. What the main
+   * channel sends waits behind the others' pages where they share a queue, which its timestamps show.
    */
-  #multifdStop(isPaused: boolean): Written {
-    if (!(this.#partEndNs <= this.#stopMarkNs)) return { tNs: this.#stopMarkNs, doubtNs: 0 };
+  #multifdStop(isPaused: boolean): Stop {
+    const stopNs = this.#stopMarkNs - this.#stopLagNs;
+    const stopMark = this.#stopMark + lateness(this.#stopLagNs);
+    if (!(this.#partEndNs <= this.#stopMarkNs)) return { tNs: stopNs, doubtNs: 0, mark: stopMark };
     const finalNs = this.#stopMarkNs - this.#partEndNs;
     const isHeld = this.#heldNs >= DELAYED_ACK_NS && this.#heldNs < LATE_ACK_NS;
     const heldNs = isHeld ? this.#heldNs : 0;
-    if (isPaused || !this.#sleptBehindPart) return { tNs: this.#partEndNs, doubtNs: Math.max(heldNs, finalNs / 2) };
-    const resumedNs = Math.min(this.#resumedNs, this.#stopMarkNs);
+    const mark = `end of the last memory section${lateness(this.#partLagNs)}`;
+    if (isPaused || !this.#sleptBehindPart)
+      return { tNs: this.#partEndNs - this.#partLagNs, doubtNs: Math.max(heldNs, finalNs / 2), mark };
+    const resumedNs = Math.min(this.#resumedNs, stopNs);
     const silenceNs = resumedNs - this.#silence[0];
     const isIdle = this.#resumedLevel || this.#pacedParts >= PACED_PARTS;
-    return isIdle ? { tNs: resumedNs, doubtNs: silenceNs } : { tNs: resumedNs - silenceNs / 2, doubtNs: silenceNs / 2 };
+    const resumed = resumedNs === stopNs ? stopMark : 'first memory behind the last section';
+    return isIdle
+      ? { tNs: resumedNs, doubtNs: silenceNs, mark: resumed }
+      : { tNs: resumedNs - silenceNs / 2, doubtNs: silenceNs / 2, mark: 'silence behind the last memory section' };
   }
 
   /**
@@ -276,3 +302,7 @@ export class SwitchOver {
     return silenceNs > PACING_NS && silenceNs < ITERATION_NS;
   }
 }
+
+/** What a method says of a mark that was captured `lagNs` after it was sent. */
+const lateness = (lagNs: number): string =>
+  lagNs < 1e6 ? '' : `, ${Math.round(lagNs / 1e6)} ms before it was captured,`;

@@ -86,13 +86,14 @@ class TlsReader implements StreamReader {
     // A record counts once all of it has passed: the stream may break off inside.
     let record = NONE;
     let recordNs = 0;
+    let recordFrame = 0;
     let recordBytes = 0;
     for (;;) {
       const more = yield* want(stream, RECORD_HEADER_BYTES);
-      if (record !== NONE && stream.owed === 0) this.#sink.sealed(record, recordNs, recordBytes);
+      if (record !== NONE && stream.owed === 0) this.#sink.sealed(record, recordNs, recordBytes, recordFrame);
       record = NONE;
       if (!more) return stream.ended && stream.available === 0 ? 'end' : 'desync';
-      const { offset, tNs } = stream;
+      const { offset, tNs, frame } = stream;
       const content = stream.u8();
       const major = stream.u8();
       stream.skip(1);
@@ -101,6 +102,7 @@ class TlsReader implements StreamReader {
       stream.skip(length);
       if (content === CONTENT_APPLICATION_DATA) {
         record = offset;
+        recordFrame = frame;
         recordNs = tNs;
         recordBytes = length;
       } else if (content === CONTENT_ALERT) this.#sink.feature('tls-alert');

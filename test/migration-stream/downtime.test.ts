@@ -8,12 +8,14 @@ const MS = 1e6;
 
 /** The main channel of a multifd migration and one of its lanes, event by event; times in ms. */
 class Multifd {
-  readonly #state = new MigrationState(new AnomalyLog(), 0, 0);
+  readonly #state: MigrationState;
   readonly #lane: number;
   readonly #clock = { newestNs: 0, beforeNs: 0 };
   #offset = 100;
 
-  constructor() {
+  /** @param lagMs  how late what the main channel sends is captured */
+  constructor(lagMs = 0) {
+    this.#state = new MigrationState(new AnomalyLog(), 0, 0, () => lagMs * MS);
     this.#state.blocks([{ name: 'pc.ram', lengthBytes: 2 ** 30 }]);
     this.#lane = this.#state.joinMultifd(false, this.#clock);
     this.section('start', 0, 1);
@@ -94,6 +96,21 @@ describe('the guest of a multifd migration stopped', () => {
   test('when the last word of that section was written, not when its footer left with what followed', () => {
     const channels = new Multifd().pages(2, 80).section('part', 50, 60, 190).pages(81, 300).switchover(190);
     expect(channels.section('end', 300, 300).end(305, 310).estimateNs).toBe(250 * MS);
+  });
+
+  test('earlier by what that word waited behind other frames, as its timestamp shows', () => {
+    const channels = new Multifd(15).pages(2, 80).section('part', 60, 60).pages(81, 300).section('end', 200, 200);
+    expect(channels.end(305, 310)).toMatchObject({
+      latestStartNs: 200 * MS,
+      estimateNs: 265 * MS,
+      method: expect.stringContaining('end of the last memory section, 15 ms before it was captured, to SHUT'),
+    });
+  });
+
+  test('where only the mark of the switch is left of it, earlier by what that waited', () => {
+    const { estimateNs, method } = new Multifd(15).switchover(190).end(305, 310);
+    expect(estimateNs).toBe(135 * MS);
+    expect(method).toContain('SWITCHOVER_START, 15 ms before it was captured, to SHUT');
   });
 
   test('when its end is lost, not before it began', () => {

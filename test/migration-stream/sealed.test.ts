@@ -16,13 +16,13 @@ class Source {
   write(channel: number, ...contents: number[]): void {
     for (const bytes of contents) {
       this.nowNs += MS;
-      this.migration.record(channel, this.nowNs, bytes + TAG);
+      this.migration.record(channel, 1, this.nowNs, bytes + TAG);
     }
   }
 
   answer(channel: number, contents: number): void {
     this.nowNs += MS;
-    this.migration.reverseRecord(channel, this.nowNs, contents + TAG);
+    this.migration.reverseRecord(channel, 1, this.nowNs, contents + TAG);
   }
 
   /** Normal pages, each with the word before it; `zeros` zero pages before each. */
