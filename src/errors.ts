@@ -39,33 +39,36 @@ export function assert(holds: boolean, message: string, facts: Record<string, un
 
 const hex = (value: number, digits: number): string => `0x${(value >>> 0).toString(16).padStart(digits, '0')}`;
 
+/** An input as a sentence begins with it. */
+const named = (path: string): string => (path === '-' ? 'Standard input' : path);
+
 /** Other files by how they start, with what makes a capture of them. */
 const FAMILIAR: readonly (readonly [start: string, advice: (path: string) => string])[] = [
   ['fd377a58', (path) => `It is packed with xz: xz -dc ${path} | migscope analyze -`],
   ['425a68', (path) => `It is packed with bzip2: bzip2 -dc ${path} | migscope analyze -`],
   ['04224d18', (path) => `It is packed with lz4: lz4 -dc ${path} | migscope analyze -`],
   ['504b0304', (path) => `It is a zip archive: unzip -p ${path} | migscope analyze -`],
-  ['7b', (path) => `It looks like a saved result: migscope report ${path}`],
+  ['7b', (path) => `It looks like JSON; a saved result is read by migscope report ${path}`],
 ];
 
 export const notACapture = (path: string, magic: number): InputError => {
   const start = hex(magic, 8);
   const familiar = FAMILIAR.find(([known]) => start.startsWith(`0x${known}`));
   return new InputError(
-    `${path} does not start like a capture file (first bytes ${start}).`,
+    `${named(path)} does not start like a capture file (first bytes ${start}).`,
     `Expected pcap or pcapng, plain or inside gzip or zstd.${familiar ? ` ${familiar[1](path)}` : ''}`,
   );
 };
 
 export const emptyInput = (path: string): InputError =>
   new InputError(
-    `${path} is empty.`,
+    `${named(path)} is empty.`,
     'A capture starts with a file header of at least 24 bytes; check that the recording ran and was copied whole.',
   );
 
 export const tooShort = (path: string, bytes: number): InputError =>
   new InputError(
-    `${path} is too short for a capture (${bytes} ${bytes === 1 ? 'byte' : 'bytes'}).`,
+    `${named(path)} is too short for a capture (${bytes} ${bytes === 1 ? 'byte' : 'bytes'}).`,
     'Expected pcap or pcapng, of which the file header alone has 24 bytes; check that it was copied whole.',
   );
 
@@ -73,11 +76,11 @@ export const noSuchFile = (path: string): InputError =>
   new InputError(`${path} does not exist.`, 'Check the name; use - for standard input.');
 
 export const cannotRead = (path: string, reason: string): InputError =>
-  new InputError(`${path} cannot be read: ${reason}.`, 'Check that it is a regular file and that you may read it.');
+  new InputError(`${named(path)} cannot be read: ${reason}.`, 'Check that it is a regular file and that you may read it.');
 
 export const noFrames = (names: readonly string[]): InputError =>
   new InputError(
-    `${names.join(', ')} ${names.length === 1 ? 'holds' : 'hold'} no frames.`,
+    `${names.map(named).join(', ')} ${names.length === 1 ? 'holds' : 'hold'} no frames.`,
     'The file header is valid but nothing follows it: check the capture filter, the interface, and that traffic was flowing.',
   );
 
@@ -142,7 +145,7 @@ export const twoOutputsToStdout = (): UsageError =>
 
 export const notAReport = (path: string, reason: string): InputError =>
   new InputError(
-    `${path} is not a saved result: ${reason}.`,
+    `${named(path)} is not a saved result: ${reason}.`,
     'Expected a file written by migscope analyze --json; captures go to migscope analyze.',
   );
 

@@ -46,6 +46,7 @@ import {
   LIMIT_WORDS,
   noCause,
   noMigrationText,
+  pacedNote,
   proofTime,
   qualityOf,
   TONES,
@@ -404,7 +405,7 @@ function writeFindings(
     page.line(`… and ${plural(chains.length - FINDINGS, 'more finding')} (see --json or --html).`, '  ');
   if (limits.length > 0) {
     const shares = limits.map(([limit, share]) => `${LIMIT_WORDS[limit]} ${percent(share)}`);
-    page.line(`Sending time went to: ${shares.join(', ')}.`, '  ');
+    page.line(`Sending time went to: ${shares.join(', ')}${traffic ? pacedNote(findings, traffic) : ''}.`, '  ');
   }
   if (excluded.length > 0) {
     const shown = excluded.slice(0, RULED_OUT).map(({ text }) => text);

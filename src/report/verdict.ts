@@ -97,8 +97,8 @@ export interface Convergence {
 
 /** Null with fewer than 3 whole rounds. */
 export function convergenceOf(migration: Migration): Convergence | null {
-  // The last round of a run that did not complete was cut off and says nothing about its size.
-  const precopy = migration.rounds.filter((round) => round.boundary !== 'post-copy');
+  // The last round of a run that did not complete was cut off and says nothing about its size, nor does a pass that found nothing.
+  const precopy = migration.rounds.filter((round) => round.boundary !== 'post-copy' && round.bytes > 0);
   const whole = migration.outcome === 'completed' ? precopy : precopy.slice(0, -1);
   const [first] = whole;
   const last = whole.at(-1);
@@ -180,10 +180,26 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
   const [top] = traffic.limits;
   figures.push(
     top
-      ? { label: 'Held back by', value: LIMIT_WORDS[top[0]], note: `${percent(top[1])} of the sending time` }
+      ? {
+          label: 'Held back by',
+          value: LIMIT_WORDS[top[0]],
+          note: `${percent(top[1])} of the sending time${pacedNote(findingsOf(report, migration.id), traffic)}`,
+        }
       : { label: 'Held back by', value: '–', note: 'cannot be told from this capture' },
   );
   return figures;
+}
+
+/**
+ * What holds back a sender that seems to have nothing to send: its own interface or a queue before it, where a rule found
+ * that. Empty otherwise.
+ */
+export function pacedNote(findings: readonly Finding[], traffic: Traffic): string {
+  const [top] = traffic.limits;
+  const found = findings.find(({ rule }) => rule === 'R-A4' || rule === 'R-A6');
+  return top?.[0] === 'sender-application' && found
+    ? `; its line or a queue before it sets the pace (${found.rule})`
+    : '';
 }
 
 /** A median this far above the least round trip, and by this much, is worth a word about queues. */
@@ -296,7 +312,7 @@ const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> 
   source: 'Taken at or near the source host.',
   destination: 'Taken at or near the destination host: what was lost on the way is not in the file.',
   'mid-path': 'Taken between the hosts.',
-  unknown: 'Where on the path it was taken cannot be told.',
+  unknown: 'Its times do not tell where on the path it was taken.',
 };
 
 /** −0.77 → "−77 %"; from a tripling on, "× 5.9"; no change is "=". */

@@ -199,6 +199,11 @@ describe('outputs', () => {
     expect(JSON.parse(stdout)).toMatchObject({ schema: 'migscope.report', schemaVersion: 1 });
   });
 
+  test('standard input is called that where it is of no use', async () => {
+    const empty = await cli(['analyze', '-'], { stdin: new Uint8Array(0) });
+    expect(empty).toMatchObject({ code: 1, stderr: expect.stringMatching(/^migscope: Standard input is empty\./) });
+  });
+
   test('nothing but text without a terminal, colours with one', async () => {
     const csi = '\x1b[';
     const plain = await cli(['analyze', 'samples/precopy.pcap.gz']);

@@ -115,11 +115,17 @@ describeBrowser('page in a browser', () => {
     expect(opened.errors).toEqual([]);
   });
 
-  test('single segments of a channel that carries little are shown when asked for, not in place of the whole run', async () => {
+  test.each([
+    ['of a channel that carries little', 500, 1],
+    ['of the first half of the run', 250, 20_000],
+  ])('single segments %s are shown when asked for, not in place of the whole run', async (_name, slower, larger) => {
     const report = withSegments(reportData('lossy'));
     const { columns } = report.tables['tcpSegments']!;
-    const { unit, values } = columns['tNs']!;
-    Object.assign(columns, { tNs: { unit, values: values.map((value) => (Number(value) - 100e6) * 500) } });
+    const { tNs, offset } = columns;
+    Object.assign(columns, {
+      tNs: { ...tNs, values: tNs!.values.map((value) => (Number(value) - 100e6) * slower) },
+      offset: { ...offset, values: offset!.values.map((value) => Number(value) * larger) },
+    });
     const opened = await open(await renderHtml(report));
     const pressed = `[...document.querySelectorAll('.close-ups .proof')].map((one) => one.getAttribute('aria-pressed'))`;
     await opened.evaluate(`document.querySelector('.close-ups').scrollIntoView({ behavior: 'instant' })`);

@@ -3,6 +3,7 @@ import type { Anomaly, AnomalyCode } from '../../src/anomaly.js';
 import type { ReportData } from '../../src/report/report.js';
 import { renderText } from '../../src/report/text.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
+import { limitShares } from '../support/tcp-direction.js';
 
 const render = (report: ReportData, width = 80): string => renderText(report, { color: false, width });
 
@@ -90,6 +91,40 @@ describe('terminal summary', () => {
     const text = render({ ...report, migrations: [unseen] });
     expect(text).toContain('zero pages not visible');
     expect(text).toMatch(/^ {2}1 .* 7,951 +–$/m);
+  });
+
+  test('a pass that found nothing is not the last round that rounds are compared by', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const { rounds } = migration!;
+    const last = rounds.at(-1)!;
+    const shown = render({
+      ...report,
+      migrations: [{ ...migration!, rounds: [...rounds, last, { ...last, bytes: 0 }] }],
+    });
+    expect(shown).toContain('The last whole round sent');
+    expect(shown).not.toContain('sent 0 B');
+  });
+
+  test('a sender that is paced before it is captured is not left as one without data', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const shares = limitShares({ 'sender-application': 1 });
+    const connections = report.connections.map((connection) => {
+      const [out, back] = connection.directions;
+      return { ...connection, directions: [{ ...out, limitedBy: shares }, back] as typeof connection.directions };
+    });
+    const text = (rule: string): string => {
+      const findings = [
+        {
+          ...reportData('lossy').findings[0]!,
+          ...{ rule, severity: 'info' as const, migration: migration!.id },
+        },
+      ];
+      return render({ ...report, connections, findings }, 110);
+    };
+    expect(text('R-A6')).toContain('sender without data 100 %; its line or a queue before it sets the pace (R-A6).');
+    expect(text('R-C6')).toContain('sender without data 100 %.');
   });
 
   test('each round is a row with what was sent and what was dirtied meanwhile', () => {

@@ -283,7 +283,7 @@
 
     /**
      * The stretch with single segments to show in a window, of which it fills a third at least; -1 for none. One that was
-     * chosen comes first; unasked, one is shown only where it is most of what was sent then, on all channels together.
+     * chosen comes first; unasked, one is shown only where it is all but a little of what was sent then, on all channels together.
      */
     stretchWithin(from, to) {
       const { stretches } = this.data;
@@ -297,7 +297,7 @@
       stretches.stretch.forEach((stretch, i) => {
         if (fills(i) <= most) return;
         const [first, last] = this.segmentsBetween(stretch, from, to);
-        if (2 * (last - first) < high - low) return;
+        if (last - first < 0.9 * (high - low)) return;
         most = fills(i);
         best = stretch;
       });

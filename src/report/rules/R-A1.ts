@@ -50,7 +50,6 @@ export default defineRule({
         {
           confidence: comb ? (comb.burstByBurst ? 0.95 : 0.8) : 0.6,
           interval: proof.length > 0 ? proof : [precopy],
-          packets: [transfer.mainFlow.connection.firstFrame],
           metrics: {
             limitBytesPerSecond: Math.round(rate),
             waitShare: share,
@@ -67,7 +66,7 @@ export default defineRule({
               : `it waits ${percent(waited)} of the time with the window open. `) +
             `Without the cap about ${duration(costNs)} of ${duration(precopyNs)} would not be spent waiting.`,
           advice: [
-            `Raise max-bandwidth above ${digits(rate / MIB)} MiB/s: QMP {"execute":"migrate-set-parameters","arguments":{"max-bandwidth":BYTES_PER_S}} or virsh migrate-setspeed DOMAIN MIB_PER_S; both work while the migration runs.`,
+            `Raise max-bandwidth above ${digits(rate / MIB)} MiB/s: QMP {"execute": "migrate-set-parameters", "arguments": {"max-bandwidth": BYTES_PER_S}} or virsh migrate-setspeed DOMAIN MIB_PER_S; both work while the migration runs.`,
             'With a manager, raise its setting instead, or it comes back: KubeVirt bandwidthPerMigration, Nova live_migration_bandwidth, Proxmox bwlimit, vdsm migration_max_bandwidth.',
           ],
           alternatives: comb

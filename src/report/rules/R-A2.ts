@@ -54,7 +54,6 @@ export default defineRule({
             severity: 'minor',
             confidence: 0.8,
             interval: [precopy],
-            packets: [transfer.mainFlow.connection.firstFrame],
             metrics: { limitBytesPerSecond: Math.round(limit.rate), intendedBytesPerSecond: intended, ratio },
             text: `The limit in force is ${memory(limit.rate)}/s (${bitRate(limit.rate)}), ${digits(ratio)} times the intended ${memory(intended)}/s: ${misread[1]}.`,
             advice: [
@@ -75,7 +74,6 @@ export default defineRule({
           severity: 'minor',
           confidence: 0.8,
           interval: [precopy],
-          packets: [transfer.mainFlow.connection.firstFrame],
           metrics: { rate, intendedBytesPerSecond: intended, ratio: rate / intended },
           text: `The migration ran at ${bitRate(rate)}, ${percent(rate / intended - 1)} above the intended limit of ${bitRate(intended)}, and without pauses: no limit was applied.`,
           advice: [

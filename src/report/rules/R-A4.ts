@@ -1,6 +1,6 @@
-import { bitRate, duration, percent, plural } from '../format.js';
+import { bitRate, duration, plural } from '../format.js';
 import { lossesOf } from './loss.js';
-import { FLAT, lineRateOf, type Pace, paceOf } from './plateau.js';
+import { evenness, FLAT, lineRateOf, type Pace, paceOf } from './plateau.js';
 import { defineRule, type Observation } from './rule.js';
 import { SLOW_SENDER } from './sender.js';
 
@@ -68,12 +68,12 @@ export default defineRule({
             kind: policed ? 'policer' : 'shaper',
           },
           text: policed
-            ? `The rate stays within ${percent(pace.variation)} of ${bitRate(pace.median)} although ${plural(loss.episodes.length, 'time')} packets were lost, and round trips do not grow before: a policer drops what exceeds that rate instead of delaying it.`
+            ? `The rate stays within ${evenness(pace)} of ${bitRate(pace.median)} although ${plural(loss.episodes.length, 'time')} packets were lost, and round trips do not grow before: a policer drops what exceeds that rate instead of delaying it.`
             : onPath
-              ? `The path carries ${bitRate(pace.median)} and no more: the rate is flat within ${percent(pace.variation)} and packets wait ${duration(queueNs)} in a queue. The hosts could send faster.`
+              ? `The path carries ${bitRate(pace.median)} and no more: the rate is flat within ${evenness(pace)} and packets wait ${duration(queueNs)} in a queue. The hosts could send faster.`
               : inSteps
                 ? `The source sends evenly, but on several levels between ${bitRate(lowOf(pace))} and ${bitRate(pace.peak)}, although path and destination would take more: its interface or a queue before it (tc) sets the pace, and was set anew on the way.`
-                : `The source sends ${bitRate(pace.median)}, even within ${percent(pace.variation)}, although path and destination would take more: its interface or a queue before it (tc) sets the pace. A busy thread would be less even.`,
+                : `The source sends ${bitRate(pace.median)}, even within ${evenness(pace)}, although path and destination would take more: its interface or a queue before it (tc) sets the pace. A busy thread would be less even.`,
           advice: [
             'If the link should be faster, look for a shaper: tc -s qdisc show on both hosts, QoS classes and policers on the switches.',
             'If the rate is intended, set max-bandwidth slightly below it to keep the queue empty for others.',

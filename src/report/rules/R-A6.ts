@@ -1,5 +1,5 @@
-import { bitRate, percent } from '../format.js';
-import { FLAT, lineRateOf, paceOf } from './plateau.js';
+import { bitRate } from '../format.js';
+import { evenness, FLAT, lineRateOf, paceOf } from './plateau.js';
 import { defineRule } from './rule.js';
 
 export default defineRule({
@@ -37,7 +37,7 @@ export default defineRule({
           confidence: 0.85,
           interval: [transfer.precopy],
           metrics: { rate: pace.median, lineBitsPerSecond: line, congestionShare: shares.congestion },
-          text: `${transfer.migration ? 'The migration' : 'The transfer'} fills a ${bitRate(line / 8)} line: ${bitRate(pace.median)} of memory, flat within ${percent(pace.variation)}. The hosts are not in the way.`,
+          text: `The ${transfer.noun} fills a ${bitRate(line / 8)} line: ${bitRate(pace.median)} of memory, flat within ${evenness(pace)}. The hosts are not in the way.`,
           advice: ['Only a faster or additional link, compression or post-copy would be quicker.'],
           transfer,
         },

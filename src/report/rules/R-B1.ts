@@ -117,7 +117,7 @@ export default defineRule({
               ? '. '
               : `, and TCP spent ${percent(heldShare)} of the time recovering or growing back. `) +
             (held && ceiling !== null && goodput !== null && rttNs !== null
-              ? `At ${duration(rttNs)} round trip such loss allows about ${bitRate(ceiling)}; the migration got ${bitRate(goodput)}. `
+              ? `At ${duration(rttNs)} round trip such loss allows about ${bitRate(ceiling)}; the ${transfer.noun} got ${bitRate(goodput)}. `
               : '') +
             (held ? '' : 'That is not what sets the rate, but so much had to be repeated that it cost time. ') +
             (loss.queueFull === null

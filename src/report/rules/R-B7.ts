@@ -48,7 +48,7 @@ export default defineRule({
               ? bins.slice(0, 5).map((bin) => [bin.startNs, bin.startNs + bin.durationNs] as const)
               : [[transfer.startNs, transfer.endNs]],
           metrics: { lowestNs: rtt.min, medianNs: rtt.p50, p95Ns: rtt.p95 },
-          text: `While the migration runs, round trips take ${duration(rtt.p50)} (95 %: ${duration(rtt.p95)}) instead of ${duration(rtt.min)}: it keeps a queue full, and everything else on this path waits behind it.`,
+          text: `While the ${transfer.noun} runs, round trips take ${duration(rtt.p50)} (95 %: ${duration(rtt.p95)}) instead of ${duration(rtt.min)}: it keeps a queue full, and everything else on this path waits behind it.`,
           advice: [
             'If heartbeats or storage share the path: max-bandwidth at about 90 % of the rate seen here, or tc qdisc replace dev IFACE root fq with BBR on the source.',
           ],

@@ -64,7 +64,7 @@ export default defineRule({
           text: closed
             ? `The destination closed its receive window ${closures === 1 ? 'once, for' : `${count(closures)} times, for`} ${duration(zeroNs)}${closures === 1 ? '' : ' in all'} (${percent(share)} of ${transfer.busyFlows > 1 ? 'each connection’s' : 'the'} time)` +
               (longestNs !== null && closures > 1 ? `, the longest for ${duration(longestNs)}` : '') +
-              `: its QEMU does not read as fast as data arrives${window ? `, although ${bytes(window.max)} are buffered for it` : ''}.`
+              `: its QEMU does not read as fast as data arrives${window ? `; at other times its window was up to ${bytes(window.max)}` : ''}.`
             : `The destination’s window shrank from ${bytes(window?.max ?? null)} to ${bytes(window?.p50 ?? null)} and was full for ${percent(fullShare)} of the time: its QEMU does not read as fast as data arrives.`,
           advice: [
             'On the destination: top -H (is QEMU’s incoming or multifd thread at 100 %?), numastat -p, swap (vmstat 1), stalls in the kernel log.',

@@ -43,7 +43,6 @@ export default defineRule({
           severity: 'fatal',
           confidence: ending.by === null ? 0.6 : 0.9,
           interval: [[Math.max(transfer.startNs, transfer.endNs - 1e9), transfer.endNs]],
-          packets: [ending.flow.connection.firstFrame],
           metrics: {
             closedFirstBy: ending.by,
             reset: ending.reset ? 'yes' : 'no',

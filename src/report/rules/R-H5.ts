@@ -45,7 +45,6 @@ export default defineRule({
         {
           severity: 'fatal',
           confidence: 0.6,
-          packets: [lost.firstFrame],
           interval: [[Math.min(lost.endNs, migration.endNs), Math.max(lost.endNs, migration.endNs)]],
           metrics: { port: lost.server.port, controlEndNs: lost.endNs, migrationEndNs: migration.endNs },
           text: `The ${through} connection between the hosts ${lost.endedBy === 'rst' ? 'was reset' : 'fell silent'} at ${moment(lost.endNs)}, ${duration(Math.abs(migration.endNs - lost.endNs))} ${lost.endNs <= migration.endNs ? 'before' : 'after'} the migration ended: the manager lost contact and aborted.`,

@@ -47,7 +47,6 @@ export default defineRule({
         {
           severity: 'fatal',
           confidence: 0.75,
-          packets: [ending.flow.connection.firstFrame],
           interval: [[transfer.startNs, transfer.endNs]],
           metrics: { blocks: migration.ramBlocks.length, memoryBytes: migration.bytes.ramRecords },
           text: `The destination closed right after the list of RAM blocks (${named}${migration.ramBlocks.length > limits.listedBlocks ? ', …' : ''}): its own layout differs.`,

@@ -35,7 +35,6 @@ export default defineRule({
         {
           severity: 'major',
           confidence: 0.85,
-          packets: [ending.flow.connection.firstFrame],
           interval: [[Math.max(transfer.startNs, transfer.endNs - 1e9), transfer.endNs]],
           metrics: { elapsedNs: transfer.durationNs, during: ending.during, rounds: migration.rounds.length },
           text: `The source ended the migration in order at ${moment(transfer.endNs)}, ${duration(transfer.durationNs)} after the start, during ${ending.during} at ${bitRate(transfer.goodput)}: it was cancelled. The guest goes on at the source.`,

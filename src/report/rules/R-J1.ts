@@ -51,7 +51,7 @@ export default defineRule({
         metrics: { unseenBytes: unseen, unseenShare: share, droppedFrames: dropped, places: countOf(noted) },
         text:
           (unseen > 0
-            ? `${bytes(unseen)} of the migration (${percent(share)}) were acknowledged but are not in the file. `
+            ? `${bytes(unseen)} of the data (${percent(share)}) were acknowledged but are not in the file. `
             : '') +
           (dropped ? `The recorder says it dropped ${plural(dropped, 'frame')}. ` : '') +
           (share >= limits.severeShare

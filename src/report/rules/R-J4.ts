@@ -33,7 +33,7 @@ export default defineRule({
           packets: [...late.map((flow) => flow.connection.firstFrame), ...framesOf(noted)],
           interval: [[transfer.startNs, transfer.startNs]],
           metrics: { connections: late.length },
-          text: 'The recording starts when the migration is already under way: windows are inferred, earlier rounds are missing, and total time and downtime shares count from the first captured frame.',
+          text: `The recording starts when the ${transfer.noun} is already under way: windows are inferred, ${transfer.migration ? 'earlier rounds are missing, ' : ''}and total time and shares count from the first captured frame.`,
           advice: ['Start the recording before the migration.'],
           transfer,
           connections: late.map((flow) => flow.connection.id),

@@ -36,7 +36,7 @@ export default defineRule({
             ...framesOf(anomaliesOf(report, ['tcp/one-sided'], transfer.connectionIds)),
           ],
           metrics: { connections: halves.length },
-          text: `Only one direction of the ${transfer.migration ? 'migration' : 'transfer'} is in the capture: rates are right, but windows, round-trip times and the cause of waits cannot be seen.`,
+          text: `Only one direction of the ${transfer.noun} is in the capture: rates are right, but windows, round-trip times and the cause of waits cannot be seen.`,
           advice: ADVICE,
           transfer,
           connections: halves.map((flow) => flow.connection.id),

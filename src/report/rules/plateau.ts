@@ -1,4 +1,5 @@
 // The pace of a transfer: its rate in steps of several round trips, the level it settles on, and how flat it is there.
+import { percent } from '../format.js';
 import { lineEfficiency } from '../models/ceilings.js';
 import { deviation, mean, median } from './comb.js';
 import type { Interval, Transfer } from './transfer.js';
@@ -24,6 +25,9 @@ const FRAMES_PER_STEP = 32;
 const MIN_STEPS = 8;
 /** Steps below this share of the fastest are pauses. */
 const BUSY_SHARE = 0.1;
+
+/** Within what the rate stays even, in words: below a percent chance alone may make it flat. */
+export const evenness = ({ variation }: Pace): string => percent(Math.max(0.01, variation));
 
 /** Needs eight steps with data. Rates are of all payload, as what shapes them counts repeated bytes too. Null when the timeline is missing or too coarse. */
 export function paceOf(transfer: Transfer, within: Interval): Pace | null {

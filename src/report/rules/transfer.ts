@@ -144,6 +144,11 @@ export class Transfer {
     this.endNs = migration?.endNs ?? Math.max(...flows.map((flow) => flow.connection.endNs));
   }
 
+  /** What it is in a sentence. */
+  get noun(): 'migration' | 'transfer' {
+    return this.migration ? 'migration' : 'transfer';
+  }
+
   /** What `find` says, which is asked once for each `question`: many rules ask the same. */
   once<T>(question: string, find: () => T): T {
     if (!this.#answers.has(question)) this.#answers.set(question, find());

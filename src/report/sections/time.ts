@@ -24,7 +24,7 @@ export function timeSection({ figures, scene }: Drawn): Html {
   const shown = TIME_CHARTS.map((id) => figures.get(id)).filter((figure) => figure !== undefined);
   if (shown.length === 0) return html``;
   return html`<section id="${scene.id}-time"><h2>Over time</h2>
-<p class="lead">All charts share one time axis, in seconds since the capture’s first frame. <span class="by-hand">Drag over a chart to zoom in, double-click to see the whole run; Ctrl + wheel zooms, Shift + wheel moves. With a chart in focus: arrows move, + and − zoom, 0 resets.</span></p>
+<p class="lead">All charts share one time axis: time since the capture’s first frame. <span class="by-hand">Drag over a chart to zoom in, double-click to see the whole run; Ctrl + wheel zooms, Shift + wheel moves. With a chart in focus: arrows move, + and − zoom, 0 resets.</span></p>
 ${figures.get('overview') ?? ''}${shown}${figures.has('sequence') ? closeUps(scene) : ''}</section>`;
 }
 

@@ -246,6 +246,19 @@ describe('synchronisation stalls', () => {
       },
     ),
   );
+  silent(
+    'R-D4',
+    'the congestion window is full in the gaps: each waits for acknowledgements',
+    multifd(
+      [5e8, 5e8],
+      {},
+      {
+        timeline: timeline(10 * MS, 990, (index) =>
+          index % 37 < 4 ? { direction: 2, limit: 'Congestion' } : { direction: 2, bytes: 1e6, limit: 'Congestion' },
+        ),
+      },
+    ),
+  );
   silent('R-D4', 'they never stop', multifd([5e8, 5e8], {}, { timeline: gaps(() => false) }));
 });
 

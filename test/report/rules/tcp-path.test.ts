@@ -1,4 +1,4 @@
-import { describe } from 'vitest';
+import { describe, expect } from 'vitest';
 import type { ReportData } from '../../../src/report/report.js';
 import {
   type BinParts,
@@ -332,6 +332,15 @@ describe('bufferbloat', () => {
   speaks('R-B7', 'to 200 ms: others notice', withForward({ rttNs: quantiles(1 * MS, 200 * MS, 300 * MS) }), {
     severity: 'minor',
   });
+  const bulk = withForward({ rttNs: quantiles(1 * MS, 50 * MS, 60 * MS) });
+  speaks(
+    'R-B7',
+    'no migration was found',
+    { ...bulk, migrations: [] },
+    {
+      text: expect.stringContaining('While the transfer runs'),
+    },
+  );
   silent(
     'R-B7',
     'a single late acknowledgement among three',
