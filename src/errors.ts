@@ -76,7 +76,10 @@ export const noSuchFile = (path: string): InputError =>
   new InputError(`${path} does not exist.`, 'Check the name; use - for standard input.');
 
 export const cannotRead = (path: string, reason: string): InputError =>
-  new InputError(`${named(path)} cannot be read: ${reason}.`, 'Check that it is a regular file and that you may read it.');
+  new InputError(
+    `${named(path)} cannot be read: ${reason}.`,
+    'Check that it is a regular file and that you may read it.',
+  );
 
 export const noFrames = (names: readonly string[]): InputError =>
   new InputError(
