@@ -5,6 +5,7 @@
 import { float64, utf8 } from '@uwdata/flechette';
 import { escape as byRow, type ColumnTable, desc, table as makeTable, op } from 'arquero';
 import {
+  LIMIT_COLUMNS,
   TCP_EPISODE_KINDS,
   TCP_EPISODE_UNITS,
   TCP_EVENT_KINDS,
@@ -60,15 +61,7 @@ function fromItems<T>(items: readonly T[], columns: Readonly<Record<string, Colu
 
 /** Timeline columns that add up over channels and neighbouring bins, and those of which the extreme counts. */
 const SUMS = ['payloadBytes', 'uniqueBytes', 'ackedBytes', 'retransmittedBytes', 'retransmittedSegments'] as const;
-const LIMIT_SUMS = [
-  'limitSenderApplicationNs',
-  'limitRateLimitNs',
-  'limitReceiverWindowNs',
-  'limitCongestionNs',
-  'limitRecoveryNs',
-  'limitSendBufferNs',
-  'limitIdleNs',
-] as const;
+const LIMIT_SUMS = Object.values(LIMIT_COLUMNS);
 
 /** Columns of `timelineOf`; times in ns, amounts per bin. */
 export type TimelineColumn =

@@ -2,7 +2,13 @@
 //
 // A run is described by its rounds, path and channels; bins, events and regions follow from them with a seeded random
 // source, so a shape (healthy, lossy, many channels, ten minutes) is a few numbers. Calls no code under test.
-import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, TIMELINE_UNITS } from '../../src/decode/tcp/results.js';
+import {
+  LIMIT_COLUMNS,
+  TCP_EPISODE_UNITS,
+  TCP_EVENT_UNITS,
+  TCP_SEGMENT_UNITS,
+  TIMELINE_UNITS,
+} from '../../src/decode/tcp/results.js';
 import { PAGE_REGION_UNITS } from '../../src/migration-stream/results.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../../src/report/report.js';
 import { limitShares, tcpDirection } from './tcp-direction.js';
@@ -121,15 +127,6 @@ const SHAPES = {
 export type ShapeName = keyof typeof SHAPES;
 
 const PAGE = 4096;
-const LIMIT_COLUMNS = {
-  'sender-application': 'limitSenderApplicationNs',
-  'rate-limit': 'limitRateLimitNs',
-  'receiver-window': 'limitReceiverWindowNs',
-  congestion: 'limitCongestionNs',
-  recovery: 'limitRecoveryNs',
-  'send-buffer': 'limitSendBufferNs',
-  idle: 'limitIdleNs',
-} as const;
 
 /** A report of one migration; `changes` override single numbers of the shape. */
 export function reportData(shape: ShapeName = 'healthy', changes: Partial<RunShape> = {}): ReportData {

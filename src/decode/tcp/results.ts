@@ -263,6 +263,17 @@ export const TIMELINE_UNITS = {
   limitIdleNs: 'ns',
 } as const;
 
+/** The timeline's column of each limit, in the order of LIMITS. */
+export const LIMIT_COLUMNS = {
+  'sender-application': 'limitSenderApplicationNs',
+  'rate-limit': 'limitRateLimitNs',
+  'receiver-window': 'limitReceiverWindowNs',
+  congestion: 'limitCongestionNs',
+  recovery: 'limitRecoveryNs',
+  'send-buffer': 'limitSendBufferNs',
+  idle: 'limitIdleNs',
+} as const satisfies Record<Limit, keyof typeof TIMELINE_UNITS>;
+
 /** Kinds in column `kind` of `events`; the number is the index. */
 export const TCP_EVENT_KINDS = [
   'retransmission-fast',

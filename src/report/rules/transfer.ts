@@ -3,7 +3,14 @@
 // A transfer is a migration, or, in a capture without any, one bulk TCP connection by itself (an unrecognised or encrypted
 // migration looks like that). Tables are read once into plain columns per direction; a figure that the result does not
 // hold is null here as well.
-import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS, type TcpDirection } from '../../decode/tcp/results.js';
+import {
+  LIMIT_COLUMNS,
+  LIMITS,
+  type Limit,
+  TCP_EPISODE_KINDS,
+  TCP_EVENT_KINDS,
+  type TcpDirection,
+} from '../../decode/tcp/results.js';
 import { assert } from '../../errors.js';
 import type { Connection, JsonTable, Migration, ReportData } from '../report.js';
 
@@ -387,16 +394,6 @@ export const numberOr = <T>(cell: Cell | undefined, otherwise: T): number | T =>
 const kindName = <T extends string>(cell: Cell | undefined, kinds: readonly T[]): T | undefined =>
   typeof cell === 'number' ? kinds[cell] : kinds.find((kind) => kind === cell);
 
-const LIMIT_COLUMNS = [
-  'limitSenderApplicationNs',
-  'limitRateLimitNs',
-  'limitReceiverWindowNs',
-  'limitCongestionNs',
-  'limitRecoveryNs',
-  'limitSendBufferNs',
-  'limitIdleNs',
-] as const; // in the order of LIMITS
-
 function readTimeline(table: JsonTable | undefined): Timeline {
   return {
     direction: column(table, 'direction'),
@@ -408,7 +405,7 @@ function readTimeline(table: JsonTable | undefined): Timeline {
     windowMaxBytes: column(table, 'windowMaxBytes'),
     rttMinNs: column(table, 'rttMinNs'),
     rttMaxNs: column(table, 'rttMaxNs'),
-    limitsNs: LIMIT_COLUMNS.map((name) => column(table, name)),
+    limitsNs: LIMITS.map((limit) => column(table, LIMIT_COLUMNS[limit])),
   };
 }
 

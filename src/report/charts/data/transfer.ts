@@ -1,5 +1,5 @@
 // What a transfer did over time: rates, windows, round trips, limits, losses, and each channel's share of it.
-import { LIMITS, type Limit, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../../decode/tcp/results.js';
+import { LIMIT_COLUMNS, LIMITS, TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../../../decode/tcp/results.js';
 import type { UdpFlow } from '../../../decode/udp/results.js';
 import { bitRate, bytes, duration, moment, percent, plain } from '../../format.js';
 import type { JsonTable, ReportData } from '../../report.js';
@@ -96,16 +96,6 @@ function timelineData(bins: ReturnType<typeof timelineOf>): Dataset | null {
 
 const inSeconds = (ns: number | null | undefined): number | null =>
   ns === null || ns === undefined ? null : rounded(ns / 1e9, 4);
-
-const LIMIT_COLUMNS = {
-  'sender-application': 'limitSenderApplicationNs',
-  'rate-limit': 'limitRateLimitNs',
-  'receiver-window': 'limitReceiverWindowNs',
-  congestion: 'limitCongestionNs',
-  recovery: 'limitRecoveryNs',
-  'send-buffer': 'limitSendBufferNs',
-  idle: 'limitIdleNs',
-} as const satisfies Record<Limit, string>;
 
 /** Per bin and limit the share it had, stacked from 0 to 1. */
 function limitsData(report: ReportData, carriers: readonly Carrier[]): Dataset | null {
