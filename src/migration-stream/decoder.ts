@@ -3,7 +3,6 @@
 // It implements the transport's StreamConsumer on one side and resumes a StreamReader's generators on the other. Bytes
 // are handed on as views; a remainder too short for the decoder's next read is copied by the cursor. Where the decoder
 // lost its place, the driver runs its `resync` and accounts for the bytes in between.
-
 import type { AnomalyCode, AnomalyLog } from '../anomaly.js';
 import type { HoleCause, StreamConsumer, StreamEnd } from '../decode/stream.js';
 import { ByteCursor, type Reading } from '../decode/tcp/byte-cursor.js';

@@ -2,6 +2,7 @@
 //
 // The wire shows when things passed by, not when the guest's processors stopped. What may have moved the one against the
 // other is a doubt of so many ns; an estimate that an open doubt could carry beyond the tolerance is called uncertain.
+import type { Flight } from './send-buffer.js';
 
 /** An estimate is good when it is within so much, or within this share, of what the hypervisor says. */
 const TOLERANCE_NS = 30e6;
@@ -18,6 +19,12 @@ export interface Doubt {
   readonly ns: number;
   readonly why: string;
 }
+
+/** What an answer ends: captured at the source the mark is early and the answer late, at the destination the other way round. */
+export const roundTripDoubt = (flight: Flight | null): Doubt => ({
+  ns: flight?.rttNs ?? 0,
+  why: 'a round trip lies between what the two hosts see',
+});
 
 /**
  * Confidence in an estimate, and what a method has to add to it.

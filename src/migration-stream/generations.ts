@@ -11,7 +11,6 @@
 //   per scan     8.1 and later: a FLUSH word, at START and each time the scan comes around the end of memory.
 // A FLUSH in START tells the second dialect. There, one generation may hold several sections: a section that begins on
 // the main channel begins one for the rounds, as far as its header came in time.
-
 import { MULTIFD_GENERATIONS, MULTIFD_WAITING_PAGES } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import type { PageKind } from './records.js';

@@ -1,5 +1,6 @@
 // Rounds of streams whose pages could not be read: from the main channel's marks, or from an estimate for the whole stream.
-import type { Round } from './results.js';
+import { WORD_BYTES } from './lost-pages.js';
+import type { Migration, Round } from './results.js';
 
 /** Where a round begins, as far as the main channel tells. */
 export interface Mark {
@@ -51,4 +52,14 @@ export function untilSwitch(rounds: readonly Round[], switchNs: number): Round[]
     confidence: 0.9,
   });
   return before;
+}
+
+/**
+ * Pages of rounds whose records could not be read: as many full ones as their bytes amount to, which each round is given, too.
+ * What else there was is not known.
+ */
+export function fullPages(rounds: readonly Round[], pageSize: number): Migration['pages'] {
+  for (const { pages, bytes } of rounds) pages.normal ||= Math.round(bytes / (pageSize + WORD_BYTES));
+  const normal = rounds.reduce((sum, { pages }) => sum + pages.normal, 0);
+  return { normal, zero: null, xbzrle: 0, compressed: 0, distinct: null, resent: null };
 }

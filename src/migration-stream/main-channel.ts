@@ -30,6 +30,7 @@ import {
   CMD_POSTCOPY_RAM_DISCARD,
   CMD_POSTCOPY_RUN,
   COMMANDS,
+  isPageSize,
   QEMU_VM_COMMAND,
   QEMU_VM_CONFIGURATION,
   QEMU_VM_EOF,
@@ -556,7 +557,7 @@ class MainChannelReader implements StreamReader {
         this.#ram.postcopyAdvised = true;
         stream.skip(8);
         const pageSize = stream.u64();
-        if (pageSize >= 1024 && pageSize <= 65_536 && Number.isInteger(Math.log2(pageSize))) {
+        if (isPageSize(pageSize)) {
           this.#ram.setPageSize(pageSize);
         }
         return pageSize;

@@ -3,14 +3,14 @@
 // A state machine fed by records; it knows no bytes and no connections (session.ts decides which streams feed it).
 // Time runs through phases: setup → precopy → stop-and-copy → device-state → handover, or, with post-copy,
 // setup → precopy → stop-and-copy → device-state (the package) → postcopy → handover.
-
 import type { AnomalyLog } from '../anomaly.js';
 import { EVENT_ROWS, STREAM_RECORDS } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
+import { contradictions, type Finished, missingChannels, PacketNumbers } from './contradictions.js';
 import { Generations, MAIN_LANE } from './generations.js';
-import { type Mark, roundsFromMarks, untilSwitch } from './inferred-rounds.js';
+import { fullPages, type Mark, roundsFromMarks, untilSwitch } from './inferred-rounds.js';
 import { BULKY_FEATURES, featureOf } from './iterables.js';
-import { LostPages, WORD_BYTES } from './lost-pages.js';
+import { LostPages } from './lost-pages.js';
 import { PageRequests } from './page-requests.js';
 import { PageHistory } from './pages.js';
 import { Phases } from './phases.js';
@@ -108,10 +108,7 @@ export class MigrationState implements MigrationSink {
   #multifdBlindBytes = 0;
   /** The round that was open when the first of them were lost. */
   #multifdGapRound = 0;
-  /** Multifd packets of pages, and the least and the largest of their numbers. */
-  #packets = 0;
-  #packetLeast = Number.POSITIVE_INFINITY;
-  #packetMost = Number.NEGATIVE_INFINITY;
+  readonly #packets = new PacketNumbers();
   #sectionNs = WIDE_ZERO;
   // Switchover.
   readonly #switchOver: SwitchOver;
@@ -222,7 +219,7 @@ export class MigrationState implements MigrationSink {
 
   /** The last page of such a channel was cut off: `missingBytes` of it never came. */
   sidePageCut(missingBytes: number): void {
-    this.#ramRecordBytes -= missingBytes;
+    this.#pageCut(missingBytes);
     this.#phases.beside(-missingBytes);
   }
 
@@ -269,14 +266,12 @@ export class MigrationState implements MigrationSink {
 
   /** A multifd channel is over; its last packet announced `missingBytes` more than came. */
   multifdEnd(lane: number, missingBytes: number): void {
-    this.#ramRecordBytes -= missingBytes;
     this.#generations!.end(lane);
+    this.#pageCut(missingBytes);
   }
 
   packet(number: number): void {
-    this.#packets++;
-    if (number < this.#packetLeast) this.#packetLeast = number;
-    if (number > this.#packetMost) this.#packetMost = number;
+    this.#packets.add(number);
   }
 
   hello(): void {}
@@ -483,9 +478,9 @@ export class MigrationState implements MigrationSink {
   streamEnd(offset: number, tNs: number): void {
     this.#streamEndNs = tNs;
     this.#generations?.end(MAIN_LANE);
-    // The last page may be cut off: what did not come was counted with its header. (After a recovery streams share this.)
+    // The last page may be cut off. (After a recovery streams share this.)
     if (this.#pageStart < offset && offset < this.#pageEnd) {
-      this.#ramRecordBytes -= this.#pageEnd - offset;
+      this.#pageCut(this.#pageEnd - offset);
       this.#pageEnd = 0;
     }
     this.#latestOffset = offset;
@@ -519,20 +514,27 @@ export class MigrationState implements MigrationSink {
    * @param mirrorEndsNs  when disks that are copied between the same hosts were last asked for anything
    */
   finish(flight: Flight | null = null, mirrorEndsNs: readonly number[] = []): MigrationFigures {
-    this.#checkMarks();
-    this.#checkRequests();
-    this.#checkReplies();
     this.#generations?.finish();
-    const isPartial = this.#missesChannels();
+    const missing = missingChannels(this.#finished);
+    if (missing !== null) {
+      this.feature('multifd');
+      this.#log.note('stream/channel-missing', { direction: this.#direction, tNs: this.#latestNs, detail: missing });
+    }
+    const isPartial = missing !== null;
     const inferred = this.#inferredRounds();
     // Marks with nothing but zero pages between them bound rounds whose size is not known; a page that was seen has its round.
     const seen = this.#pages.normal + this.#pages.xbzrle + this.#pages.compressed;
     const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds());
+    for (const detail of contradictions(this.#finished)) this.#contradiction(detail);
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#phases.leave(endNs, this.#latestOffset);
-    const pages = this.#pages;
-    if (pages.xbzrle > 0) this.feature('xbzrle');
-    if (pages.compressed > 0) this.feature('compress');
+    const counted = this.#pages;
+    if (counted.xbzrle > 0) this.feature('xbzrle');
+    if (counted.compressed > 0) this.feature('compress');
+    const zero = isPartial && counted.zero === 0 ? null : counted.zero;
+    const copies = isPartial ? { distinct: null, resent: null } : this.#copies();
+    const pages = inferred ? fullPages(inferred, this.history.pageSize) : { ...counted, zero, ...copies };
+    if (inferred && this.inPostcopy) this.#postcopyPages = inferred.at(-1)!.pages.normal;
     if (this.history.untracked > 0) {
       this.#log.note('stream/limit', { direction: this.#direction, detail: 'pages without history' });
     }
@@ -541,13 +543,7 @@ export class MigrationState implements MigrationSink {
       pageSize: this.#pageSize,
       features: [...this.#features].sort(),
       ramBlocks: this.#blocks,
-      pages: inferred
-        ? this.#inferredPages(inferred)
-        : {
-            ...pages,
-            zero: isPartial && pages.zero === 0 ? null : pages.zero,
-            ...(isPartial ? { distinct: null, resent: null } : this.#copies()),
-          },
+      pages,
       // Channels beside each other share the pages.
       lostPages: inferred || this.#generations ? null : this.#lost.total,
       ramRecordBytes: Math.round(this.#ramRecordBytes),
@@ -561,11 +557,37 @@ export class MigrationState implements MigrationSink {
     };
   }
 
+  get #finished(): Finished {
+    const { complete, shut } = this;
+    return {
+      isComplete: complete,
+      shut,
+      isMainRead: this.#undecodedBytes === 0,
+      isRead: this.#undecodedBytes + this.#multifdBlindBytes === 0,
+      hasMain: this.#latestOffset > 0,
+      hasRamStart: this.#memoryBytes !== null,
+      hasMultifd: this.#generations !== null,
+      marks: this.#generations?.marks ?? null,
+      marksFlushes: this.#features.has('multifd-flush'),
+      packets: this.#packets,
+      pages: this.#pages,
+      unansweredRequests: this.requests.waiting - this.requests.underway(this.rounds),
+      pings: this.#pings,
+      isRunUnseen: this.#runUnseen,
+    };
+  }
+
   /** Pages whose block was named out of sight may be the same as those of a block named since. */
   #copies(): Pick<Migration['pages'], 'distinct' | 'resent'> {
     if (this.#unplaced > 0 && this.#blockNumbers.size > 0) return { distinct: null, resent: null };
     const { distinct, untracked } = this.history;
     return { distinct, resent: totalPages(this.#pages) - untracked - distinct };
+  }
+
+  /** What did not come was counted with the page's header. */
+  #pageCut(missingBytes: number): void {
+    this.#ramRecordBytes -= missingBytes;
+    this.rounds.pageCut(missingBytes);
   }
 
   #boundLost(offset: number, block: number, address: number): void {
@@ -627,14 +649,6 @@ export class MigrationState implements MigrationSink {
     // When the guest stopped, these rounds do not tell: the last one may be several that could not be told apart.
     if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
     return rounds;
-  }
-
-  /** Where most records could not be read: as many full pages as the rounds' bytes amount to; the rest is not known. */
-  #inferredPages(rounds: readonly Round[]): MigrationFigures['pages'] {
-    for (const { pages, bytes } of rounds) pages.normal ||= Math.round(bytes / (this.history.pageSize + WORD_BYTES));
-    if (this.inPostcopy) this.#postcopyPages = rounds.at(-1)!.pages.normal;
-    const normal = rounds.reduce((sum, { pages }) => sum + pages.normal, 0);
-    return { normal, zero: null, xbzrle: 0, compressed: 0, distinct: null, resent: null };
   }
 
   #postcopy(): MigrationFigures['postcopy'] {
@@ -706,64 +720,6 @@ export class MigrationState implements MigrationSink {
 
   #location(place: RecordPlace): { direction: number; streamOffset: number; tNs: number; frame: number } {
     return { direction: this.#direction, streamOffset: place.offset, tNs: place.tNs, frame: place.frame };
-  }
-
-  /** Every SYNC goes to all multifd channels; the main channel has a mark for each, but for the last of 9.1 and 9.2. */
-  #checkMarks(): void {
-    const marks = this.complete && this.#multifdBlindBytes + this.#undecodedBytes === 0 && this.#generations?.marks;
-    if (!marks || marks.length < 2) return;
-    const [main = 0, ...syncs] = marks;
-    const most = Math.max(...syncs);
-    if (Math.min(...syncs) < most) this.#contradiction(`multifd channels passed ${syncs.join(', ')} SYNCs`);
-    else if (main !== most && main + 1 !== most)
-      this.#contradiction(`${main} marks on the main channel, ${most} SYNCs`);
-    if (this.#unseenPackets < 0)
-      this.#contradiction(`${-this.#unseenPackets} multifd packets more than there are numbers`);
-  }
-
-  /**
-   * How many multifd packets lack of those that were numbered. Up to 8.2 channels may take a number twice and leave the next
-   * one out; the range is as long as the count either way.
-   */
-  get #unseenPackets(): number {
-    return this.#packets > 0 ? this.#packetMost - this.#packetLeast + 1 - this.#packets : 0;
-  }
-
-  /** Whether multifd channels, or the main channel beside them, went another way than past the capture. */
-  #missesChannels(): boolean {
-    const note = (detail: string): true => {
-      this.#log.note('stream/channel-missing', { direction: this.#direction, tNs: this.#latestNs, detail });
-      return true;
-    };
-    const isRead = this.#multifdBlindBytes + this.#undecodedBytes === 0;
-    if (!this.#generations) {
-      // Machine types before 8.1 do not mark flushes; but firmware and devices leave no guest without a page that is not zero.
-      const { normal, zero, xbzrle, compressed } = this.#pages;
-      const isEmpty = this.complete && isRead && zero > 0 && normal + xbzrle + compressed === 0;
-      if (!this.#features.has('multifd-flush') && !isEmpty) return false;
-      this.feature('multifd');
-      return note('all multifd channels');
-    }
-    if (this.#latestOffset === 0) return note('the main channel: how it ended is not known');
-    const isUnseen = this.complete && isRead && this.#unseenPackets > 0;
-    return isUnseen && note(`those of ${this.#unseenPackets} multifd packets`);
-  }
-
-  /** Whatever the destination asked for is sent, be it before the request arrived. */
-  #checkRequests(): void {
-    if (!this.complete || this.#multifdBlindBytes + this.#undecodedBytes > 0) return;
-    const unanswered = this.requests.waiting - this.requests.underway(this.rounds);
-    if (unanswered > 0) this.#contradiction(`${unanswered} pages were requested and not sent`);
-  }
-
-  /** A PONG answers a PING, and requests follow the switch, whichever of the two the capture shows first. */
-  #checkReplies(): void {
-    // Pings come before START: without it they may have been sent before the capture began.
-    if (this.#memoryBytes === null || this.#undecodedBytes > 0) return;
-    for (const [value, left] of this.#pings) if (left < 0) this.#contradiction(`PONG ${value} without PING`);
-    if (this.#runUnseen) this.#contradiction('post-copy on the return path, but not on the stream');
-    if (this.shut === 0 && !this.complete)
-      this.#contradiction('the destination has all of it, but no end mark was found');
   }
 
   /** As #invariant, for what lies in no one place. */

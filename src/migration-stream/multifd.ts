@@ -270,7 +270,7 @@ class MultifdReader implements StreamReader {
     if (flags > 0x7f || flags & MULTIFD_FLAG_DEVICE_STATE || !this.#isPlausible(buffer, at, normal, zero)) return false;
     const pages = normal + zero;
     if (pages === 0) return (flags & MULTIFD_FLAG_SYNC) !== 0;
-    if (blockName(buffer, at + 64) === '') return false;
+    if (blockName(buffer, at + BLOCK_NAME_AT) === '') return false;
     for (let i = 0, entry = at + MULTIFD_HEADER_BYTES; i < pages; i++, entry += 8) {
       if (uint32(buffer, entry) > 0xffff || uint32(buffer, entry + 4) % this.#pageBytes !== 0) return false;
     }

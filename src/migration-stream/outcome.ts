@@ -36,7 +36,7 @@ function flightOf(
   const main = streams.find((stream) => kindOf(group, stream) === 'main');
   const ending = endingOf(main, endings);
   const pipe = main && ending?.directions?.[main.direction & 1]?.pipe;
-  return pipe ? { p50: pipe.p50, max: pipe.max, rttNs: ending.handshakeRttNs ?? 0 } : null;
+  return pipe ? { p50: pipe.p50, max: pipe.max, rttNs: ending.handshakeRttNs ?? null } : null;
 }
 
 export function resultOf(
@@ -97,9 +97,9 @@ const joinedRound = (round: Round, i: number): Round =>
   i === 0 ? { ...round, boundary: 'joined-midway', confidence: Math.min(round.confidence, 0.5) } : round;
 
 /**
- * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further. Otherwise the way the main connection ended decides: the
- * source closed it in order (cancelled), it was reset or the destination gave up first (failed), or the capture ended.
- * A SHUT with an error flag that follows the source's own closing is only the answer to it.
+ * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further.
+ * Otherwise the way the main connection ended decides: the source closed it in order (cancelled), it was reset or the
+ * destination gave up first (failed), or the capture ended. A SHUT with an error flag that follows the source's own closing is only the answer to it.
  */
 function outcomeOf(
   group: Group,
@@ -133,6 +133,7 @@ function outcomeOf(
 
 /** Something was sent, and all of it is in the capture. */
 const isWhole = ({ account }: StreamDriver): boolean => account.length > 0 && account.missingBytes === 0;
+
 /**
  * A mirror runs between the hosts of its migration, either way round, begins before the memory moves and is ended in the pause
  * for the switch-over. Where guests move at once, the migration that ends with it owns it; libvirt and Proxmox give it the

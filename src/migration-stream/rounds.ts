@@ -13,7 +13,6 @@
 // The round of a section's pages is known at its end only, so pages wait in a list until then. A page behind which the scan
 // goes on from where it was before it is astray, its address damaged: it breaks no rule.
 // Source: QEMU migration/ram.c, ram_save_iterate(), migration_bitmap_sync(), find_dirty_block().
-
 import { ROUNDS, SECTION_PAGES } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import { NO_PAGE, type PageHistory, roundStamp } from './pages.js';
@@ -223,6 +222,11 @@ export class Rounds {
     else counts.zero++;
     this.#bytes += bytes;
     this.#latestNs = tNs;
+  }
+
+  /** The latest page was cut off: `missingBytes` of it never came. */
+  pageCut(missingBytes: number): void {
+    this.#bytes -= missingBytes;
   }
 
   /** A boundary known by other means than pages. */

@@ -336,7 +336,7 @@ class WordReading {
       this.tail = { bytes, tNs: beganNs };
       this.#run = { bytes: 0, tNs: Number.NaN };
       if (contents === WORD_BYTES && this.#before.contents < WHOLE_RECORD_BYTES) this.flushes++;
-      // 8.1 to 9.0 have the flush mark and the EOS in one at the very end, and among the block list in the beginning.
+      // 8.1 to 9.0 have the flush mark and the EOS in one at the very end; their first two marks leave with the block list.
       else if (contents === MARK_AND_EOS_BYTES) this.flushes += 3;
       // SWITCHOVER_START is flushed with the footer before it; what follows is the section of the same switch. Without it
       // the END header leaves when the pages behind it were written; the guest stopped right behind the section before.

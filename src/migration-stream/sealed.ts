@@ -12,7 +12,7 @@
 // only be the preempt channel.
 import type { AnomalyLog } from '../anomaly.js';
 import { SEALED_CHANNELS, SEALED_OPENINGS, SEALED_SYNCS } from '../limits.js';
-import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
+import { confidenceOf, type Doubt, isMirrorPause, roundTripDoubt } from './downtime.js';
 import { type MigrationFigures, MigrationState } from './migration.js';
 import type { ChannelKind, Downtime, Phase, Round } from './results.js';
 import {
@@ -439,7 +439,7 @@ export class SealedMigration extends MigrationState {
       ? `last message of the destination${this.#package ? ' before it asked for pages' : ''}`
       : 'end of the stream';
     const doubts: Doubt[] = [];
-    if (answered) doubts.push({ ns: flight?.rttNs ?? 0, why: 'a round trip lies between what the two hosts see' });
+    if (answered) doubts.push(roundTripDoubt(flight));
     let startNs = stop.tNs;
     let waited = '';
     if (this.#lanes.length > 0 || this.#package) {

@@ -14,7 +14,6 @@
 // (guest memory on huge pages, of which QEMU counts 64 between two looks at the clock) only the flight is left.
 // Source: QEMU migration/ram.c, ram_save_iterate(), MAX_WAIT; Linux net/ipv4/tcp_input.c, include/net/sock.h; measured
 // against STOP events and the kernel's socket memory in the recordings.
-
 import { SEND_BUFFER_BYTES } from '../limits.js';
 
 /** When a byte was written, as far as can be told. */
@@ -28,8 +27,8 @@ export interface Written {
 export interface Flight {
   readonly p50: number;
   readonly max: number;
-  /** 0 where it is not known. */
-  readonly rttNs?: number;
+  /** null or absent where it is not known. */
+  readonly rttNs?: number | null;
 }
 
 /** Resolution of the record of what left when. */

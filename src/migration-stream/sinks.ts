@@ -1,7 +1,6 @@
 // Sinks: what the streams beside the main channel feed, each in its own way.
 //
 // A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
-
 import { DISK_RANGES } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import type { MigrationState } from './migration.js';

@@ -4,7 +4,7 @@
 // header did; it runs again shortly before the destination says SHUT (pre-copy), or right after it answered the last
 // ping in the package (post-copy). Without a return path the end of the stream is all there is. Each is reported with
 // its method. Source: QEMU migration/migration.c, migration_completion(), postcopy_start(), process_incoming_migration_bh().
-import { confidenceOf, type Doubt, isMirrorPause } from './downtime.js';
+import { confidenceOf, type Doubt, isMirrorPause, roundTripDoubt } from './downtime.js';
 import type { RecordPlace, Section, SectionEnd, StreamClock } from './records.js';
 import type { Downtime } from './results.js';
 import { type Flight, ITERATION_NS, SendBuffer, type Written } from './send-buffer.js';
@@ -196,9 +196,7 @@ export class SwitchOver {
     let waitDoubtNs = startNs > writtenNs ? written.doubtNs / 2 : written.doubtNs;
     if (postcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
     const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
-    // Captured at the source the mark is early and the answer late, at the destination the other way round.
-    if (isAnswered)
-      doubts.push({ ns: seen.flight?.rttNs ?? 0, why: 'a round trip lies between what the two hosts see' });
+    if (isAnswered) doubts.push(roundTripDoubt(seen.flight));
     // What could not be read hides sections, by which the send buffer is measured.
     if (!seen.isMainRead && !postcopy && !isMultifd)
       doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'part of the stream before it could not be read' });

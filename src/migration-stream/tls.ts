@@ -32,9 +32,8 @@ export const tls: StreamDecoder = {
     // The answers to a stream joined midway; the stream itself is searched.
     if (!fromStart) return reverse === 'tls' && buffer[start] === CONTENT_APPLICATION_DATA ? 'yes' : 'no';
     if (buffer[start] !== CONTENT_HANDSHAKE) return 'no';
-    if (end - start < 6) return 'more';
-    if (buffer[start + 1] !== 3 || uint16(buffer, start + 3) > RECORD_BYTES) return 'no';
-    const message = buffer[start + RECORD_HEADER_BYTES];
+    if (end - start <= RECORD_HEADER_BYTES) return 'more';
+    const message = handshakeMessage(buffer, start);
     if (message === SERVER_HELLO) return reverse === 'tls' ? 'yes' : 'no';
     if (message !== CLIENT_HELLO) return 'no';
     const hello = end - start - RECORD_HEADER_BYTES;
@@ -45,13 +44,15 @@ export const tls: StreamDecoder = {
     new TlsReader(sink, fromStart || reverse === 'tls' ? () => true : isSealed),
 };
 
-/** A handshake begins at `buffer[start]`, with the record and message headers that a capture cut to its headers still shows. */
+/** A client's handshake begins at `buffer[start]`, as far as frames cut to their headers still show. */
 export const isClientHello = (buffer: Uint8Array, start: number, end: number): boolean =>
-  end - start > RECORD_HEADER_BYTES &&
-  buffer[start] === CONTENT_HANDSHAKE &&
-  buffer[start + 1] === 3 &&
-  uint16(buffer, start + 3) <= RECORD_BYTES &&
-  buffer[start + RECORD_HEADER_BYTES] === CLIENT_HELLO;
+  end - start > RECORD_HEADER_BYTES && handshakeMessage(buffer, start) === CLIENT_HELLO;
+
+/** Type of the message in the handshake record that begins at `buffer[start]`; null where none does. */
+function handshakeMessage(buffer: Uint8Array, start: number): number | null {
+  if (buffer[start] !== CONTENT_HANDSHAKE || buffer[start + 1] !== 3) return null;
+  return uint16(buffer, start + 3) <= RECORD_BYTES ? buffer[start + RECORD_HEADER_BYTES]! : null;
+}
 
 /** A ClientHello that names neither a server nor an application protocol. */
 function isAnonymous(buffer: Uint8Array, start: number, end: number): boolean {

@@ -541,6 +541,14 @@ test('only so many streams are searched at once; those searched in vain make roo
   expect(streams.finish().migrations).toEqual([]);
 });
 
+test('a page that is cut off counts in its round, as everywhere, as far as it came', () => {
+  for (const length of [11_000, 12_000, 13_000]) {
+    const { rounds, bytes: counted } = analyse([...sent(0, whole.slice(0, length)), closed(0, length)]).migrations[0]!;
+    expect(rounds.reduce((sum, round) => sum + round.bytes, 0)).toBe(counted.ramRecords);
+    expect(counted.ramRecords).toBeLessThan(counted.total);
+  }
+});
+
 describe('options', () => {
   const frames = [...sent(0, whole), ...sent(1, whole)];
   const peers = [{ port: 49_152 }, { port: 60_000 }];
