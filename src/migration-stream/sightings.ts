@@ -134,7 +134,8 @@ function plausible(sightings: readonly Sighting[], stream: SightedStream): Sight
   /** Where in the chain the second pass begins, and how far the first can have come by then. */
   let secondPass = Number.POSITIVE_INFINITY;
   let farthest = Number.POSITIVE_INFINITY;
-  for (const [i, sighting] of sightings.entries()) {
+  for (let i = 0; i < sightings.length; i++) {
+    const sighting = sightings[i]!;
     if (totalPages !== null && sighting.page >= totalPages) continue;
     const last = chain.at(-1)!;
     const before = chain.at(-2);
@@ -205,14 +206,17 @@ function toRounds(
 
 /** When the byte at `offset` passed, between the points of known time. */
 function timeAt(offset: number, timeline: readonly { offset: number; tNs: number }[]): number {
-  let before = timeline[0]!;
-  for (const point of timeline) {
-    if (point.offset >= offset) {
-      const span = point.offset - before.offset;
-      const share = span > 0 ? (offset - before.offset) / span : 1;
-      return before.tNs + share * (point.tNs - before.tNs);
-    }
-    before = point;
+  let low = 0;
+  let high = timeline.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (timeline[middle]!.offset >= offset) high = middle;
+    else low = middle + 1;
   }
-  return before.tNs;
+  const point = timeline[low];
+  if (!point) return timeline.at(-1)!.tNs;
+  const before = timeline[Math.max(0, low - 1)]!;
+  const span = point.offset - before.offset;
+  const share = span > 0 ? (offset - before.offset) / span : 1;
+  return before.tNs + share * (point.tNs - before.tNs);
 }

@@ -109,23 +109,24 @@ export class DirectionTimeline {
     const loopMax = loop === 'ack' ? SERIES_ACK_LOOP_MAX : SERIES_ECHO_LOOP_MAX;
     let column = 0;
     const next = (): Float64Array => columns[column++]!.subarray(row, row + used);
-    const copy = (series: number, scale: number, shift: number): void => {
-      const from = bins.series[series]!;
+    const copy = (series: number, scale = 1, shift = 0): void => {
       const to = next();
-      for (let bin = 0; bin < to.length; bin++) to[bin] = from[bin]! * scale + shift;
+      to.set(bins.series[series]!.subarray(0, used));
+      if (scale !== 1 || shift !== 0) for (let bin = 0; bin < used; bin++) to[bin] = to[bin]! * scale + shift;
     };
     next().fill(direction);
     const starts = next();
     for (let bin = 0; bin < used; bin++) starts[bin] = originNs + bin * binNs;
     next().fill(binNs);
-    for (let series = SERIES_PAYLOAD; series <= SERIES_FLIGHT_MAX; series++) copy(series, 1, 0);
-    copy(SERIES_WINDOW_MIN, windowScale, 0);
-    copy(SERIES_WINDOW_MAX, windowScale, 0);
+    for (let series = SERIES_PAYLOAD; series <= SERIES_FLIGHT_MAX; series++) copy(series);
+    copy(SERIES_WINDOW_MIN, windowScale);
+    copy(SERIES_WINDOW_MAX, windowScale);
     copy(loopMin, 1, addNs);
     copy(loopMax, 1, addNs);
-    const least = bins.series[loopMin]!.subarray(0, used).reduce((min, loop) => (loop < min ? loop : min), Infinity);
+    let least = Number.POSITIVE_INFINITY;
+    for (const loopNs of bins.series[loopMin]!.subarray(0, used)) if (loopNs < least) least = loopNs;
     copy(loopMax, 1, -least);
-    for (let limit = 0; limit < LIMITS.length; limit++) copy(SERIES_LIMIT + limit, 1, 0);
+    for (let limit = 0; limit < LIMITS.length; limit++) copy(SERIES_LIMIT + limit);
   }
 
   /** Moves what `spread` put into `from` to `to`. */
