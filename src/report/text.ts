@@ -47,8 +47,10 @@ import {
   noCause,
   noMigrationText,
   pacedNote,
+  pauseText,
   proofTime,
   qualityOf,
+  requestsText,
   TONES,
   type Tone,
   untoldAnomalies,
@@ -229,8 +231,13 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   );
   page.line(verdict.headline, '  ');
   if (migration.downtime) {
+    // Of a run that did not complete the headline says nothing of a pause.
+    const pause =
+      migration.outcome === 'completed'
+        ? 'Estimated'
+        : `The guest was paused for ${pauseText(migration.downtime)}, estimated`;
     page.line(
-      `Estimated from ${migration.downtime.method}; the wire alone allows ${downtimeRange(migration.downtime)}.`,
+      `${pause} from ${migration.downtime.method}; the wire alone allows ${downtimeRange(migration.downtime)}.`,
       '  ',
     );
   } else if (migration.outcome === 'completed') {
@@ -239,11 +246,8 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   const convergence = convergenceOf(migration);
   if (convergence) page.line(sentence(`${convergence.text}.`), '  ');
   if (migration.postcopy) {
-    const { requests, requestLatencyNs, pages } = migration.postcopy;
-    const latency = requestLatencyNs
-      ? `, answered in ${duration(requestLatencyNs.p50)} (p99 ${duration(requestLatencyNs.p99)})`
-      : '';
-    page.line(`Post-copy: ${plural(requests, 'page request')}${latency}; ${plural(pages, 'page')} in all.`, '  ');
+    const { postcopy } = migration;
+    page.line(`Post-copy: ${plural(postcopy.pages, 'page')}; ${requestsText(postcopy)}.`, '  ');
   }
   page.blank();
   writeSpeed(page, report, migration);

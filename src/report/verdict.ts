@@ -1,7 +1,7 @@
 // What happened, how fast, what stood in the way, what is wrong with the capture: the facts and sentences that the
 // terminal, the page and the comparison share, so that all three say the same.
 import type { Anomaly, AnomalyCode } from '../anomaly.js';
-import type { Limit, TcpDirection } from '../decode/tcp/results.js';
+import type { Limit, Quantiles, TcpDirection } from '../decode/tcp/results.js';
 import { BELIEVED } from '../migration-stream/downtime.js';
 import type { Downtime } from '../migration-stream/results.js';
 import { bitRate, byteRate, bytes, count, digits, duration, fileName, moment, percent, plural } from './format.js';
@@ -125,6 +125,26 @@ const isUncertain = ({ confidence }: Downtime): boolean => confidence !== undefi
 export function downtimeRange({ earliestStartNs, latestStartNs, endNs }: Downtime): string {
   const [shortest, longest] = [duration(endNs - latestStartNs), duration(endNs - earliestStartNs)];
   return shortest === longest ? shortest : `${shortest} to ${longest}`;
+}
+
+/** Waits from which on a middle means something, and from which on the slowest hundredth is more than one of them. */
+const MEDIAN_SAMPLES = 10;
+const P99_SAMPLES = 100;
+
+/** "1,829 page requests, 1,827 of them for pages on their way already; 2 waited 48.9 ms to 76.9 ms". */
+export function requestsText(postcopy: NonNullable<Migration['postcopy']>): string {
+  const { requests, pagesUnderway, requestLatencyNs } = postcopy;
+  const early = pagesUnderway ? `, ${count(pagesUnderway)} of them for pages on their way already` : '';
+  return `${plural(requests, 'page request')}${early}${requestLatencyNs ? `; ${waitsText(requestLatencyNs)}` : ''}`;
+}
+
+function waitsText({ samples, min, p50, p99, max }: Quantiles): string {
+  if (samples < MEDIAN_SAMPLES) {
+    const [least, most] = [duration(min), duration(max)];
+    return `${count(samples)} waited ${least === most ? most : `${least} to ${most}`}`;
+  }
+  const slow = samples < P99_SAMPLES ? '' : `p99 ${duration(p99)}, `;
+  return `${count(samples)} were answered in ${duration(p50)} (median; ${slow}worst ${duration(max)})`;
 }
 
 /** The headline figures of a migration, most important first. */

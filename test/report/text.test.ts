@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Anomaly, AnomalyCode } from '../../src/anomaly.js';
 import type { ReportData } from '../../src/report/report.js';
 import { renderText } from '../../src/report/text.js';
+import { requestsText } from '../../src/report/verdict.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 import { limitShares } from '../support/tcp-direction.js';
 
@@ -91,6 +92,40 @@ describe('terminal summary', () => {
     const text = render({ ...report, migrations: [unseen] });
     expect(text).toContain('zero pages not visible');
     expect(text).toMatch(/^ {2}1 .* 7,951 +–$/m);
+  });
+
+  test('a run that broke off in the pause says how long the guest stood still', () => {
+    const report = reportData('healthy');
+    const failed = { ...report.migrations[0]!, outcome: 'failed' as const };
+    expect(render({ ...report, migrations: [failed] }, 110)).toMatch(
+      /The guest was paused for about [\d.]+ ms, estimated from /,
+    );
+  });
+
+  test.each([
+    [{ samples: 2, min: 48.9e6, p50: 76.9e6, p95: 76.9e6, p99: 76.9e6, max: 76.9e6 }, '2 waited 48.9 ms to 76.9 ms'],
+    [{ samples: 1, min: 5e6, p50: 5e6, p95: 5e6, p99: 5e6, max: 5e6 }, '1 waited 5.00 ms'],
+    [
+      { samples: 11, min: 1e6, p50: 3.87e6, p95: 158e6, p99: 158e6, max: 158e6 },
+      '11 were answered in 3.87 ms (median; worst 158 ms)',
+    ],
+    [
+      { samples: 500, min: 1e6, p50: 3e6, p95: 5e6, p99: 9e6, max: 20e6 },
+      '500 were answered in 3.00 ms (median; p99 9.00 ms, worst 20.0 ms)',
+    ],
+  ])('waits for pages are told by how many there were: %o', (requestLatencyNs, waits) => {
+    const { samples } = requestLatencyNs;
+    const postcopy = {
+      startNs: 0,
+      endNs: 1,
+      requests: 1827 + samples,
+      pages: 1,
+      pagesUnderway: 1827,
+      requestLatencyNs,
+    };
+    expect(requestsText(postcopy)).toBe(
+      `${(1827 + samples).toLocaleString('en')} page requests, 1,827 of them for pages on their way already; ${waits}`,
+    );
   });
 
   test('a pass that found nothing is not the last round that rounds are compared by', () => {

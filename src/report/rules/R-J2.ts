@@ -24,9 +24,14 @@ export default defineRule({
       'Only if packet spacing matters: ethtool -K INTERFACE tso off gso off gro off on the recording host, which slows it down.',
     ],
   },
-  run: ({ transfers }, limits) =>
-    transfers.flatMap((transfer) => {
-      const merged = transfer.flows.filter(
+  run: ({ migrations, transfers }, limits) => {
+    // Bulk connections by themselves share a capture, and one word about it.
+    const groups =
+      migrations.length > 0
+        ? transfers.map((transfer) => ({ transfer, flows: transfer.flows }))
+        : [{ transfer: undefined, flows: transfers.flatMap(({ flows }) => flows) }];
+    return groups.flatMap(({ transfer, flows }) => {
+      const merged = flows.filter(
         ({ forward }) => forward.wireSegments !== null && forward.wireSegments >= limits.minFactor * forward.dataFrames,
       );
       if (merged.length === 0) return [];
@@ -36,13 +41,19 @@ export default defineRule({
         {
           severity: 'info',
           confidence: 0.95,
-          interval: [[transfer.startNs, transfer.endNs]],
+          interval: [
+            [
+              Math.min(...merged.map(({ connection }) => connection.startNs)),
+              Math.max(...merged.map(({ connection }) => connection.endNs)),
+            ],
+          ],
           packets: merged.map((flow) => flow.connection.firstFrame),
           metrics: { wireSegments: segments, frames },
           text: `${plural(frames, 'frame')} stand for ${plural(segments, 'segment')} on the wire (segmentation offload). Bytes and rates are exact; spacing inside a burst is not the network’s.`,
-          transfer,
+          ...(transfer ? { transfer } : {}),
           connections: merged.map((flow) => flow.connection.id),
         },
       ];
-    }),
+    });
+  },
 });

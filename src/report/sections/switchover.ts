@@ -2,7 +2,7 @@
 import { bytes, duration, moment, plain, plural } from '../format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import type { Migration } from '../report.js';
-import { downtimeRange, pauseText } from '../verdict.js';
+import { downtimeRange, pauseText, requestsText } from '../verdict.js';
 import type { Drawn } from './figure.js';
 
 export function switchSection(migration: Migration, { figures }: Drawn, rows: number): Html {
@@ -11,9 +11,8 @@ export function switchSection(migration: Migration, { figures }: Drawn, rows: nu
   const lead = downtime
     ? `The guest stood still for ${pauseText(downtime)}; the wire shows ${downtimeRange(downtime)} (${downtime.method}).`
     : 'The switch-over is not in the capture, so nothing can be said about downtime.';
-  const latency = postcopy?.requestLatencyNs;
   return html`<section><h2>Switch-over and devices</h2><p class="lead">${lead}</p>
-${postcopy ? html`<p>Post-copy: ${plural(postcopy.requests, 'page request')}, ${plural(postcopy.pages, 'page')} from ${moment(postcopy.startNs)} to ${moment(postcopy.endNs)}${latency ? `; a request was answered in ${duration(latency.p50)} (median), ${duration(latency.p99)} (p99), ${duration(latency.max)} (worst)` : ''}.</p>` : ''}
+${postcopy ? html`<p>Post-copy: ${plural(postcopy.pages, 'page')} from ${moment(postcopy.startNs)} to ${moment(postcopy.endNs)}; ${requestsText(postcopy)}.</p>` : ''}
 ${figures.get('switchover') ?? ''}${figures.get('request-waits') ?? ''}
 <div class="pair">${deviceTable(migration, rows)}${phaseTable(migration)}</div></section>`;
 }

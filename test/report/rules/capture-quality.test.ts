@@ -23,6 +23,13 @@ describe('segmentation offload', () => {
     severity: 'info',
     metrics: { frames: 1000, wireSegments: 40_000 },
   });
+  const alone = withForward({ dataFrames: 1000, wireSegments: 40_000 });
+  speaks(
+    'R-J2',
+    'two connections without a migration: one word about both',
+    { ...alone, migrations: [], connections: alone.connections.flatMap((one) => [one, { ...one, id: 1 }]) },
+    { connections: [0, 1], metrics: { frames: 2000, wireSegments: 80_000 } },
+  );
   silent('R-J2', 'one frame a segment', withForward({ dataFrames: 40_000, wireSegments: 40_000 }));
   silent('R-J2', 'it is not known how many segments there were', withForward({ wireSegments: null }));
 });
