@@ -192,8 +192,10 @@ export class SwitchOver {
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
     const waitedMs = Math.round((startNs - writtenNs) / 1e6);
     const paused = waitedMs > 0 ? `; the guest stopped about ${waitedMs} ms before that mark left the send buffer` : '';
-    // Where both ends wait, an error cancels out, too. The package of a post-copy waits at one end only.
-    let waitDoubtNs = startNs > writtenNs ? written.doubtNs / 2 : written.doubtNs;
+    // Where both ends wait, an error cancels out, too, but for what the window changes meanwhile, by the round trip. The package
+    // of a post-copy waits at one end only.
+    let waitDoubtNs = written.doubtNs;
+    if (startNs > writtenNs) waitDoubtNs = written.doubtNs / 2 + (seen.flight?.rttNs ?? 0);
     if (postcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
     const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
     if (isAnswered) doubts.push(roundTripDoubt(seen.flight));

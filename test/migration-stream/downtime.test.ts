@@ -3,6 +3,7 @@ import { AnomalyLog } from '../../src/anomaly.js';
 import { MigrationState } from '../../src/migration-stream/migration.js';
 import { type Command, PAGE_NORMAL, type Section, type SectionKind } from '../../src/migration-stream/records.js';
 import type { Downtime } from '../../src/migration-stream/results.js';
+import { SwitchOver } from '../../src/migration-stream/switch-over.js';
 
 const MS = 1e6;
 
@@ -191,6 +192,22 @@ test('what an answer ends is as uncertain as its way is long', () => {
   expect(confidence(1, 155)).toBe(0.9);
   expect(confidence(100, 155)).toBeLessThan(0.6);
   expect(confidence(100, null)).toBe(confidence(1, null));
+});
+
+test('without an answer both ends wait in the send buffer, on a long path not equally long', () => {
+  const downtime = (rttMs: number): Downtime => {
+    const channel = new SwitchOver();
+    const bytes = 4 << 20;
+    for (let offset = 0; offset < bytes; offset += 4096) channel.left(offset, (offset / 4096) * 0.2 * MS);
+    channel.stop({ offset: bytes, tNs: 205 * MS, frame: 1 }, 'END section', 204 * MS);
+    const unseen = { startNs: 0, endMarkNs: 230 * MS, shutNs: Number.NaN, postcopy: null, mirrorEndsNs: [] };
+    const flight = { p50: 100_000, max: 200_000, rttNs: rttMs * MS };
+    const kind = { isMultifd: false, hasReturnPath: false, isMainRead: true, isUnrepeated: false };
+    return channel.downtime({ ...unseen, ...kind, lastNs: 240 * MS, flight })!;
+  };
+  expect(downtime(1)).toMatchObject({ estimateNs: 35 * MS, method: expect.stringContaining('left the send buffer') });
+  expect(downtime(1).confidence).toBeGreaterThanOrEqual(0.6);
+  expect(downtime(60).confidence).toBeLessThan(0.6);
 });
 
 describe('no page is sent twice', () => {
