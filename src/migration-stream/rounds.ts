@@ -224,9 +224,9 @@ export class Rounds {
     this.#latestNs = tNs;
   }
 
-  /** The latest page was cut off: `missingBytes` of it never came. */
+  /** The latest page was cut off: `missingBytes` of it never came. A channel that ends late may have sent it in an earlier round. */
   pageCut(missingBytes: number): void {
-    this.#bytes -= missingBytes;
+    this.#bytes = Math.max(0, this.#bytes - missingBytes);
   }
 
   /** A boundary known by other means than pages. */
