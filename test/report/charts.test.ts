@@ -165,6 +165,16 @@ describe('charts', () => {
     ]);
   });
 
+  test('what a round dirtied is drawn where it is known, what was left to send in every round', () => {
+    const report = reportData('lossy');
+    const [migration] = report.migrations;
+    const unknown = migration!.rounds.map((round) => ({ ...round, dirtyPagesPerSecond: null }));
+    const kinds = (rounds: (typeof migration & object)['rounds']): unknown[] => [
+      ...new Set(migrationScene(report, { ...migration!, rounds }).data['remaining']!['kind']),
+    ];
+    expect([kinds(migration!.rounds), kinds(unknown)]).toEqual([['left', 'dirtied'], ['left']]);
+  });
+
   test('page requests: each with its wait, and how many waited how long', () => {
     const { requests, waits, quantiles } = asked(0.3, 0.4, 0.41, 20, 180).data;
     expect(requests!['wait']).toEqual([0.0003, 0.0004, 0.00041, 0.02, 0.18]);

@@ -3,7 +3,7 @@ import type { Round } from '../../../migration-stream/results.js';
 import { bitRate, bytes, duration, plural } from '../../format.js';
 import type { SwitchoverResult } from '../../models/switchover.js';
 import type { Migration } from '../../report.js';
-import { dirtiedBytes } from '../../traffic.js';
+import { dirtiedBytes, roundRate } from '../../traffic.js';
 import { type Dataset, rounded, seconds } from './dataset.js';
 
 /** Boxes on one time axis. */
@@ -73,7 +73,7 @@ function boxesData(migration: Migration, rounds: readonly RoundGroup[]): Dataset
     parity: rounds.map((_, i) => i % 2),
     tip: rounds.map(
       (round, i) =>
-        `${nameOf(round)}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(round.goodput)})` +
+        `${nameOf(round)}: ${bytes(round.bytes)} in ${duration(round.endNs - round.startNs)} (${bitRate(roundRate(round))})` +
         `${dirtied[i] === null ? '' : `, ${bytes(dirtied[i]!)} dirtied meanwhile`}`,
     ),
   };
@@ -104,7 +104,7 @@ function kindsData(rounds: readonly RoundGroup[]): Dataset {
 
 /**
  * Memory left to send and memory dirtied meanwhile, as lines: each round works its pages off while the next ones gather.
- * Only the ends are known; between them the lines are straight.
+ * Only the ends are known; between them the lines are straight. What a round dirtied is not known of every one.
  */
 function remainingData(migration: Migration, rounds: readonly RoundGroup[]): Dataset | null {
   const pageSize = migration.stream.pageSize;
@@ -121,7 +121,7 @@ function remainingData(migration: Migration, rounds: readonly RoundGroup[]): Dat
     add(round.startNs, `left ${i}`, sizeOf(round));
     add(round.endNs, `left ${i}`, 0);
     const next = rounds[i + 1];
-    if (!next) return;
+    if (!next || round.dirtyPagesPerSecond === null) return;
     add(round.startNs, `dirtied ${i}`, 0);
     add(round.endNs, `dirtied ${i}`, sizeOf(next));
   });
