@@ -171,6 +171,8 @@ export function triggerOf(
   tsValue: number,
 ): number {
   const { sacked, sentMax } = sender;
+  // What the sender knew is not in the capture.
+  if (Number.isNaN(sender.acked)) return TRIGGER_UNKNOWN;
   const inRecovery = sender.recoveryPoint > Number.NEGATIVE_INFINITY;
   // Away from the sender a report may be settled before the retransmission that it caused passes.
   const lossReported =
@@ -185,7 +187,7 @@ export function triggerOf(
   const timeoutNs = silentNs >= 0 ? TIMEOUT_MIN_NS + sender.roundTripMinNs : sender.timeoutNs;
   const spreadNs = sender.isAtSender ? 0 : Math.min(2 * sender.echoLoopVarNs, timeoutNs / 2);
   const ackClocked = quietNs <= ACK_CLOCKED_NS + spreadNs;
-  const first = start <= sender.acked || Number.isNaN(sender.acked);
+  const first = start <= sender.acked;
   // A first report that may mean mere reordering is waited on for a round trip at most (RFC 8985 §6.2, RACK_reo_timer).
   const reorderTimer = !inRecovery && sacked.count > 0 && quietNs < sender.roundTripNs;
   if ((!ackClocked && !reorderTimer) || !lossReported) {

@@ -32,7 +32,7 @@ import {
   vxlan,
 } from '../../support/frames.js';
 import { Script } from '../../support/script.js';
-import { analyzeFrames, type TcpSetting } from '../../support/tcp-analysis.js';
+import { analyzeFrames, bulk, type TcpSetting } from '../../support/tcp-analysis.js';
 
 interface Row {
   direction: number;
@@ -593,6 +593,24 @@ describe('what cannot be known', () => {
       ackedBytes: null,
     });
     expect([uniqueBytes, anomalies.map(({ code }) => code)]).toEqual([300_000, ['tcp/one-sided']]);
+  });
+
+  test('one direction alone, lossy: all repetitions are counted at either end, and what triggered them is open', () => {
+    const lossy = transfer({ bytes: 2_000_000, oneWayNs: 10e6, lose: (_, source) => source.next() < 0.05 });
+    expect(lossy.truth.retransmitted).toBeGreaterThan(20);
+    for (const end of [lossy.sender, lossy.receiver]) {
+      const frames = framesOf(end.filter(({ fromSender }) => fromSender));
+      const { retransmittedSegments, retransmittedAtLeast, retransmissions } = bulk(analyzeFrames(frames)).direction;
+      expect(retransmittedSegments).toBe(lossy.truth.retransmitted);
+      expect(retransmittedAtLeast).toBe(false);
+      expect(retransmissions.other).toBe(retransmittedSegments);
+    }
+  });
+
+  test('one direction alone over IPv6: what does not come by leaves no trace, and it says so', () => {
+    const lossy = transfer({ bytes: 2_000_000, oneWayNs: 10e6, lose: (_, source) => source.next() < 0.05 });
+    const frames = framesOf(lossy.receiver.filter(({ fromSender }) => fromSender), { ipVersion: 6 });
+    expect(bulk(analyzeFrames(frames)).direction.retransmittedAtLeast).toBe(true);
   });
 
   test('acknowledgements alone: that the data they acknowledge is not there is said', () => {

@@ -161,7 +161,7 @@ function endOf(connection: Connection): ConnectionEnd {
     return {
       toSenderNs,
       toReceiverNs,
-      atSender: vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination'),
+      atSender: peer.started && (vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination')),
       flightAtMost: own.isAtSender ? Number.NaN : own.flightAtMost,
       timestamps: own.timestamps,
       segmentBytes: own.segmentBytes,

@@ -51,7 +51,7 @@ export interface ConnectionEnd {
 
 /** The same of one direction; its own frames unless said otherwise. NaN is "not known". */
 export interface DirectionEnd extends HalfLoops {
-  /** The frames were captured at this side, or that is not known. */
+  /** The frames were captured at this side, or that is not known although the peer was seen, too: then both are near. */
   readonly atSender: boolean;
   /** The most that may have been in flight where the frames were captured away from this side, bytes. */
   readonly flightAtMost: number;
