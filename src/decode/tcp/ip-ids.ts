@@ -24,8 +24,9 @@ export class IpIds {
   #constant = 0;
   #previous = 0;
   #previousBytes = 0;
-  /** Identification after the highest one seen. */
+  /** Identification after the highest one seen; `#open`: that was of a frame which may have counted more than one. */
   #next = 0;
+  #open = false;
   /** Bytes a segment carries, as the steps behind offloaded frames say, by majority. */
   #segmentBytes = 0;
   #votes = 0;
@@ -54,7 +55,7 @@ export class IpIds {
     return ((a - b) << 16) >> 16 < 0;
   }
 
-  /** Takes the next frame: its identification, payload bytes and segments on the wire. */
+  /** Takes the next frame: its identification, payload bytes and segments on the wire, NaN while their size is not known. */
   take(id: number, bytes: number, segments: number): void {
     if (this.#frames === 0) {
       this.#next = id;
@@ -69,10 +70,12 @@ export class IpIds {
     this.#frames++;
     const skipped = ((id - this.#next) << 16) >> 16;
     this.inSequence = skipped === 0;
+    const count = segments || 1;
     if (skipped >= 0) {
-      this.missing += skipped;
-      this.#next = (id + segments) & 0xffff;
-    } else this.missing -= segments;
+      if (!this.#open) this.missing += skipped;
+      this.#open = Number.isNaN(segments) && bytes > Math.max(SEGMENT_MIN_BYTES, this.#singleBytes);
+      this.#next = (id + count) & 0xffff;
+    } else this.missing -= count;
     this.#previous = id;
     this.#previousBytes = bytes;
   }

@@ -169,7 +169,9 @@ export function createTransmit(rows: SegmentRows): Transmit {
     const segmentBytes = sender.segmentBytes;
     const count = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
     // A SYN's identification does not come from the socket's counter (Linux).
-    if (ipVersion[row] === 4 && !(flag & FLAG_SYN)) sender.ipIds.take(ipId[row]!, length, count);
+    if (ipVersion[row] === 4 && !(flag & FLAG_SYN)) {
+      sender.ipIds.take(ipId[row]!, length, segmentBytes > 0 ? count : Number.NaN);
+    }
     const { known } = sender;
     const awayNs = sender.echoLoopMinNs || 0;
     let news = false;

@@ -161,7 +161,8 @@ function endOf(connection: Connection): ConnectionEnd {
     return {
       toSenderNs,
       toReceiverNs,
-      atSender: peer.started && (vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination')),
+      atSender: vantage === 'unknown' || vantage === (side === 0 ? 'source' : 'destination'),
+      peerSeen: peer.started,
       flightAtMost: own.isAtSender ? Number.NaN : own.flightAtMost,
       timestamps: own.timestamps,
       segmentBytes: own.segmentBytes,

@@ -51,8 +51,10 @@ export interface ConnectionEnd {
 
 /** The same of one direction; its own frames unless said otherwise. NaN is "not known". */
 export interface DirectionEnd extends HalfLoops {
-  /** The frames were captured at this side, or that is not known although the peer was seen, too: then both are near. */
+  /** The frames were captured at this side, or that is not known. */
   readonly atSender: boolean;
+  /** The capture has frames of the other side. */
+  readonly peerSeen: boolean;
   /** The most that may have been in flight where the frames were captured away from this side, bytes. */
   readonly flightAtMost: number;
   /** Frames of this side carry timestamps. */

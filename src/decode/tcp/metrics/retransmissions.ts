@@ -342,7 +342,10 @@ interface Inferred {
 
 /** Retransmissions that were lost before the capture point, or that look new here because their original was lost. */
 function inferred(own: DirectionEnd, state: Sent): Inferred {
-  if (own.atSender) return { segments: 0, fast: 0, counted: true };
+  // Without a frame of the peer no time tells where the capture was taken. A repetition that brings bytes not seen before does:
+  // the first copy was lost on the way here.
+  const lostBefore = own.peerSeen ? !own.atSender : (state.repeats?.fills ?? 0) > 0;
+  if (!lostBefore) return { segments: 0, fast: 0, counted: true };
   const missing = missingByIpId(own, state);
   const segments = missing ?? own.overtaken;
   return { segments, fast: Math.min(segments, own.overtakenFast), counted: missing !== null };
