@@ -5,7 +5,7 @@ import { overview } from './charts/overview.js';
 import type { Scene } from './charts/scene.js';
 import type { ComparedFigure, Comparison } from './comparison.js';
 import { boundedText } from './conclusions.js';
-import { bitRate, bytes, duration } from './format.js';
+import { bitRate, bytes, duration, unbroken } from './format.js';
 import { draw } from './html.js';
 import { type Cell, cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { renderPage } from './page.js';
@@ -23,8 +23,8 @@ export async function renderComparePage(comparison: Comparison): Promise<string>
 <nav aria-label="Sections"><a href="#figures">Figures</a><a href="#runs-time">Charts</a><a href="#findings">Findings</a></nav>
 <button type="button" class="quiet" id="theme">Light / dark</button></div></header>
 <main class="wrap" id="main"><article class="scene" id="runs">
-<div class="verdict"><h1>${comparison.conclusions[0] ?? 'Nothing to compare.'}</h1></div>
-<ul class="facts">${comparison.conclusions.slice(1).map((sentence) => html`<li>${sentence}</li>`)}</ul>
+<div class="verdict"><h1>${unbroken(comparison.conclusions[0] ?? 'Nothing to compare.')}</h1></div>
+<ul class="facts">${comparison.conclusions.slice(1).map((sentence) => html`<li>${unbroken(sentence)}</li>`)}</ul>
 <section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; ≥ marks a lower bound of a run whose end is not in the capture.</p>
 ${figureTable(comparison)}</section>
 <section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>

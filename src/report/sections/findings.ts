@@ -1,5 +1,5 @@
 // What stood in the way: shares of sending time, then findings with proof, advice, and what else they could have been.
-import { duration, percent, plural } from '../format.js';
+import { duration, percent, plural, unbroken } from '../format.js';
 import { type Html, html } from '../markup.js';
 import type { Finding } from '../report.js';
 import type { RuledOut } from '../rules/rule.js';
@@ -80,7 +80,7 @@ export function findingItem(finding: Finding, id = '', inside = html``): Html {
   const more = finding.interval.length - proofs.length;
   return html`<li class="finding ${TONES[finding.severity]}"${id === '' ? '' : html` id="${id}"`}><h3>${finding.title}</h3>
 <p class="meta">${finding.severity} · ${finding.rule} · confidence ${percent(finding.confidence)}${save}</p>
-<p>${finding.text}</p>
+<p>${unbroken(finding.text)}</p>
 ${finding.advice.length > 0 ? html`<ul>${finding.advice.map((advice) => html`<li>${advice}</li>`)}</ul>` : ''}
 <div class="proofs">${proofs}${more > 0 ? html`<span class="note">and ${more} more</span>` : ''}${
     frames.length > 0
