@@ -103,13 +103,16 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
     unseenBytes.fill(0, from, to);
   };
 
+  const noteCopy = (frame: number, row: number, sender: Direction): void =>
+    log.note('tcp/captured-twice', { frame, tNs: clockNs[row]!, direction: sender.id });
+
   /** A copy that was cut differently from the first: the capture's, too, where nearly all frames have one. */
-  const judgeCopy = (row: number, frame: number, tNs: number, sender: Direction): void => {
+  const judgeCopy = (row: number, frame: number, sender: Direction): void => {
     sender.dataTwins.countLate(payloadLen[row]!);
     if (!sender.dataTwins.doubled) return;
     verdict[row] = VERDICT_CAPTURE_DUPLICATE;
     flight[row] = pipe[row] = Number.NaN;
-    log.note('tcp/captured-twice', { frame, tNs, direction: sender.id });
+    noteCopy(frame, row, sender);
   };
 
   return {
@@ -125,8 +128,8 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
         const connection = connections[of >>> 1] ?? add(of >>> 1, zeroFrame + row, clockNs[row]!);
         const side = (of & 1) as 0 | 1;
         connection.frames++;
-        const tNs = clockNs[row]!;
-        connection.endNs = tNs;
+        // Whoever needs the time reads it from the row: as an argument it would be put on the heap for every frame.
+        connection.endNs = clockNs[row]!;
         const sender = connection.directions[side]!;
         const receiver = connection.directions[1 - side]!;
         const mark = marks[row]!;
@@ -139,21 +142,22 @@ export function createTracker(rows: SegmentRows, log: AnomalyLog): Tracker {
         if (twin !== TWIN_NONE) {
           const byCapture = twin === TWIN_OTHER_PLACE || share.doubled;
           verdict[row] = byCapture ? VERDICT_CAPTURE_DUPLICATE : VERDICT_NETWORK_DUPLICATE;
-          if (byCapture) log.note('tcp/captured-twice', { frame: zeroFrame + row, tNs, direction: sender.id });
+          if (byCapture) noteCopy(zeroFrame + row, row, sender);
           continue;
         }
-        if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row, tNs);
-        else if (connection.opening) completeHandshake(connection, side, tNs);
+        if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) track(connection, side, rows, row);
+        else if (connection.opening) completeHandshake(connection, side, rows, row);
         if (flag & FLAG_ACK) acknowledge(row, receiver, sender);
         transmit(row, sender);
-        if (verdict[row] === VERDICT_NETWORK_DUPLICATE) judgeCopy(row, zeroFrame + row, tNs, sender);
+        if (verdict[row] === VERDICT_NETWORK_DUPLICATE) judgeCopy(row, zeroFrame + row, sender);
       }
     },
   };
 }
 
 /** Follows a connection's opening and closing. */
-function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number, tNs: number): void {
+function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number): void {
+  const tNs = rows.clockNs[row]!;
   const flags = rows.flags[row]!;
   const [client, server] = connection.directions;
   if (flags & FLAG_SYN) {
@@ -177,8 +181,9 @@ function track(connection: Connection, side: 0 | 1, rows: SegmentRows, row: numb
 }
 
 /** The client's first frame after the SYN-ACK completes the handshake. */
-function completeHandshake(connection: Connection, side: 0 | 1, tNs: number): void {
+function completeHandshake(connection: Connection, side: 0 | 1, rows: SegmentRows, row: number): void {
   if (side !== 0) return;
+  const tNs = rows.clockNs[row]!;
   connection.opening = false;
   connection.establishedNs = tNs;
   if (connection.handshakeRepeated) return;

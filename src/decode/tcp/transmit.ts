@@ -154,12 +154,13 @@ export function createTransmit(rows: SegmentRows): Transmit {
     if (Number.isNaN(loopNs[row]!)) loopNs[row] = sampleNs;
   };
 
+  // What runs rarely reads the time from the row: as an argument it would be put on the heap for every frame.
   return (row, sender) => {
     const tNs = clockNs[row]!;
     const flag = flags[row]!;
     const length = payloadLen[row]!;
     const from = offset[row]!;
-    if (!sender.started) start(sender, (seq[row]! + (flag & FLAG_SYN ? 1 : 0)) >>> 0, from, tNs);
+    if (!sender.started) start(sender, rows, row);
     const stamped = (options[row]! & OPTION_TIMESTAMP) !== 0;
     if (stamped) sender.timestamps = true;
     if (stray[row] === STRAY_WINDOW) {
@@ -181,7 +182,7 @@ export function createTransmit(rows: SegmentRows): Transmit {
     }
 
     if (flag & (FLAG_SYN | FLAG_FIN | FLAG_RST)) {
-      const again = takeControl(sender, flag, seq[row]!, from, from + length, tNs);
+      const again = takeControl(sender, rows, row);
       if (length === 0) {
         verdict[row] = VERDICT_CONTROL;
         if (again) trigger[row] = TRIGGER_CONTROL;
@@ -201,10 +202,12 @@ export function createTransmit(rows: SegmentRows): Transmit {
   };
 }
 
-/** The first frame of a side, raw number `first` at offset `from`, fixes what offset 0 is. */
-function start(sender: Direction, first: number, from: number, tNs: number): void {
+/** The first frame of a side fixes what offset 0 is. */
+function start(sender: Direction, { seq, flags, offset, clockNs }: SegmentRows, row: number): void {
+  const first = (seq[row]! + (flags[row]! & FLAG_SYN ? 1 : 0)) >>> 0;
+  const from = offset[row]!;
   sender.started = true;
-  if (sender.referenced) rebase(sender, first, from, tNs);
+  if (sender.referenced) rebase(sender, first, from, clockNs[row]!);
   else {
     sender.referenced = true;
     sender.nextSeq = first;
@@ -212,21 +215,25 @@ function start(sender: Direction, first: number, from: number, tNs: number): voi
   }
 }
 
-/** SYN, FIN and RST, with payload [from, end). True when it was sent before. */
-function takeControl(sender: Direction, flags: number, seq: number, from: number, end: number, tNs: number): boolean {
-  if (flags & FLAG_SYN) {
+/** SYN, FIN and RST. True when it was sent before. */
+function takeControl(sender: Direction, rows: SegmentRows, row: number): boolean {
+  const flag = rows.flags[row]!;
+  const from = rows.offset[row]!;
+  if (flag & FLAG_SYN) {
+    const seq = rows.seq[row]!;
     const again = sender.synSent && sender.initialSeq === seq;
-    const answers = (flags & FLAG_ACK) !== 0;
+    const answers = (flag & FLAG_ACK) !== 0;
     // What answers the other side's SYN is no repetition of a SYN of its own (simultaneous open, RFC 9293 §3.5).
     const repeats = again && answers === sender.synAnswers;
     // Another number before anybody answered the first one: sequence-spaces.ts has begun anew.
-    if (sender.synSent && !again && from === 0) rebase(sender, (seq + 1) >>> 0, 0, tNs);
+    if (sender.synSent && !again && from === 0) rebase(sender, (seq + 1) >>> 0, 0, rows.clockNs[row]!);
     sender.synSent = true;
     sender.synAnswers = answers;
     sender.initialSeq = seq;
     return repeats;
   }
-  if (flags & FLAG_FIN) {
+  if (flag & FLAG_FIN) {
+    const end = from + rows.payloadLen[row]!;
     const again = sender.finSent && sender.finOffset === end;
     sender.finSent = true;
     sender.finOffset = end;
