@@ -156,7 +156,8 @@ export class StreamDriver implements StreamConsumer, StreamClock {
 
   hole(offset: number, length: number, cause: HoleCause, tNs: number, frame: number): void {
     const cursor = this.#cursor;
-    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    // When another hole was noticed says nothing of what lies behind it: that may have waited, up to the end of the capture.
+    if (cause === 'cut' && tNs > cursor.tNs) cursor.tNs = tNs;
     cursor.frame = frame;
     const { account } = this;
     account.length += length;
@@ -181,7 +182,8 @@ export class StreamDriver implements StreamConsumer, StreamClock {
 
   end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
     const cursor = this.#cursor;
-    if (tNs > cursor.tNs) cursor.tNs = tNs;
+    // Without an end of its own the stream ends with its last byte, however long the capture goes on.
+    if (tNs > cursor.tNs && (cause === 'fin' || cause === 'rst')) cursor.tNs = tNs;
     cursor.frame = frame;
     cursor.ended = true;
     this.ended = cause;
@@ -193,7 +195,7 @@ export class StreamDriver implements StreamConsumer, StreamClock {
       if (this.#proven) this.#sink.blind(this.#lostAt, offset, cursor.tNs);
     }
     // What was only searched may be anybody's: it neither hides nor ends anything of a migration.
-    if (this.#proven) this.#sink.streamEnd(offset, cursor.tNs);
+    if (this.#proven) this.#sink.streamEnd(offset, cursor.tNs, cause);
   }
 
   #begin(offset: number): void {

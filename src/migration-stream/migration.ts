@@ -512,8 +512,15 @@ export class MigrationState implements MigrationSink {
    *
    * @param flight        of the main connection; null where that is not known
    * @param mirrorEndsNs  when disks that are copied between the same hosts were last asked for anything
+   * @param overNs        when the last frame of its connections came: a stream whose end waited for what was lost ends later
    */
-  finish(flight: Flight | null = null, mirrorEndsNs: readonly number[] = []): MigrationFigures {
+  finish(
+    flight: Flight | null = null,
+    mirrorEndsNs: readonly number[] = [],
+    overNs = Number.POSITIVE_INFINITY,
+  ): MigrationFigures {
+    this.#latestNs = Math.min(this.#latestNs, overNs);
+    this.#streamEndNs = Math.min(this.#streamEndNs, overNs);
     this.#generations?.finish();
     const missing = missingChannels(this.#finished);
     if (missing !== null) {

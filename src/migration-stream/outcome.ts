@@ -46,7 +46,10 @@ export function resultOf(
   mirrorEndsNs: readonly number[],
 ): Migration {
   const streams = forward(group);
-  const figures = group.state.finish(flightOf(group, streams, endings), mirrorEndsNs);
+  const overNs = Math.max(
+    ...group.streams.map((stream) => endingOf(stream, endings)?.endNs ?? Number.POSITIVE_INFINITY),
+  );
+  const figures = group.state.finish(flightOf(group, streams, endings), mirrorEndsNs, overNs);
   const sealed = group.state instanceof SealedMigration ? group.state : null;
   const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(group, stream) === kind));
   const total = lengthOf(streams) + group.besideBytes;

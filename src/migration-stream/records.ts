@@ -4,6 +4,7 @@
 // one migration is session.ts's business, and how bytes arrive is the driver's (decoder.ts). To add a stream protocol,
 // write NAME.ts that exports a StreamDecoder and add it to the list in decoder.ts.
 import type { AnomalyCode } from '../anomaly.js';
+import type { StreamEnd } from '../decode/stream.js';
 import type { ByteCursor, Reading } from '../decode/tcp/byte-cursor.js';
 import type { ChannelKind } from './results.js';
 
@@ -160,7 +161,7 @@ export interface MigrationSink {
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */
   blind(offset: number, resumed: number, tNs: number): void;
   /** The stream is over; `offset` is its length, `tNs` when its last byte was seen. */
-  streamEnd(offset: number, tNs: number): void;
+  streamEnd(offset: number, tNs: number, cause?: StreamEnd): void;
 }
 
 /** Notes damage at the place where the stream stands. */

@@ -365,6 +365,8 @@ export class SealedChannel {
   readonly words = new WordReading();
   readonly #apart = new ApartReading(this.sendBuffer);
   readonly #vectors = new VectorReading(this.sendBuffer);
+  /** Its end is not in the capture. */
+  isOpen = false;
   /** The channel presented itself as one of multifd. */
   multifd = false;
   /** It was joined midway, and may turn out to be one of multifd by its packets alone. */

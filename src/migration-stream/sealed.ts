@@ -82,6 +82,8 @@ export class SealedMigration extends MigrationState {
   #replyNs = Number.NaN;
   #requestNs = Number.NaN;
   #packageReplyNs = Number.NaN;
+  #unreadBytes = 0;
+  #unreadNs = Number.NEGATIVE_INFINITY;
 
   constructor(log: AnomalyLog, direction: number, startNs: number, lagOf: (frame: number) => number = () => 0) {
     super(log, direction, startNs, lagOf);
@@ -132,6 +134,17 @@ export class SealedMigration extends MigrationState {
     replies.short++;
     this.#replyNs = tNs;
     if (this.#package && Number.isNaN(this.#requestNs)) this.#packageReplyNs = tNs;
+  }
+
+  /** `bytes` of a channel, the newest of them from `tNs`, are missing or are no records. */
+  unread(bytes: number, tNs: number): void {
+    this.#unreadBytes += bytes;
+    if (tNs > this.#unreadNs) this.#unreadNs = tNs;
+  }
+
+  /** The capture does not hold the end of channel `direction`. */
+  breaksOff(direction: number): void {
+    this.#channel(direction).isOpen = true;
   }
 
   /** What each channel is; those of which nothing shows are left out. */
@@ -186,6 +199,7 @@ export class SealedMigration extends MigrationState {
       pageSize: this.proven ? PAGE_BYTES : null,
       features: super.finish().features,
       ramBlocks: [],
+      lostPages: this.#unreadBytes > 0 ? { atLeast: 0, atMost: Math.floor(this.#unreadBytes / ZERO_PAGE_BYTES) } : null,
       pages: { normal, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
       ramRecordBytes: normal * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
       deviceStateBytes: this.complete ? this.#tail.bytes : 0,
@@ -251,7 +265,10 @@ export class SealedMigration extends MigrationState {
   /** Device state follows the pages; after post-copy there is none, but an answer is. */
   get #isComplete(): boolean {
     if (!this.proven) return false;
-    return this.#package ? this.#replyNs > this.#lastPageNs : this.#tail.bytes >= DEVICE_STATE_BYTES;
+    if (this.#package) return this.#replyNs > this.#lastPageNs;
+    // Where the capture breaks off, zero pages look like it, too, unless an answer follows.
+    const { bytes, tNs } = this.#tail;
+    return bytes >= DEVICE_STATE_BYTES && (this.#main?.isOpen !== true || this.#replyNs > tNs);
   }
 
   #wait(opening: Opening): void {
@@ -457,6 +474,8 @@ export class SealedMigration extends MigrationState {
       doubts.push({ ns: written.doubtNs, why: 'how long it waited on its way out shows only roughly' });
       doubts.push({ ns: stop.latestNs - tNs, why: 'the guest may have stopped only behind that section' });
     }
+    if (this.#unreadNs >= stop.earliestNs)
+      doubts.push({ ns: this.#latestNs - this.#startNs, why: 'records around it could not be read' });
     const estimateNs = endNs - startNs;
     const { confidence, uncertain } = confidenceOf(estimateNs, doubts);
     return {

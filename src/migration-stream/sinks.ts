@@ -1,6 +1,8 @@
 // Sinks: what the streams beside the main channel feed, each in its own way.
 //
 // A main channel feeds its MigrationState directly. The others know only part of what a sink can be told.
+
+import type { StreamEnd } from '../decode/stream.js';
 import { DISK_RANGES } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import type { MigrationState } from './migration.js';
@@ -43,9 +45,9 @@ class SilentSink implements MigrationSink {
   memory(): void {}
   sighting(): void {}
   glimpse(): void {}
-  blind(_offset: number, _resumed: number): void {}
+  blind(_offset: number, _resumed: number, _tNs: number): void {}
   streamStart(_offset: number): void {}
-  streamEnd(_offset: number): void {}
+  streamEnd(_offset: number, _tNs: number, _cause?: StreamEnd): void {}
 }
 
 /** RAM records beside the main channel: pages count, but say nothing about where the main stream stands. */
@@ -115,6 +117,14 @@ export class SealedSink extends SilentSink {
 
   override feature(name: string): void {
     this.#owner().feature(name);
+  }
+
+  override blind(offset: number, resumed: number, tNs: number): void {
+    this.#owner().unread(resumed - offset, tNs);
+  }
+
+  override streamEnd(_offset: number, _tNs: number, cause?: StreamEnd): void {
+    if (!this.#isReply && cause !== 'fin' && cause !== 'rst') this.#owner().breaksOff(this.#direction);
   }
 }
 

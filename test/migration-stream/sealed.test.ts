@@ -155,6 +155,42 @@ describe('one channel', () => {
   });
 });
 
+describe('what the capture does not hold', () => {
+  const sent = (): Source =>
+    source((qemu) => {
+      qemu.pages(MAIN, 1200, 2);
+      qemu.write(MAIN, 8, 18, 4096);
+      qemu.pages(MAIN, 19);
+      qemu.write(MAIN, 8, ...DEVICE_STATE);
+    });
+
+  test('where it breaks off, what looks like device state may be zero pages, unless it was answered', () => {
+    const open = sent();
+    open.migration.breaksOff(MAIN);
+    expect(open.figures().downtime).toBeNull();
+    expect(open.migration.complete).toBe(false);
+    const answered = sent();
+    answered.answer(MAIN, 8);
+    answered.migration.breaksOff(MAIN);
+    answered.figures();
+    expect(answered.migration.complete).toBe(true);
+  });
+
+  test('records that are missing around the stop make it uncertain, long before it they do not', () => {
+    const method = (atMs: number): string => {
+      const qemu = sent();
+      qemu.answer(MAIN, 8);
+      qemu.migration.unread(9000, atMs * MS);
+      const { downtime, lostPages } = qemu.figures();
+      expect(lostPages).toEqual({ atLeast: 0, atMost: 1000 });
+      return downtime!.method;
+    };
+    // A send buffer of 4 MiB before the stop is not yet long before it.
+    expect(method(20)).not.toContain('records around it could not be read');
+    expect(method(2400)).toContain('records around it could not be read');
+  });
+});
+
 describe('multifd', () => {
   const LANES = [2, 4] as const;
   const open = (qemu: Source): void => {

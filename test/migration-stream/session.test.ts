@@ -541,6 +541,18 @@ test('only so many streams are searched at once; those searched in vain make roo
   expect(streams.finish().migrations).toEqual([]);
 });
 
+test('a stream whose end waits for lost frames ends with its connection, however long the capture goes on', () => {
+  const lost = whole.length - 300;
+  const frames: Frame[] = [
+    ...sent(0, whole.slice(0, lost)),
+    { direction: 0, offset: whole.length - 100, payload: whole.slice(-100), tNs: 2e9 },
+    { ...closed(0, whole.length), tNs: 2.1e9 },
+    { ...syn(2), tNs: 60e9 },
+  ];
+  const ending: ConnectionEnding = { id: 0, endNs: 2.1e9, endedBy: 'fin', closedFirstBy: 0 };
+  expect(analyse(frames, [{}, {}], {}, [ending]).migrations).toMatchObject([{ endNs: 2.1e9 }]);
+});
+
 test('a page that is cut off counts in its round, as everywhere, as far as it came', () => {
   for (const length of [11_000, 12_000, 13_000]) {
     const { rounds, bytes: counted } = analyse([...sent(0, whole.slice(0, length)), closed(0, length)]).migrations[0]!;
