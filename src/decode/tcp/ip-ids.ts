@@ -55,7 +55,7 @@ export class IpIds {
     return ((a - b) << 16) >> 16 < 0;
   }
 
-  /** Takes the next frame: its identification, payload bytes and segments on the wire, NaN while their size is not known. */
+  /** Takes the next frame: its identification, payload bytes and segments on the wire, 0 while their size is not known. */
   take(id: number, bytes: number, segments: number): void {
     if (this.#frames === 0) {
       this.#next = id;
@@ -73,7 +73,7 @@ export class IpIds {
     const count = segments || 1;
     if (skipped >= 0) {
       if (!this.#open) this.missing += skipped;
-      this.#open = Number.isNaN(segments) && bytes > Math.max(SEGMENT_MIN_BYTES, this.#singleBytes);
+      this.#open = segments === 0 && bytes > Math.max(SEGMENT_MIN_BYTES, this.#singleBytes);
       this.#next = (id + count) & 0xffff;
     } else this.missing -= count;
     this.#previous = id;

@@ -171,7 +171,7 @@ export function createTransmit(rows: SegmentRows): Transmit {
     const count = length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
     // A SYN's identification does not come from the socket's counter (Linux).
     if (ipVersion[row] === 4 && !(flag & FLAG_SYN)) {
-      sender.ipIds.take(ipId[row]!, length, segmentBytes > 0 ? count : Number.NaN);
+      sender.ipIds.take(ipId[row]!, length, segmentBytes > 0 ? count : 0);
     }
     const { known } = sender;
     const awayNs = sender.echoLoopMinNs || 0;
