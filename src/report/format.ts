@@ -63,6 +63,15 @@ export function percent(share: number | null): string {
 /** "1 round", "12 rounds". */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${count(n)} ${n === 1 ? one : many}`;
 
+/** No frame is longer, offloaded ones included: whoever cut to more than this cut nothing. */
+const LONGEST_FRAME_BYTES = 65_536 + 256;
+
+/** How frames came to be shorter than they were: by the snap length, or, where that is longer than they are, later. */
+export const cutBy = (snapLength: number | null): string =>
+  snapLength !== null && snapLength < LONGEST_FRAME_BYTES
+    ? `cut by the snap length (${plural(snapLength, 'byte')})`
+    : 'cut short';
+
 /** With a capital to begin with. */
 export const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 

@@ -4,7 +4,19 @@ import type { Anomaly, AnomalyCode } from '../anomaly.js';
 import type { Limit, Quantiles, TcpDirection } from '../decode/tcp/results.js';
 import { BELIEVED } from '../migration-stream/downtime.js';
 import type { Downtime } from '../migration-stream/results.js';
-import { bitRate, byteRate, bytes, count, digits, duration, fileName, moment, percent, plural } from './format.js';
+import {
+  bitRate,
+  byteRate,
+  bytes,
+  count,
+  cutBy,
+  digits,
+  duration,
+  fileName,
+  moment,
+  percent,
+  plural,
+} from './format.js';
 import type { Connection, Finding, Migration, ReportData, Severity } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import type { RuledOut } from './rules/rule.js';
@@ -307,7 +319,7 @@ export function qualityOf(report: ReportData): Quality {
     const name = capture.inputs.length > 1 ? `${fileName(input.name)}: ` : '';
     if (input.cutFrames > 0 && !cutIsNoted) {
       facts.push(
-        `${name}${count(input.cutFrames)} of ${plural(input.frames, 'frame')} are cut by the snap length (${input.snapLength ?? 'unknown'}).`,
+        `${name}${count(input.cutFrames)} of ${plural(input.frames, 'frame')} are ${cutBy(input.snapLength)}.`,
       );
     }
     if (input.droppedByCapture === null) facts.push(`${name}The file does not say whether the capture dropped frames.`);

@@ -1,4 +1,4 @@
-import { count, percent, plural } from '../format.js';
+import { count, cutBy, percent, plural } from '../format.js';
 import { anomaliesOf, framesOf, wholeCapture } from './anomalies.js';
 import { defineRule } from './rule.js';
 
@@ -26,7 +26,7 @@ export default defineRule({
     if (inputs.length === 0) return [];
     const cut = inputs.reduce((total, input) => total + input.cutFrames, 0);
     const snapLengths = [...new Set(inputs.map(({ snapLength }) => snapLength))];
-    const at = snapLengths.length === 1 && snapLengths[0] !== null ? ` (${plural(snapLengths[0]!, 'byte')})` : '';
+    const snapLength = snapLengths.length === 1 ? snapLengths[0]! : null;
     const decoded = report.migrations.reduce((total, migration) => total + migration.stream.decodedBytes, 0);
     const undecoded = report.migrations.reduce((total, migration) => total + migration.stream.undecodedBytes, 0);
     const share = decoded + undecoded > 0 ? decoded / (decoded + undecoded) : null;
@@ -39,7 +39,7 @@ export default defineRule({
         interval: wholeCapture(report),
         metrics: { cutFrames: cut, decodedShare: share },
         text:
-          `${count(cut)} of ${plural(report.capture.frames, 'frame')} ${cut === 1 ? 'was' : 'were'} cut by the snap length${at}. TCP figures are exact` +
+          `${count(cut)} of ${plural(report.capture.frames, 'frame')} ${cut === 1 ? 'was' : 'were'} ${cutBy(snapLength)}. TCP figures are exact` +
           (share === null
             ? '; page contents and headers beyond the cut could not be read.'
             : `; ${percent(share)} of the migration stream could be followed.`),

@@ -14,7 +14,7 @@ export default defineRule({
   thresholds: {},
   about: {
     meaning:
-      'The file holds only what one host sent. Rates can be read; windows, round-trip times, losses and who waited for whom cannot.',
+      'The file holds only what one host sent. Rates can be read, and mostly what was sent again; windows, round-trip times and who waited for whom cannot.',
     evidence:
       'A connection with data one way and not a single frame the other way, or with acknowledgements of data that never appears.',
     confusedWith: 'A connection that was never answered (R-H1): there no data is sent either.',
