@@ -182,12 +182,11 @@ export class StreamDriver implements StreamConsumer, StreamClock {
 
   end(offset: number, cause: StreamEnd, tNs: number, frame: number): void {
     const cursor = this.#cursor;
-    // Without an end of its own the stream ends with its last byte, however long the capture goes on.
-    if (tNs > cursor.tNs && (cause === 'fin' || cause === 'rst')) cursor.tNs = tNs;
     cursor.frame = frame;
     cursor.ended = true;
     this.ended = cause;
-    this.endNs = cursor.tNs;
+    // Without an end of its own the stream ends with its last byte, however long the capture goes on.
+    this.endNs = cause === 'fin' || cause === 'rst' ? Math.max(cursor.tNs, tNs) : cursor.tNs;
     // A decoder may look ahead further than the stream goes: it is asked again what it makes of the remainder.
     while (this.#reading) this.#step(false);
     if (this.#lostAt < offset) {
@@ -195,7 +194,7 @@ export class StreamDriver implements StreamConsumer, StreamClock {
       if (this.#proven) this.#sink.blind(this.#lostAt, offset, cursor.tNs);
     }
     // What was only searched may be anybody's: it neither hides nor ends anything of a migration.
-    if (this.#proven) this.#sink.streamEnd(offset, cursor.tNs, cause);
+    if (this.#proven) this.#sink.streamEnd(offset, this.endNs, cause);
   }
 
   #begin(offset: number): void {

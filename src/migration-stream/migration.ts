@@ -484,7 +484,6 @@ export class MigrationState implements MigrationSink {
       this.#pageEnd = 0;
     }
     this.#latestOffset = offset;
-    this.#latestNs = Math.max(this.#latestNs, tNs);
   }
 
   /** The figures so far; see MigrationSnapshot. */
@@ -519,8 +518,8 @@ export class MigrationState implements MigrationSink {
     mirrorEndsNs: readonly number[] = [],
     overNs = Number.POSITIVE_INFINITY,
   ): MigrationFigures {
-    this.#latestNs = Math.min(this.#latestNs, overNs);
     this.#streamEndNs = Math.min(this.#streamEndNs, overNs);
+    if (this.#streamEndNs > this.#latestNs) this.#latestNs = this.#streamEndNs;
     this.#generations?.finish();
     const missing = missingChannels(this.#finished);
     if (missing !== null) {
@@ -532,6 +531,8 @@ export class MigrationState implements MigrationSink {
     // Marks with nothing but zero pages between them bound rounds whose size is not known; a page that was seen has its round.
     const seen = this.#pages.normal + this.#pages.xbzrle + this.#pages.compressed;
     const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds());
+    // It lasts as long as its last round, of which a multifd channel may bring the end.
+    this.#latestNs = Math.max(this.#latestNs, rounds.at(-1)?.endNs ?? 0);
     for (const detail of contradictions(this.#finished)) this.#contradiction(detail);
     const endNs = Number.isNaN(this.shutNs) ? this.#latestNs : Math.max(this.shutNs, this.#latestNs);
     this.#phases.leave(endNs, this.#latestOffset);
