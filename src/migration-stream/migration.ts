@@ -257,8 +257,9 @@ export class MigrationState implements MigrationSink {
     this.#generations!.mark(lane);
   }
 
-  /** Bytes of a multifd channel that could not be read. */
-  multifdBlind(bytes: number): void {
+  /** Bytes of a multifd channel that could not be read, the last of them seen at `tNs`. */
+  multifdBlind(bytes: number, tNs: number): void {
+    this.#latestNs = Math.max(this.#latestNs, tNs);
     if (this.#multifdBlindBytes === 0) this.#multifdGapRound = this.rounds.count;
     this.#multifdBlindBytes += bytes;
     this.rounds.blind();

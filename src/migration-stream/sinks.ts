@@ -199,9 +199,9 @@ export class MultifdSink extends SilentSink {
     };
   }
 
-  override blind(offset: number, resumed: number): void {
+  override blind(offset: number, resumed: number, tNs: number): void {
     // What lies before the place where a stream was joined is not the migration's yet.
-    if (this.#state || !this.#late) this.#join().multifdBlind(resumed - offset);
+    if (this.#state || !this.#late) this.#join().multifdBlind(resumed - offset, tNs);
     // The first packet stands right behind the hello: only that was lost, and the channel has passed no mark.
     else if (resumed === MULTIFD_INIT_BYTES) this.#late = false;
   }

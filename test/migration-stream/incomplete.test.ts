@@ -375,7 +375,7 @@ test('multifd channels that lost marks in a gap are out of step: rounds behind i
     const state = new MigrationState(new AnomalyLog(), 0, 0);
     const [whole, gappy] = [state.joinMultifd(false), state.joinMultifd(false)];
     state.multifdPage(whole, 0, 0, 0, PAGE_NORMAL, PAGE);
-    state.multifdBlind(PAGE);
+    state.multifdBlind(PAGE, 0);
     for (let round = 1; round < 4; round++) {
       for (const lane of [MAIN_LANE, whole]) state.multifdSync(lane);
       if (round <= marks) state.multifdSync(gappy);
@@ -515,7 +515,7 @@ describe('a multifd channel whose hello is not where it belongs', () => {
       const state = new MigrationState(new AnomalyLog(), 0, 0);
       state.joinMultifd(false);
       const channel = new MultifdSink(() => state, true);
-      channel.blind(Math.min(64, resumed), resumed);
+      channel.blind(Math.min(64, resumed), resumed, 0);
       channel.page(resumed, 0, 0, 0, PAGE_NORMAL, PAGE);
       return state.rounds.finish()[0]!.confidence;
     };

@@ -217,7 +217,7 @@ describe('terminal summary', () => {
       anomaly('decode/malformed', 'Frames are malformed.'),
     ];
     report.findings = [];
-    expect(render(report)).toContain('492 of 946 frames are cut by the snap length (128).');
+    expect(render(report)).toContain('492 of 946 frames are cut by the snap length (128 bytes).');
     expect(render(report)).toContain('Frames are cut.');
     const { findings } = reportData('lossy');
     report.findings = [{ ...findings[0]!, rule: 'R-J3', severity: 'info', migration: null, text: 'Noted: cut.' }];
