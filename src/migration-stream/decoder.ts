@@ -51,6 +51,8 @@ export class StreamDriver implements StreamConsumer, StreamClock {
   /** How the stream ended; null while it goes on. */
   ended: StreamEnd | null = null;
   endNs = WIDE_ZERO;
+  /** When the capture was over, where that was before the stream ended; else −∞. */
+  capturedToNs = Number.NEGATIVE_INFINITY;
   beforeNs = WIDE_ZERO;
   readonly #cursor = new ByteCursor();
   readonly #reader: StreamReader;
@@ -185,6 +187,7 @@ export class StreamDriver implements StreamConsumer, StreamClock {
     cursor.frame = frame;
     cursor.ended = true;
     this.ended = cause;
+    if (cause === 'capture-end') this.capturedToNs = tNs;
     // Without an end of its own the stream ends with its last byte, however long the capture goes on.
     this.endNs = cause === 'fin' || cause === 'rst' ? Math.max(cursor.tNs, tNs) : cursor.tNs;
     // A decoder may look ahead further than the stream goes: it is asked again what it makes of the remainder.

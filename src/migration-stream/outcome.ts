@@ -16,7 +16,7 @@ import {
   type Stream,
 } from './group.js';
 import { relayedFrom } from './relay.js';
-import type { ChannelKind, Migration, Round } from './results.js';
+import type { ChannelKind, Migration, Phase, Round } from './results.js';
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
 import type { Flight } from './send-buffer.js';
@@ -57,6 +57,10 @@ export function resultOf(
   const { client, server } = group.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
   const outcome = outcomeOf(group, streams, endings);
+  const isOpen = outcome === 'incomplete';
+  const phases = isOpen
+    ? until(Math.max(...streams.map(({ driver }) => driver.capturedToNs)), rest.phases)
+    : rest.phases;
   if (rest.downtime && (outcome === 'failed' || outcome === 'cancelled'))
     rest.downtime.method += ', where the migration broke off: the guest did not run at the destination';
   return {
@@ -77,7 +81,7 @@ export function resultOf(
       lostPages: lostPages ?? null,
     },
     startNs: group.startNs,
-    endNs: figures.phases.at(-1)?.endNs ?? group.startNs,
+    endNs: phases.at(-1)?.endNs ?? group.startNs,
     bytes: {
       total,
       main: bytesOf('main') + group.besideBytes,
@@ -92,8 +96,13 @@ export function resultOf(
     rounds: sealed && streams[0]?.isJoined ? rounds.map(joinedRound) : rounds,
     countingRules: countingRules({ outcome, features, rounds, ...rest }),
     ...rest,
+    phases,
   };
 }
+
+/** The last phase goes on at least until `endNs`: what nobody ended lasts as long as the capture, be it in vain. */
+const until = (endNs: number, phases: readonly Phase[]): Phase[] =>
+  phases.map((phase, at) => (at === phases.length - 1 ? { ...phase, endNs: Math.max(endNs, phase.endNs) } : phase));
 
 /** Inside TLS a first pass that was joined looks like a whole one. */
 const joinedRound = (round: Round, i: number): Round =>

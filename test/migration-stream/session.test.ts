@@ -119,6 +119,12 @@ describe('outcome', () => {
   test('incomplete: the capture ended first', () => {
     expect(outcomeOf(sent(0, begun))).toEqual(['incomplete']);
   });
+
+  test('incomplete lasts as long as the capture, also where nothing gets through any more', () => {
+    const last: Frame = { direction: 1, offset: 0, ack: begun.length, tNs: 9e9 };
+    const { migrations } = analyse([...sent(0, begun), last]);
+    expect(migrations.map(({ endNs, phases }) => [endNs, phases.at(-1)!.endNs])).toEqual([[9e9, 9e9]]);
+  });
 });
 
 describe('which connections form a migration', () => {
