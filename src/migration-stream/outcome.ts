@@ -57,10 +57,8 @@ export function resultOf(
   const { client, server } = group.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
   const outcome = outcomeOf(group, streams, endings);
-  const isOpen = outcome === 'incomplete';
-  const phases = isOpen
-    ? until(Math.max(...streams.map(({ driver }) => driver.capturedToNs)), rest.phases)
-    : rest.phases;
+  const capturedToNs = Math.max(...streams.map(({ driver }) => driver.capturedToNs));
+  const phases = outcome === 'incomplete' ? until(capturedToNs, rest.phases) : rest.phases;
   if (rest.downtime && (outcome === 'failed' || outcome === 'cancelled'))
     rest.downtime.method += ', where the migration broke off: the guest did not run at the destination';
   return {
@@ -111,7 +109,8 @@ const joinedRound = (round: Round, i: number): Round =>
 /**
  * Completed needs the end mark or the destination's SHUT; the end mark may have reached a buffer on the way and no further.
  * Otherwise the way the main connection ended decides: the source closed it in order (cancelled), it was reset or the
- * destination gave up first (failed), or the capture ended. A SHUT with an error flag that follows the source's own closing is only the answer to it.
+ * destination gave up first (failed), or the capture ended. A SHUT with an error flag that follows the source's own closing is
+ * only the answer to it.
  */
 function outcomeOf(
   group: Group,

@@ -217,21 +217,25 @@ export class Transfer {
   bins(flow: Flow): readonly Bin[] {
     let bins = this.#bins.get(flow.directionId);
     if (!bins) {
-      const timeline = (this.#timeline ??= readTimeline(this.#tables['timeline']));
+      const timeline = this.#columns;
       bins = rowsOf(timeline, [flow.directionId]).map((row) => new Bin(timeline, row));
       this.#bins.set(flow.directionId, bins);
     }
     return bins;
   }
 
-  /** When anything was sent: what many rules look at, as columns, because a report is written once by code that is cold. */
+  /** When anything was sent: what many rules look at. As columns: a report is made once, before V8 has compiled its code. */
   get busy(): BusyBins {
-    this.#timeline ??= readTimeline(this.#tables['timeline']);
     this.#busy ??= busyBins(
-      this.#timeline,
+      this.#columns,
       this.flows.map((flow) => flow.directionId),
     );
     return this.#busy;
+  }
+
+  get #columns(): Timeline {
+    this.#timeline ??= readTimeline(this.#tables['timeline']);
+    return this.#timeline;
   }
 
   /**
