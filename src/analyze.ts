@@ -4,7 +4,6 @@
 // wanted, finish() once.
 import { type Anomaly, AnomalyLog } from './anomaly.js';
 import type { CaptureInfo, PacketBatch } from './capture/packet-batch.js';
-import type { SharedReading } from './capture/shared-reading.js';
 import type { ColumnData } from './columns.js';
 import { clockLeaps } from './decode/clock-leaps.js';
 import { decodeFrames } from './decode/frame.js';
@@ -44,8 +43,6 @@ export interface AnalysisOptions {
    * with `keepFrames` or `stretch`.
    */
   readonly aside?: boolean;
-  /** What that thread may read of the capture while there is nothing to measure, see CaptureSource.share(). */
-  readonly reading?: SharedReading | null | undefined;
 }
 
 /** Everything that is known when the capture has ended. */
@@ -111,7 +108,7 @@ export class Analysis {
     this.log = log;
     this.#connections = new Connections(log);
     const here = !options.aside || options.keepFrames || options.stretch;
-    this.#tcp = here ? new TcpMetrics(log) : new TcpMetricsAside(log, options.reading);
+    this.#tcp = here ? new TcpMetrics(log) : new TcpMetricsAside(log);
     const directory = {
       identity: (connection: number) => this.#identity(connection),
       stamp: (frame: number) => this.#stamp(frame),

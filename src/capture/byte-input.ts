@@ -1,10 +1,9 @@
 // Byte inputs: files and pipes below the capture readers, all with one way to read.
 //
-// A regular file is read straight into the caller's memory, a large one by another thread while the caller works on what came
-// before: copying from the system's cache, or waiting for a slow disk, then costs the analysis nothing. Handing over takes
-// its time, so it pays for large pieces only (measured: pieces of 2 MiB a fifth faster, of 256 KiB slower than reading in
-// place), and not on a single processor. That thread is one of libuv's, until the analysis has one of its own that can do
-// it (shared-reading.ts). Pipes are event-driven, so that a quiet one can be closed at any time.
+// A regular file is read straight into the caller's memory, by the thread that looks at it next: copied by another one, each
+// record had to be fetched from that one's cache, which took longer than copying it (docs/performance.md). Only where the system
+// has to wait for the storage is another thread, of libuv's, sent ahead. Pipes are event-driven, so that a quiet one can be
+// closed at any time.
 import { closeSync, createReadStream, fstatSync, openSync, read, readSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -12,7 +11,6 @@ import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { cannotRead, noSuchFile } from '../errors.js';
 import { WIDE_ZERO } from '../wide-zero.js';
-import { SharedReading } from './shared-reading.js';
 
 export interface ByteInput {
   /**
@@ -21,14 +19,14 @@ export interface ByteInput {
    * @returns how many bytes were read; 0 means the end. A promise only where waiting may be needed.
    */
   read(target: Uint8Array, at: number, length: number): number | Promise<number>;
+  /** read() does not wait: nothing is gained by asking early. */
+  readonly immediate: boolean;
   /**
-   * Where other threads can read: sends for the next `length` bytes before they are needed. Ask for large pieces.
+   * Where another thread can read: sends for the next `length` bytes before they are needed. Ask for large pieces.
    *
    * @returns what brings them, as read() does: all that was asked for, except at the end. Call it once, in the order of asking
    */
   ahead?(target: Uint8Array, at: number, length: number): () => number | Promise<number>;
-  /** From now on any thread may read what is sent for, into `memory` alone. */
-  share?(memory: Uint8Array): SharedReading;
   /** Bytes taken from the file or pipe itself, before any unpacking. */
   readonly doneBytes: number;
   /** null for a pipe. */
@@ -42,7 +40,7 @@ const STANDARD_INPUT = '-';
 /**
  * Opens a path or, for '-', standard input.
  *
- * @param alone  nothing else is read at the time: its memory may be large
+ * @param alone  nothing else is read at the time: another thread may be sent ahead, into memory of its own
  * @throws InputError when it does not exist or cannot be read
  */
 export function openBytes(path: string, alone = false): ByteInput {
@@ -76,6 +74,7 @@ export const reasonOf = (error: unknown): string => (error instanceof Error ? er
 
 /** A regular file, read in place. */
 class FileInput implements ByteInput {
+  readonly immediate = true;
   doneBytes = WIDE_ZERO;
   readonly totalBytes: number;
   readonly #path: string;
@@ -107,9 +106,15 @@ class FileInput implements ByteInput {
 
 /** Smaller files are read before another thread is awake. */
 const LARGE_BYTES = 16 << 20;
+/** What a system copies from its cache at the least, into fresh memory too; what comes more slowly was waited for. */
+const CACHED_BYTES_PER_MS = 1.5e6;
+/** So many reads that waited, beyond those that did not, are no accident (another program that had the processor, say). */
+const SLOW_READS = 3;
+/** A read of less takes its time for other reasons. */
+const SMALL_BYTES = 64 << 10;
 const readAside = promisify(read);
 
-/** A large regular file, read by other threads; what is written to it after it was opened is left out. */
+/** A large regular file, read by another thread once its storage proves slow; what is written to it after it was opened is left out. */
 class LargeFileInput implements ByteInput {
   doneBytes = WIDE_ZERO;
   readonly totalBytes: number;
@@ -117,9 +122,10 @@ class LargeFileInput implements ByteInput {
   readonly #fd: number;
   /** Position that the next piece begins at. */
   #position = WIDE_ZERO;
-  /** Reads of libuv's that are not finished. */
+  /** Reads that waited less those that did not; counts no further once there are SLOW_READS. */
+  #slowReads = 0;
+  /** Reads of the other thread that are not finished. */
   #pending = 0;
-  #shared: SharedReading | null = null;
   #closed = false;
 
   constructor(path: string, fd: number, totalBytes: number) {
@@ -128,8 +134,12 @@ class LargeFileInput implements ByteInput {
     this.totalBytes = totalBytes;
   }
 
+  get immediate(): boolean {
+    return this.#slowReads < SLOW_READS;
+  }
+
   read(target: Uint8Array, at: number, length: number): number | Promise<number> {
-    return this.ahead(target, at, length)();
+    return this.immediate ? this.#readInPlace(target, at, length) : this.ahead(target, at, length)();
   }
 
   ahead(target: Uint8Array, at: number, length: number): () => number | Promise<number> {
@@ -137,25 +147,21 @@ class LargeFileInput implements ByteInput {
     const position = this.#position;
     const wanted = Math.min(length, this.totalBytes - position);
     this.#position += wanted;
-    if (this.#shared) {
-      this.#shared.ask(position, at, wanted);
-      return () => this.#collect();
-    }
     const got = this.#readAside(target, at, wanted, position);
     // A failure is for whoever waits for these bytes; until then it must not count as nobody's.
     got.catch(() => {});
     return () => got;
   }
 
-  share(memory: Uint8Array): SharedReading {
-    this.#shared ??= new SharedReading(this.#fd, memory);
-    return this.#shared;
-  }
-
-  #collect(): number {
+  #readInPlace(target: Uint8Array, at: number, length: number): number {
     if (this.#closed) return 0;
+    const wanted = Math.min(length, this.totalBytes - this.#position);
+    const beganMs = performance.now();
     try {
-      const got = this.#shared!.collect();
+      const got = readSync(this.#fd, target, at, wanted, this.#position);
+      const waited = (performance.now() - beganMs) * CACHED_BYTES_PER_MS > Math.max(got, SMALL_BYTES);
+      this.#slowReads = Math.max(0, this.#slowReads + (waited ? 1 : -1));
+      this.#position += got;
       this.doneBytes += got;
       return got;
     } catch (error) {
@@ -184,7 +190,6 @@ class LargeFileInput implements ByteInput {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#shared?.close();
     this.#release();
   }
 
@@ -196,6 +201,7 @@ class LargeFileInput implements ByteInput {
 
 /** Any readable stream as a byte input: pipes, unpackers, the output of a child process. */
 export class StreamInput implements ByteInput {
+  readonly immediate = false;
   doneBytes = WIDE_ZERO;
   readonly totalBytes = null;
   readonly #name: string;

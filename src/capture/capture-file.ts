@@ -10,7 +10,6 @@ import { createBatch } from './packet-batch.js';
 import { isPcapMagic, PcapReader } from './pcap.js';
 import { isPcapngMagic, PcapngReader } from './pcapng.js';
 import type { ReaderContext, RecordReader } from './record-reader.js';
-import type { SharedReading } from './shared-reading.js';
 
 const COMPRESSION_MAGIC_BYTES = 4;
 /** Smallest beginning of a capture: a pcap file header; a pcapng section header is larger. */
@@ -64,11 +63,10 @@ export class CaptureFile {
       if (compression !== null) {
         bytes = unpack(compression, raw, window.bytes.slice(window.start, window.end), () => {
           damaged = true;
-          log.note('capture/compressed-damaged', { input, fileOffset: raw.doneBytes });
+          log.note('capture/compressed-damaged', { input, fileOffset: bytes.doneBytes });
         });
         window = new ByteWindow(bytes, options.chunkBytes);
       }
-      window.readAhead();
       await window.fill(SMALLEST_HEADER_BYTES);
       const headBytes = window.end - window.start;
       if (headBytes === 0 && damaged) throw cannotRead(name, `nothing of its ${compression} data could be unpacked`);
@@ -102,11 +100,6 @@ export class CaptureFile {
       if (this.#window.ended && this.#window.start === this.#window.end) return false;
       await this.#window.fill(this.#reader.wantBytes);
     }
-  }
-
-  /** See CaptureSource. */
-  share(): SharedReading | null {
-    return this.#window.share();
   }
 
   close(): void {

@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import * as zlib from 'node:zlib';
 import { InputError, noZstd } from '../errors.js';
+import { WIDE_ZERO } from '../wide-zero.js';
 import type { ByteInput } from './byte-input.js';
 import { StreamInput } from './byte-input.js';
 import type { ByteWindow } from './byte-window.js';
@@ -72,6 +73,9 @@ function inThread(stream: Duplex): Unpacker {
 }
 
 class UnpackedInput implements ByteInput {
+  readonly immediate = false;
+  /** What was handed to the unpacker: a part of a small file may be in memory long before. */
+  doneBytes = WIDE_ZERO;
   readonly #raw: ByteInput;
   readonly #unpacker: Unpacker;
   readonly #output: StreamInput;
@@ -90,10 +94,6 @@ class UnpackedInput implements ByteInput {
     unpacker.outcome.catch(() => {});
     this.#output = new StreamInput('', unpacker.from, 'ends');
     void this.#feed(head);
-  }
-
-  get doneBytes(): number {
-    return this.#raw.doneBytes;
   }
 
   get totalBytes(): number | null {
@@ -118,8 +118,10 @@ class UnpackedInput implements ByteInput {
   /** Hands over piece after piece. The end is announced only when all before it was taken: announcing may fail. */
   async #feed(head: Uint8Array): Promise<void> {
     const { into } = this.#unpacker;
-    const write = (bytes: Uint8Array): Promise<void> =>
-      new Promise((resolve, reject) => into.write(bytes, (error) => (error ? reject(error) : resolve())));
+    const write = async (bytes: Uint8Array): Promise<void> => {
+      await new Promise<void>((resolve, reject) => into.write(bytes, (error) => (error ? reject(error) : resolve())));
+      this.doneBytes += bytes.length;
+    };
     try {
       for (let at = 0; at < head.length; at += PIECE_BYTES) await write(head.subarray(at, at + PIECE_BYTES));
       const piece = new Uint8Array(PIECE_BYTES);

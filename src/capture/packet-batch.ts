@@ -2,7 +2,6 @@
 //
 // A batch is reused memory: it is valid until the next one is asked for. Sources fill it, everybody else only reads.
 import { BATCH_ROWS } from '../limits.js';
-import type { SharedReading } from './shared-reading.js';
 
 /** Which way a frame went through the capturing host, where the capture says so (pcapng epb_flags, SLL packet type). */
 export const WAY_UNKNOWN = 0;
@@ -99,8 +98,6 @@ export interface CaptureSource {
   progress(): { readonly doneBytes: number; readonly totalBytes: number | null };
   /** Yields the same reused batch object again and again; ends with the input. Throws InputError when it is no capture. */
   batches(): AsyncGenerator<PacketBatch, void, void>;
-  /** From now on other threads may read for this one, see SharedReading; null where there is nothing to share. */
-  share?(): SharedReading | null;
   /** Releases files and children; safe to call twice. */
   close(): void;
 }

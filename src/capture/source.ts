@@ -12,7 +12,6 @@ import { CaptureFile } from './capture-file.js';
 import type { RankedInput } from './merge.js';
 import { mergeInputs } from './merge.js';
 import type { CaptureInfo, CaptureSource, InputInfo, PacketBatch } from './packet-batch.js';
-import type { SharedReading } from './shared-reading.js';
 
 /**
  * Opens captures as one source.
@@ -166,11 +165,6 @@ class Source implements CaptureSource {
       this.#conclude();
       this.close();
     }
-  }
-
-  /** Several files at once are read in place. */
-  share(): SharedReading | null {
-    return this.#inputs.length === 1 ? (this.#files[0]?.share() ?? null) : null;
   }
 
   close(): void {

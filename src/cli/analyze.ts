@@ -144,8 +144,7 @@ type ReadOptions = AnalysisOptions & {
 
 /** An analysis that suits a capture with such a first batch. */
 function analysisOf(source: CaptureSource, first: PacketBatch, log: AnomalyLog, options: ReadOptions): Analysis {
-  const aside = hasManyFrames(source, first);
-  return new Analysis(log, { ...options, aside, reading: aside ? source.share?.() : null });
+  return new Analysis(log, { ...options, aside: hasManyFrames(source, first) });
 }
 
 async function readCapture(

@@ -7,6 +7,7 @@ const SEED = 20261122;
 
 /** An input read by another thread: reads take some turns of the event loop, a later one perhaps fewer than an earlier. */
 class AsideInput implements ByteInput {
+  readonly immediate = false;
   doneBytes = 0;
   readonly totalBytes: number;
   outstanding = 0;
@@ -55,22 +56,21 @@ const content = (length: number): Uint8Array => {
 };
 
 test.each([1 << 10, 64 << 10, 256 << 10, 700 << 10])(
-  'chunks of %i bytes read by another thread arrive whole and in order',
-  async (chunkBytes) => {
-    const { next } = random(SEED + chunkBytes);
-    const expected = content(20 * chunkBytes + 12_345);
+  'pieces of %i bytes read by another thread arrive whole and in order',
+  async (pieceBytes) => {
+    const { next } = random(SEED + pieceBytes);
+    const expected = content(20 * pieceBytes + 12_345);
     const input = new AsideInput(expected, next);
-    const window = new ByteWindow(input, chunkBytes);
-    window.readAhead();
+    const window = new ByteWindow(input, pieceBytes);
     let offset = 0;
     for (;;) {
-      await window.fill(1 + Math.floor(next() * Math.min(LOOKAHEAD_BYTES, 3 * chunkBytes)));
+      await window.fill(1 + Math.floor(next() * Math.min(LOOKAHEAD_BYTES, 3 * pieceBytes)));
       expect(window.offset(window.start)).toBe(offset);
       const there = window.end - window.start;
       if (there === 0) break;
       const taken = window.ended ? there : Math.ceil(next() * there);
       const seen = window.bytes.subarray(window.start, window.start + taken);
-      // A chunk on its way must not touch what is being looked at.
+      // A piece on its way must not touch what is being looked at.
       await new Promise(setImmediate);
       expect(Buffer.compare(seen, expected.subarray(offset, offset + taken))).toBe(0);
       window.skip(taken);
@@ -80,33 +80,32 @@ test.each([1 << 10, 64 << 10, 256 << 10, 700 << 10])(
   },
 );
 
-test('while a chunk is looked at the next one is on its way', async () => {
+test('while a piece is looked at the next one is on its way', async () => {
   const input = new AsideInput(content(32 << 20), () => 0);
   const window = new ByteWindow(input);
-  window.readAhead();
   let overlapped = 0;
   for (let turn = 0; turn < 10; turn++) {
     await window.fill(1001);
     overlapped += Math.min(1, input.outstanding);
-    window.start = window.end - 1000; // the beginning of a frame that ends in the next chunk
+    window.start = window.end - 1000; // the beginning of a frame that ends in the next piece
   }
   expect(overlapped).toBe(10);
 });
 
 test('a read that fails ahead of its turn is told when its turn comes', async () => {
-  let calls = 0;
   const input: ByteInput = {
+    immediate: false,
     doneBytes: 0,
     totalBytes: null,
     read: (_target, _at, length) => length,
-    ahead: (_target, _at, length) => {
-      const first = ++calls === 1;
-      return () => (first ? length : Promise.reject(new Error('the disk is gone')));
+    ahead: () => {
+      const brought = Promise.reject(new Error('the disk is gone'));
+      brought.catch(() => {});
+      return () => brought;
     },
     close() {},
   };
   const window = new ByteWindow(input);
-  window.readAhead();
   await window.fill(1);
   await new Promise(setImmediate);
   window.start = window.end;

@@ -1,12 +1,10 @@
 // TCP metrics on a thread of their own: what comes next in a large capture is decoded while frames are tracked and measured.
 //
 // Batches go over in a ring of rows in shared memory, of which nothing is copied. Either side waits for the other without
-// giving control back to its event loop, so that an analysis stays a sequence of plain calls. While there is nothing to measure
-// the thread reads what the other one will need of the capture: of two processors neither has to wait then.
+// giving control back to its event loop, so that an analysis stays a sequence of plain calls.
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { type Anomaly, AnomalyLog } from '../../../anomaly.js';
 import type { PacketBatch } from '../../../capture/packet-batch.js';
-import { readPiece, type SharedPieces, type SharedReading } from '../../../capture/shared-reading.js';
 import type { ColumnData } from '../../../columns.js';
 import { BATCH_ROWS } from '../../../limits.js';
 import { createRowRing, type SegmentRows } from '../../rows.js';
@@ -44,8 +42,6 @@ export interface AsideStart {
   readonly slots: readonly Slot[];
   /** Brings the connections when all batches have been handed over, and takes the results. */
   readonly port: MessagePort;
-  /** What to read between batches. */
-  readonly pieces: SharedPieces | null;
 }
 
 type Answer = { readonly results: TcpResults; readonly anomalies: readonly Anomaly[] } | { readonly error: unknown };
@@ -62,8 +58,7 @@ export class TcpMetricsAside implements TcpMeasurement {
   /** Batches handed over. */
   #given = 0;
 
-  /** @param reading  what the thread may read while there is nothing to measure */
-  constructor(log: AnomalyLog, reading?: SharedReading | null) {
+  constructor(log: AnomalyLog) {
     this.#log = log;
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
@@ -72,9 +67,7 @@ export class TcpMetricsAside implements TcpMeasurement {
       rows: this.#rows.whole,
       slots: this.#slots,
       port: port2,
-      pieces: reading?.pieces ?? null,
     };
-    if (reading) reading.onAsked = () => Atomics.notify(this.#control, GIVEN);
     const worker = new Worker(new URL('./metrics-thread.js', import.meta.url), {
       workerData,
       transferList: [port2],
@@ -161,12 +154,10 @@ export function runAside(start: AsideStart): void {
   Atomics.notify(control, DONE);
 }
 
-function measure({ control, rows, slots, port, pieces }: AsideStart, log: AnomalyLog): TcpResults {
+function measure({ control, rows, slots, port }: AsideStart, log: AnomalyLog): TcpResults {
   const metrics = new TcpMetrics(log, rows);
   for (let batch = 0; ; batch++) {
-    while (Atomics.load(control, GIVEN) === batch) {
-      if (!pieces || !readPiece(pieces)) Atomics.wait(control, GIVEN, batch);
-    }
+    while (Atomics.load(control, GIVEN) === batch) Atomics.wait(control, GIVEN, batch);
     const { firstFrame, count, forgotten, forgottenCount } = slots[batch % SLOTS]!;
     for (let at = 0; at < forgottenCount[0]!; at++) metrics.forget(forgotten[at]!);
     forgottenCount[0] = 0;
