@@ -262,7 +262,7 @@ export class MigrationState implements MigrationSink {
     this.#latestNs = Math.max(this.#latestNs, tNs);
     if (this.#multifdBlindBytes === 0) this.#multifdGapRound = this.rounds.count;
     this.#multifdBlindBytes += bytes;
-    this.rounds.blind();
+    this.rounds.blind(bytes);
   }
 
   /** A multifd channel is over; its last packet announced `missingBytes` more than came. */
@@ -469,7 +469,7 @@ export class MigrationState implements MigrationSink {
     if (this.#marks.length === 0) this.#mark(lastNs, 'first-pass');
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
     this.#latestNs = Math.max(this.#latestNs, tNs);
-    this.rounds.blind();
+    this.rounds.blind(resumed - offset);
   }
 
   streamStart(offset: number): void {
@@ -531,7 +531,7 @@ export class MigrationState implements MigrationSink {
     const inferred = this.#inferredRounds();
     // Marks with nothing but zero pages between them bound rounds whose size is not known; a page that was seen has its round.
     const seen = this.#pages.normal + this.#pages.xbzrle + this.#pages.compressed;
-    const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds());
+    const rounds = inferred ?? (isPartial && !this.#generations && seen === 0 ? [] : this.#sureRounds(!isPartial));
     // It lasts as long as its last round, of which a multifd channel may bring the end.
     this.#latestNs = Math.max(this.#latestNs, rounds.at(-1)?.endNs ?? 0);
     for (const detail of contradictions(this.#finished)) this.#contradiction(detail);
@@ -627,11 +627,16 @@ export class MigrationState implements MigrationSink {
   }
 
   /** The rounds as pages show them. Channels that lost marks in a gap are out of step from there on: no boundary is sure. */
-  #sureRounds(): Round[] {
-    const rounds = this.rounds.finish();
+  #sureRounds(hasAllChannels: boolean): Round[] {
+    // Device state follows the last round.
+    const { current } = this.#phases;
+    const isLastWhole = this.complete || this.shut === 0 || current === 'device-state' || current === 'handover';
+    const rounds = this.rounds.finish({ isLastWhole, hasAllChannels });
     if (this.#multifdBlindBytes === 0 || this.#generations?.inStep) return rounds;
-    for (const round of rounds.slice(this.#multifdGapRound))
-      round.confidence = Math.min(round.confidence, BLIND_CONFIDENCE);
+    rounds.forEach((round, at) => {
+      if (at + 1 >= this.#multifdGapRound) round.dirtyPagesPerSecond = null;
+      if (at >= this.#multifdGapRound) round.confidence = Math.min(round.confidence, BLIND_CONFIDENCE);
+    });
     return rounds;
   }
 

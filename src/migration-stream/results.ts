@@ -63,7 +63,11 @@ export interface Round {
   pages: PageCounts;
   bytes: number;
   goodput: number;
-  /** Distinct pages of the next round over this round's duration; null for the last. */
+  /**
+   * Pages of the next round that had been sent before, over this round's duration. null for the last, and where the next one
+   * does not hold all that was dirtied meanwhile (cut short by the switch to post-copy, a cancellation or the capture's end), was
+   * not read whole, or this one's beginning is not in the capture.
+   */
   dirtyPagesPerSecond: number | null;
   /** How the round's start was known: 'first-pass', 'page-repeat', 'section-end', 'flush-mark', 'post-copy', 'inferred-headers', 'inferred-rate' … */
   boundary: string;

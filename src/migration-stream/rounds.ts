@@ -43,6 +43,8 @@ const CONFIDENCE: Readonly<Record<Boundary, number>> = {
   'inferred-headers': 0.6,
   'inferred-rate': 0.3,
 };
+/** Where more of a round could not be read, how many pages it has is not known. */
+const LOST_SHARE = 0.05;
 /** Confidence of a round during which part of the stream could not be decoded. */
 export const BLIND_CONFIDENCE = 0.5;
 /** Finished rounds in a snapshot. */
@@ -61,12 +63,26 @@ interface OpenRound {
   repeats: boolean;
   pages: PageCounts;
   bytes: number;
+  /** Of its pages, those that were sent in no round before. */
+  fresh: number;
   blind: boolean;
+  /** Bytes of it that could not be read; Infinity where it is not sure which pages are its own. */
+  lostBytes: number;
+}
+
+/** What else is known of a migration whose rounds are over. */
+export interface RoundsEnd {
+  /** All of the last round was sent. */
+  readonly isLastWhole: boolean;
+  /** None of its channels is missing. */
+  readonly hasAllChannels: boolean;
 }
 
 export class Rounds {
   readonly #history: PageHistory;
   readonly #closed: Round[] = [];
+  /** What the closed rounds were made of. */
+  readonly #made: OpenRound[] = [];
   #open: OpenRound | null = null;
   #number = 0;
   #firstBoundary: Boundary = 'first-pass';
@@ -86,9 +102,11 @@ export class Rounds {
   #decided = false;
   /** The latest page had been sent in the open round: unless it was astray, the section opens one. */
   #repeated = false;
-  /** Part of the stream could not be decoded since the latest section began, and before the section at hand did. */
-  #lost = false;
-  #sectionLost = false;
+  /** More rounds were begun than are kept: the last one holds the rest. */
+  #overflowed = false;
+  /** Bytes that could not be decoded since the latest section began, and those before the section at hand did. */
+  #lost = 0;
+  #sectionLost = 0;
   #list = new Uint32Array(FIRST_LISTED);
   #listed = 0;
   #counts = noPages();
@@ -155,7 +173,7 @@ export class Rounds {
   /** From here on, which section a page belongs to is not sure, and so no boundary. */
   doubt(): void {
     this.#doubtful = true;
-    if (this.#open) this.#open.blind = true;
+    this.#lose(Number.POSITIVE_INFINITY);
   }
 
   /** A RAM section with pages begins: PART, or END, which opens a round in any case. */
@@ -166,7 +184,7 @@ export class Rounds {
     this.#inSection = true;
     this.#decided = false;
     this.#sectionLost = this.#lost;
-    this.#lost = false;
+    this.#lost = 0;
     this.#sectionPosition = this.#position;
     this.#walked = false;
     this.#sectionCameAround = false;
@@ -240,10 +258,10 @@ export class Rounds {
     }
   }
 
-  /** Part of the stream could not be decoded: the open round may hide boundaries, and the next may have begun there. */
-  blind(): void {
-    this.#lost = true;
-    if (this.#open) this.#open.blind = true;
+  /** So many bytes could not be decoded: the open round may hide boundaries, and the next may have begun there. */
+  blind(bytes: number): void {
+    this.#lost += bytes;
+    this.#lose(bytes);
     this.#position = -1;
     this.#before = -1;
     this.#cameAround = false;
@@ -255,18 +273,46 @@ export class Rounds {
     return page !== NO_PAGE && this.#history.lastRound(page) === this.#stamp;
   }
 
-  /** Closes the last round; `endNs` is when its last page was sent. */
-  finish(): Round[] {
+  /** Closes the last round. */
+  finish({ isLastWhole, hasAllChannels }: RoundsEnd = { isLastWhole: true, hasAllChannels: true }): Round[] {
     this.#settle();
     this.#commit();
     this.#close(this.#latestNs);
-    for (let i = 0; i + 1 < this.#closed.length; i++) {
-      const round = this.#closed[i]!;
-      const next = this.#closed[i + 1]!;
-      const seconds = (round.endNs - round.startNs) / 1e9;
-      round.dirtyPagesPerSecond = seconds > 0 ? totalPages(next.pages) / seconds : null;
-    }
+    const last = this.#closed.length - 1;
+    if (!hasAllChannels) return this.#closed;
+    const ends = isLastWhole && !this.#overflowed ? last : last - 1;
+    for (let i = 0; i < ends; i++) this.#closed[i]!.dirtyPagesPerSecond = this.#dirtied(i);
     return this.#closed;
+  }
+
+  /**
+   * Pages a second that the guest dirtied during a round, by those of the next. What was sent for the first time need not have
+   * been dirtied: QEMU goes on to the next pass when the rest fits into the downtime limit (migration_iteration_run).
+   *
+   * @returns null where that is not known: the next round was cut short by the switch to post-copy or is behind it, a capture
+   *          that joined has not seen when the round began, or too much of either could not be read
+   */
+  #dirtied(i: number): number | null {
+    const [round, next, after] = this.#closed.slice(i, i + 3);
+    if (next!.boundary === 'post-copy' || after?.boundary === 'post-copy') return null;
+    if (round!.boundary === 'joined-midway' || !this.#isCounted(i) || !this.#isCounted(i + 1)) return null;
+    const seconds = (round!.endNs - round!.startNs) / 1e9;
+    // What a joined capture sees for the first time may have been sent before it began.
+    const fresh = this.isJoined ? 0 : this.#made[i + 1]!.fresh;
+    return seconds > 0 ? (totalPages(next!.pages) - fresh) / seconds : null;
+  }
+
+  /** Next to all pages of a closed round were read, and are known to be its own. */
+  #isCounted(i: number): boolean {
+    const { bytes, lostBytes } = this.#made[i]!;
+    return lostBytes <= LOST_SHARE * (bytes + lostBytes);
+  }
+
+  /** The open round lacks `bytes`. */
+  #lose(bytes: number): void {
+    if (!this.#open) return;
+    this.#open.blind = true;
+    this.#open.lostBytes += bytes;
   }
 
   /** Of several channels, another one brought pages of the section at hand before. */
@@ -329,6 +375,7 @@ export class Rounds {
     const open = this.#open!;
     const before = this.#closed.pop();
     if (!before) return;
+    const made = this.#made.pop()!;
     this.#number--;
     this.#open = {
       startNs: before.startNs,
@@ -336,12 +383,17 @@ export class Rounds {
       repeats: false,
       pages: sum(before.pages, open.pages),
       bytes: before.bytes + open.bytes,
-      blind: open.blind || before.confidence <= BLIND_CONFIDENCE,
+      fresh: made.fresh + open.fresh,
+      blind: open.blind || made.blind,
+      lostBytes: made.lostBytes + open.lostBytes,
     };
   }
 
   #begin(tNs: number, boundary: Boundary): void {
-    if (this.#number === ROUNDS) return;
+    if (this.#number === ROUNDS) {
+      this.#overflowed = true;
+      return;
+    }
     // Channels differ by some milliseconds; rounds follow each other all the same.
     const startNs = Math.max(tNs, this.#open?.startNs ?? tNs);
     this.#close(startNs);
@@ -349,8 +401,10 @@ export class Rounds {
     this.#stamp = roundStamp(++this.#begun);
     // The end section and the switch say themselves where they are.
     const isMarked = boundary === 'section-end' || boundary === 'post-copy';
-    const blind = this.#doubtful || (this.#sectionLost && !isMarked);
-    this.#open = { startNs, boundary, repeats: false, pages: noPages(), bytes: WIDE_ZERO, blind };
+    const lostBytes = this.#doubtful ? Number.POSITIVE_INFINITY : isMarked ? 0 : this.#sectionLost;
+    const pages = noPages();
+    const blind = lostBytes > 0;
+    this.#open = { startNs, boundary, repeats: false, pages, bytes: WIDE_ZERO, fresh: 0, blind, lostBytes };
     this.#cameAround = this.#sectionCameAround;
     this.#startPosition = this.#sectionPosition;
     if (boundary === 'first-pass') this.#startPosition = 0;
@@ -374,6 +428,7 @@ export class Rounds {
     };
     setEnd(round, endNs);
     this.#closed.push(round);
+    this.#made.push(open);
   }
 
   /** Gives the listed pages to the open round. */
@@ -384,7 +439,9 @@ export class Rounds {
     }
     const list = this.#list;
     const history = this.#history;
+    const known = history.distinct;
     for (let i = 0; i < this.#listed; i++) history.sent(list[i]!, this.#stamp);
+    if (this.#open) this.#open.fresh += history.distinct - known;
     this.#listed = 0;
     this.#counts = noPages();
     this.#bytes = 0;

@@ -50,7 +50,7 @@ describe('rounds around a gap', () => {
     // The gap hides pages 3000 to 5000, so no page shows that the second round sends some of them again.
     const { rounds, section } = guest();
     section(0, range(0, 3000));
-    rounds.blind();
+    rounds.blind(64);
     section(1e9, [...range(5000, 8000), small(0)]);
     section(2e9, range(3000, 4000));
     section(3e9, range(4000, 4800));
@@ -61,7 +61,7 @@ describe('rounds around a gap', () => {
   test('a round that is seen to have begun in the section behind a gap may have begun in the gap', () => {
     const { rounds, section } = guest();
     section(0, range(0, 100));
-    rounds.blind();
+    rounds.blind(64);
     section(1e9, range(50, 60));
     section(2e9, range(55, 58));
     expect(rounds.finish().map(({ confidence }) => confidence)).toEqual([0.5, 0.5, 0.95]);
@@ -69,7 +69,7 @@ describe('rounds around a gap', () => {
 
   test('a first pass whose beginning was lost is not known to be whole', () => {
     const { rounds, section } = guest();
-    rounds.blind();
+    rounds.blind(64);
     section(0, range(0, 100));
     expect(rounds.finish()[0]!.confidence).toBe(0.5);
   });

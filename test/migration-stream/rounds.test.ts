@@ -3,21 +3,23 @@ import { SECTION_PAGES } from '../../src/limits.js';
 import { PageHistory } from '../../src/migration-stream/pages.js';
 import { PAGE_NORMAL } from '../../src/migration-stream/records.js';
 import type { Round } from '../../src/migration-stream/results.js';
-import { Rounds } from '../../src/migration-stream/rounds.js';
+import { Rounds, type RoundsEnd } from '../../src/migration-stream/rounds.js';
 import { PAGE, range } from '../support/migration-stream.js';
 
-type Step = readonly number[] | 'end' | 'blind' | 'post-copy';
+type Step = readonly number[] | 'end' | 'blind' | 'blind-long' | 'post-copy';
 
 /** Sections of page numbers of one block, one section a second; 'end' makes the next one the final section. */
-function roundsOf(steps: readonly Step[], pageCount = 100_000): Round[] {
+function roundsOf(steps: readonly Step[], end?: RoundsEnd, joined = false): Round[] {
   const history = new PageHistory();
-  history.size(pageCount * PAGE);
+  history.size(100_000 * PAGE);
   const rounds = new Rounds(history);
+  if (joined) rounds.joined();
   let tNs = 0;
   let kind: 'part' | 'end' = 'part';
   for (const step of steps) {
     if (step === 'end') kind = 'end';
-    else if (step === 'blind') rounds.blind();
+    else if (step === 'blind') rounds.blind(64);
+    else if (step === 'blind-long') rounds.blind(16 * PAGE);
     else if (step === 'post-copy') rounds.mark(tNs, 'post-copy');
     else {
       rounds.section(tNs, kind);
@@ -27,7 +29,7 @@ function roundsOf(steps: readonly Step[], pageCount = 100_000): Round[] {
       tNs += 1e9;
     }
   }
-  return rounds.finish();
+  return rounds.finish(end);
 }
 
 const shape = (rounds: readonly Round[]): string[] =>
@@ -123,6 +125,45 @@ describe('boundaries', () => {
     const [first, second] = roundsOf([range(0, 10), 'blind', range(20, 30), [25], 'end', []]);
     expect(first!.confidence).toBe(0.5);
     expect(second!.confidence).toBeGreaterThan(0.9);
+  });
+});
+
+describe('dirty rate', () => {
+  const rates = (...of: Parameters<typeof roundsOf>): (number | null)[] =>
+    roundsOf(...of).map(({ dirtyPagesPerSecond }) => dirtyPagesPerSecond);
+  const cutShort = { isLastWhole: false, hasAllChannels: true };
+
+  test('what is sent for the first time was not dirtied: the first pass ended without it', () => {
+    expect(rates([range(0, 50), [...range(50, 70), 1, 2, 3], 'end', [4]])).toEqual([3, 1, null]);
+  });
+
+  test('the last pass of a migration that broke off is not all that was dirtied', () => {
+    const steps = [range(0, 50), range(0, 20), range(0, 7)];
+    expect(rates(steps)).toEqual([20, 7, null]);
+    expect(rates(steps, cutShort)).toEqual([20, null, null]);
+  });
+
+  test('nor is the pass that post-copy cut short, and what follows holds the rest of it', () => {
+    const steps = [range(0, 50), range(0, 20), range(0, 7), 'post-copy', range(7, 20)] as const;
+    expect(rates(steps)).toEqual([20, null, null, null]);
+  });
+
+  test('when the round began that a capture joined is not known; what it sees first may have been sent before', () => {
+    expect(rates([range(0, 50), range(0, 20), range(0, 100), 'end', []], undefined, true)).toEqual([
+      null,
+      100,
+      0,
+      null,
+    ]);
+  });
+
+  test('where channels are missing, so are their pages', () => {
+    expect(rates([range(0, 50), range(0, 20)], { isLastWhole: true, hasAllChannels: false })).toEqual([null, null]);
+  });
+
+  test('a little that could not be read changes little, more leaves it unknown', () => {
+    expect(rates([range(0, 50), range(0, 20), 'blind', range(30, 50), 'end', [3]])).toEqual([40, 0.5, null]);
+    expect(rates([range(0, 50), range(0, 20), 'blind-long', range(30, 50), 'end', [3]])).toEqual([null, null, null]);
   });
 });
 

@@ -120,10 +120,10 @@ function remainingData(migration: Migration, rounds: readonly RoundGroup[]): Dat
   rounds.forEach((round, i) => {
     add(round.startNs, `left ${i}`, sizeOf(round));
     add(round.endNs, `left ${i}`, 0);
-    const next = rounds[i + 1];
-    if (!next || round.dirtyPagesPerSecond === null) return;
+    const dirtied = dirtiedBytes(round, pageSize);
+    if (dirtied === null) return;
     add(round.startNs, `dirtied ${i}`, 0);
-    add(round.endNs, `dirtied ${i}`, sizeOf(next));
+    add(round.endNs, `dirtied ${i}`, dirtied);
   });
   return { ...data, kind: data.line.map((line) => line.split(' ')[0]!) };
 }
