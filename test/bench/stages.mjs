@@ -43,7 +43,7 @@ async function timeOnce(stage, path, aside) {
   keepHeapSmall();
   const log = new AnomalyLog();
   const source = await openFiles([path], log, {});
-  const { push, finish } = pipeline(stage, log, aside, source);
+  const { push, finish } = pipeline(stage, log, aside);
   let frames = 0;
   const start = process.hrtime.bigint();
   const before = process.cpuUsage();
@@ -67,7 +67,7 @@ const TAKES_ALL = { bytes: () => true, hole() {}, end() {} };
 
 const NO_TABLE = { rows: 0, columns: {} };
 
-function pipeline(stage, log, aside, source) {
+function pipeline(stage, log, aside) {
   const nothing = () => {};
   if (stage === 'read') return { push: nothing, finish: nothing };
   if (stage === WITHOUT_TCP) {
@@ -81,7 +81,7 @@ function pipeline(stage, log, aside, source) {
     });
   }
   if (stage === 'everything' || stage === WITHOUT_TCP) {
-    const analysis = new Analysis(log, { aside, reading: aside ? source.share() : null });
+    const analysis = new Analysis(log, { aside });
     return { push: (batch) => analysis.push(batch), finish: (info) => analysis.finish(info) };
   }
   const depth = STAGES.indexOf(stage);

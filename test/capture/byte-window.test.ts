@@ -5,23 +5,35 @@ import { random } from '../support/random.js';
 
 const SEED = 20261122;
 
-/** An input read by another thread: reads take some turns of the event loop, a later one perhaps fewer than an earlier. */
+/**
+ * An input read by another thread: reads take some turns of the event loop, a later one perhaps fewer than an earlier. The first
+ * `atOnce` bytes are there at once.
+ */
 class AsideInput implements ByteInput {
-  readonly immediate = false;
   doneBytes = 0;
   readonly totalBytes: number;
   outstanding = 0;
   readonly #content: Uint8Array;
   readonly #next: () => number;
+  readonly #atOnce: number;
 
-  constructor(content: Uint8Array, next: () => number) {
+  constructor(content: Uint8Array, next: () => number, atOnce = 0) {
     this.#content = content;
     this.#next = next;
+    this.#atOnce = atOnce;
     this.totalBytes = content.length;
   }
 
-  read(target: Uint8Array, at: number, length: number): Promise<number> {
-    return this.ahead(target, at, length)();
+  get immediate(): boolean {
+    return this.doneBytes < this.#atOnce;
+  }
+
+  read(target: Uint8Array, at: number, length: number): number | Promise<number> {
+    if (!this.immediate) return this.ahead(target, at, length)();
+    const piece = this.#content.subarray(this.doneBytes, this.doneBytes + length);
+    target.set(piece, at);
+    this.doneBytes += piece.length;
+    return piece.length;
   }
 
   ahead(target: Uint8Array, at: number, length: number): () => Promise<number> {
@@ -55,12 +67,21 @@ const content = (length: number): Uint8Array => {
   return bytes;
 };
 
-test.each([1 << 10, 64 << 10, 256 << 10, 700 << 10])(
-  'pieces of %i bytes read by another thread arrive whole and in order',
-  async (pieceBytes) => {
-    const { next } = random(SEED + pieceBytes);
+test.each([
+  [1 << 10, 0],
+  [1 << 10, 7 << 10],
+  [64 << 10, 0],
+  [64 << 10, 200_000],
+  [256 << 10, 0],
+  [256 << 10, 2_000_000],
+  [700 << 10, 0],
+  [700 << 10, 5_000_000],
+])(
+  'pieces of %i bytes arrive whole and in order, the first %i in place, the others by another thread',
+  async (pieceBytes, atOnce) => {
+    const { next } = random(SEED + pieceBytes + atOnce);
     const expected = content(20 * pieceBytes + 12_345);
-    const input = new AsideInput(expected, next);
+    const input = new AsideInput(expected, next, atOnce);
     const window = new ByteWindow(input, pieceBytes);
     let offset = 0;
     for (;;) {
