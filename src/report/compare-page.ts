@@ -4,13 +4,13 @@ import { COMPARE_CHARTS } from './charts/compare.js';
 import { overview } from './charts/overview.js';
 import type { Scene } from './charts/scene.js';
 import type { ComparedFigure, Comparison } from './comparison.js';
-import { boundedText } from './conclusions.js';
+import { boundedText, changeText, MARKS_EXPLAINED } from './conclusions.js';
 import { bitRate, bytes, duration, unbroken } from './format.js';
 import { draw } from './html.js';
 import { type Cell, cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { renderPage } from './page.js';
 import { shareBar } from './sections/figure.js';
-import { signedPercent, TONES } from './verdict.js';
+import { TONES } from './verdict.js';
 
 /** The page as text; a function of the comparison only. */
 export async function renderComparePage(comparison: Comparison): Promise<string> {
@@ -25,7 +25,7 @@ export async function renderComparePage(comparison: Comparison): Promise<string>
 <main class="wrap" id="main"><article class="scene" id="runs">
 <div class="verdict"><h1>${unbroken(comparison.conclusions[0] ?? 'Nothing to compare.')}</h1></div>
 <ul class="facts">${comparison.conclusions.slice(1).map((sentence) => html`<li>${unbroken(sentence)}</li>`)}</ul>
-<section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; ≥ marks a lower bound of a run whose end is not in the capture.</p>
+<section id="figures"><h2>Side by side</h2><p class="lead">Changes are against the first run. Bold ones exceed what single runs differ by; ${MARKS_EXPLAINED}</p>
 ${figureTable(comparison)}</section>
 <section><h2>What held the senders back</h2>${runs.map((run) => limitBar(run))}</section>
 <section id="runs-time"><h2>Over time</h2><p class="lead">Each run starts at 0. <span class="by-hand">Drag over a chart to zoom in, double-click to see everything.</span></p>
@@ -127,11 +127,11 @@ function figureTable({ runs, figures }: Comparison): Html {
 
 function changeCell(figure: ComparedFigure, i: number): Cell {
   const change = figure.changes[i] ?? null;
-  if (change === null) return cell('');
-  if (!figure.matters[i]) return cell(html`<span class="neutral">${signedPercent(change)}</span>`, change);
+  if (change === null) return cell(changeText(figure, i));
+  if (!figure.matters[i]) return cell(html`<span class="neutral">${changeText(figure, i)}</span>`, change);
   const improved = figure.better !== null && change < 0 === (figure.better === 'lower');
   const tone = figure.better === null ? 'neutral' : improved ? 'good' : 'bad';
-  return cell(html`<b class="${tone}">${signedPercent(change)}</b>`, change);
+  return cell(html`<b class="${tone}">${changeText(figure, i)}</b>`, change);
 }
 
 function limitBar(run: Comparison['runs'][number]): Html {

@@ -1,9 +1,9 @@
 // The comparison for people: terminal here, the page in a file of its own that is loaded when it is wanted.
 import type { ComparedFigure, Comparison } from './comparison.js';
-import { boundedText, topLimit } from './conclusions.js';
+import { boundedText, changeText, MARKS_EXPLAINED, topLimit } from './conclusions.js';
 import { bytes, percent } from './format.js';
 import { type TextOptions, TextPage } from './text.js';
-import { LIMIT_WORDS, signedPercent } from './verdict.js';
+import { LIMIT_WORDS } from './verdict.js';
 
 export { type Comparison, compareReports, type NamedReport } from './comparison.js';
 
@@ -36,11 +36,7 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
     return top ? [`${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])})`] : [];
   });
   if (held.length > 0) page.line(`Held back mostly: ${held.join('; ')}.`, '  ');
-  page.line(
-    '! marks a change larger than single runs differ by; ≥ marks a lower bound of an unfinished run.',
-    '  ',
-    'dim',
-  );
+  page.line(`! marks a change larger than single runs differ by; ${MARKS_EXPLAINED}`, '  ', 'dim');
   page.blank();
   if (findings.length > 0) {
     page.heading('Findings');
@@ -74,8 +70,8 @@ export function renderCompareText(comparison: Comparison, options: TextOptions):
 const changeOf =
   (figure: ComparedFigure) =>
   (i: number): string => {
-    const change = figure.changes[i];
-    return change === null || change === undefined ? '' : `${signedPercent(change)}${figure.matters[i] ? ' !' : ''}`;
+    const change = changeText(figure, i);
+    return figure.matters[i] && change !== '' ? `${change} !` : change;
   };
 
 interface Table {

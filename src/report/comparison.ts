@@ -4,7 +4,9 @@
 // none. One run each is a sample of one, so a change must exceed both a share and an amount before it is said to matter.
 import type { Limit } from '../decode/tcp/results.js';
 import { conclusionsOf } from './conclusions.js';
+import { hasUnsureRounds, isJoinedMidway, isLate } from './extent.js';
 import { plain } from './format.js';
+import { type Certainty, pauseBounds, pauseCertainty } from './pause.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
 import {
   type Carrier,
@@ -45,8 +47,9 @@ export interface ComparedRun {
   readonly path: string;
   /** 'TCP', or the transports over UDP that carry it. */
   readonly carriedBy: string;
-  /** Whether the end is in the capture; times of a run without it are lower bounds. */
+  /** Whether its end, and whether its beginning, is in the capture; what such a run adds up is a lower bound otherwise. */
   readonly finished: boolean;
+  readonly begun: boolean;
   readonly spanNs: number;
   readonly limits: Readonly<Partial<Record<Limit, number>>>;
   /** How its heaviest connection answers loss; null where the packets do not tell. */
@@ -81,11 +84,20 @@ export interface ComparedFigure {
    */
   readonly condition: 'given' | 'as-seen' | null;
   readonly values: readonly (number | null)[];
-  /** Values that are lower bounds, because the run did not end in its capture. */
+  /** How each value stands to the truth; null where it is unknown. */
+  readonly certainty: readonly (Certainty | null)[];
+  /** Between which the truth lies, in the unit; null where it is the value itself or nothing is known, and for an end that is open. */
+  readonly ranges: readonly (readonly [least: number | null, most: number | null] | null)[];
+  /** Values that are lower bounds: `certainty` is 'at-least'. */
   readonly lowerBound: readonly boolean[];
-  /** Relative change against the first run; null for it, and where either is unknown or zero. */
+  /**
+   * Relative change against the first run; null for it, where either is unknown or zero, and where their bounds allow more
+   * and less alike. Where they allow only one, the smallest change that they do.
+   */
   readonly changes: readonly (number | null)[];
-  /** Whether the change exceeds what single runs differ by. */
+  /** 'at-least' and 'at-most' where only a bound of the change is known; null with it. */
+  readonly changeCertainty: readonly ('exact' | 'at-least' | 'at-most' | null)[];
+  /** Whether the change exceeds what single runs differ by, and what the values may be off by. */
   readonly matters: readonly boolean[];
 }
 
@@ -104,6 +116,13 @@ interface Measured {
   readonly endNs: number;
   readonly traffic: Traffic;
   readonly finished: boolean;
+  readonly begun: boolean;
+}
+
+/** A value that is not simply so. */
+interface Unsure {
+  readonly certainty: Exclude<Certainty, 'exact'>;
+  readonly range: ComparedFigure['ranges'][number];
 }
 
 interface FigureKind {
@@ -113,10 +132,12 @@ interface FigureKind {
   readonly better: ComparedFigure['better'];
   /** Smallest absolute change that can matter, in the unit. */
   readonly floor: number;
-  /** Grows while the run goes on, so an unfinished run gives a lower bound. */
+  /** Grows while the run goes on, so a run that is not all there gives a lower bound. */
   readonly grows: boolean;
   readonly condition?: 'given' | 'as-seen';
   value(run: Measured): number | null;
+  /** null where the value is what it says. */
+  unsure?(run: Measured): Unsure | null;
 }
 
 const FIGURES: readonly FigureKind[] = [
@@ -137,6 +158,10 @@ const FIGURES: readonly FigureKind[] = [
     floor: 5e6,
     grows: false,
     value: ({ migration }) => migration?.downtime?.estimateNs ?? null,
+    unsure: ({ migration }) =>
+      migration?.downtime
+        ? { certainty: pauseCertainty(migration.downtime), range: pauseBounds(migration.downtime) }
+        : null,
   },
   {
     id: 'rounds',
@@ -146,6 +171,7 @@ const FIGURES: readonly FigureKind[] = [
     floor: 1,
     grows: true,
     value: ({ migration }) => migration?.rounds.length || null,
+    unsure: ({ migration }) => (migration && hasUnsureRounds(migration) ? { certainty: 'perhaps', range: null } : null),
   },
   {
     id: 'goodput',
@@ -299,6 +325,7 @@ function measure(report: ReportData): Measured {
     endNs,
     traffic: migration ? migrationTraffic(report, migration) : trafficOf(carriers, endNs - startNs),
     finished: migration ? migration.outcome === 'completed' : heaviest !== null && heaviest.endedBy !== 'capture-end',
+    begun: migration ? !isJoinedMidway(report, migration) : heaviest !== null && !isLate(heaviest),
   };
 }
 
@@ -354,6 +381,7 @@ function comparedRun(name: string, run: Measured, binNs: number): ComparedRun {
     path: `${plain(from, 60)} → ${plain(to, 60)}`,
     carriedBy: carriedBy(run),
     finished: run.finished,
+    begun: run.begun,
     spanNs: endNs - startNs,
     congestionControl: congestionControlOf(run.carriers),
     limits: Object.fromEntries(run.traffic.limits.map(([limit, share]) => [limit, share])),
@@ -407,9 +435,23 @@ function timelineOf(run: Measured, binNs: number): ComparedRun['timeline'] {
 
 function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFigure {
   const values = runs.map((run) => kind.value(run));
-  const [base] = values;
-  const changes = values.map((value, i) => (i === 0 || !value || !base ? null : value / base - 1));
-  const lowerBound = runs.map((run) => kind.grows && !run.finished);
+  const unsure = runs.map((run, i): Unsure | null => {
+    const value = values[i] ?? null;
+    if (value === null) return null;
+    const said = kind.unsure?.(run) ?? null;
+    if (said) return said;
+    return kind.grows && !(run.finished && run.begun) ? { certainty: 'at-least', range: [value, null] } : null;
+  });
+  const certainty = values.map((value, i): Certainty | null =>
+    value === null ? null : (unsure[i]?.certainty ?? 'exact'),
+  );
+  const spans = values.map((value, i) => spanOf(value, unsure[i] ?? null));
+  const changes = values.map((value, i) => {
+    const [base, at] = [certainty[0], certainty[i]];
+    if (i === 0 || !value || !values[0] || !base || !at) return { certainty: null, change: null };
+    if (isFirm(base) && isFirm(at)) return { certainty: 'exact' as const, change: value / values[0] - 1 };
+    return leastChange(spans[0]!, spans[i]!);
+  });
   return {
     id: kind.id,
     title: kind.title,
@@ -417,17 +459,41 @@ function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFi
     better: kind.better,
     condition: kind.condition ?? null,
     values,
-    lowerBound,
-    changes,
+    certainty,
+    ranges: unsure.map((one) => one?.range ?? null),
+    lowerBound: certainty.map((one) => one === 'at-least'),
+    changes: changes.map(({ change }) => change),
+    changeCertainty: changes.map((one) => one.certainty),
     matters: values.map((value, i) => {
+      const [base] = values;
       if (i === 0 || value === null || base === null || base === undefined) return false;
-      // Against an unfinished run only one direction can be told: the finished one must be smaller than the bound.
-      if (lowerBound[i] !== lowerBound[0] && (lowerBound[i] ? value < base : value > base)) return false;
-      if (lowerBound[i] && lowerBound[0]) return false;
-      const amount = Math.abs(value - base);
+      if (gap(spans[0]!, spans[i]!) === 0) return false;
+      // Of two firm values the values differ, of bounds only what lies between them.
+      const firm = isFirm(certainty[0]!) && isFirm(certainty[i]!);
+      const amount = firm ? Math.abs(value - base) : gap(spans[0]!, spans[i]!);
       return amount > kind.floor && amount > NOISE_SHARE * Math.max(Math.abs(base), Math.abs(value));
     }),
   };
+}
+
+/** From the least to the most that a value can be. */
+type Span = readonly [least: number, most: number];
+
+function spanOf(value: number | null, unsure: Unsure | null): Span {
+  if (unsure === null) return [value ?? 0, value ?? Number.POSITIVE_INFINITY];
+  return [unsure.range?.[0] ?? 0, unsure.range?.[1] ?? Number.POSITIVE_INFINITY];
+}
+
+const isFirm = (certainty: Certainty): boolean => certainty === 'exact' || certainty === 'about';
+
+/** What lies between two spans; 0 where they overlap. */
+const gap = (a: Span, b: Span): number => Math.max(0, b[0] - a[1], a[0] - b[1]);
+
+/** The smallest relative change from `base` to `to`, where it can only be one way. */
+function leastChange(base: Span, to: Span): { certainty: 'at-least' | 'at-most' | null; change: number | null } {
+  if (to[0] > base[1]) return { certainty: 'at-least', change: to[0] / base[1] - 1 };
+  if (to[1] < base[0]) return { certainty: 'at-most', change: to[1] / base[0] - 1 };
+  return { certainty: null, change: null };
 }
 
 function comparedFindings(runs: readonly Measured[]): ComparedFinding[] {

@@ -2,14 +2,15 @@
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
 import type { ComparedFigure, ComparedFinding, ComparedRun } from './comparison.js';
 import { bitRate, bytes, count, digits, duration, memory, percent } from './format.js';
+import type { Certainty } from './pause.js';
 import type { Severity } from './report.js';
 import { LIMIT_WORDS, signedPercent } from './verdict.js';
 
-function outcomeOf(run: ComparedRun, downtimeNs: number | null): string {
-  const span = duration(run.spanNs);
+function outcomeOf(run: ComparedRun, downtime: string | null): string {
+  const span = `${run.begun ? '' : 'at least '}${duration(run.spanNs)}`;
   switch (run.outcome) {
     case 'completed':
-      return `${run.name} completed in ${span}${downtimeNs === null ? '' : ` with ${duration(downtimeNs)} downtime`}`;
+      return `${run.name} completed ${run.begun ? 'in' : 'after'} ${span}${downtime === null ? '' : ` with ${downtime} downtime`}`;
     case 'cancelled':
       return `${run.name} was cancelled after ${span}`;
     case 'failed':
@@ -28,8 +29,8 @@ export function conclusionsOf(
   findings: readonly ComparedFinding[],
 ): string[] {
   const [base] = runs;
-  const downtimes = figures.find(({ id }) => id === 'downtime')?.values ?? [];
-  const outcome = (i: number): string => outcomeOf(runs[i]!, downtimes[i] ?? null);
+  const downtime = figures.find(({ id }) => id === 'downtime');
+  const outcome = (i: number): string => outcomeOf(runs[i]!, downtime ? wordedText(downtime, i) : null);
   return runs
     .flatMap((run, i): (string | null)[] => {
       if (i === 0) return [];
@@ -106,16 +107,32 @@ export function topLimit(run: ComparedRun): [Limit, number] | null {
   return top;
 }
 
-/** "≥ 18.0 s → 4.10 s (−77 %)". */
+/** "≥ 18.0 s → 4.10 s (−77 % or more)". */
 function changeWords(figure: ComparedFigure, i: number): string {
   const change = figure.changes[i];
-  const share = change === null || change === undefined ? '' : ` (${signedPercent(change)})`;
+  const share =
+    change === null || change === undefined
+      ? ''
+      : ` (${signedPercent(change)}${figure.changeCertainty[i] === 'exact' ? '' : ' or more'})`;
   return `${boundedText(figure, 0)} → ${boundedText(figure, i)}${share}`;
 }
 
+const CHANGE_MARKS = { exact: '', 'at-least': '≥ ', 'at-most': '≤ ' } as const;
+
+/** "−77 %"; "≤ −91 %" where it is a bound; "?" where the values are known but their bounds allow more and less; else nothing. */
+export function changeText(figure: ComparedFigure, i: number): string {
+  const change = figure.changes[i] ?? null;
+  if (change !== null) return `${CHANGE_MARKS[figure.changeCertainty[i] ?? 'exact']}${signedPercent(change)}`;
+  const [base, at] = [figure.certainty[0], figure.certainty[i]];
+  const known = i > 0 && base && at && figure.values[0] && figure.values[i];
+  return known && !(isPlain(base) && isPlain(at)) ? '?' : '';
+}
+
+const isPlain = (certainty: Certainty): boolean => certainty === 'exact' || certainty === 'about';
+
 /** A value of a figure as the reader sees it. */
-function figureText({ unit, values }: ComparedFigure, i: number): string {
-  const value = values[i] ?? null;
+function figureText({ unit, values, certainty, ranges }: ComparedFigure, i: number): string {
+  const value = (certainty[i] === 'at-most' ? ranges[i]?.[1] : values[i]) ?? null;
   if (value === null) return '–';
   switch (unit) {
     case 'ns':
@@ -135,6 +152,25 @@ function figureText({ unit, values }: ComparedFigure, i: number): string {
   }
 }
 
-/** The same, marked where it is a lower bound. */
+const MARKS = { exact: '', about: '', perhaps: '~ ', 'at-least': '≥ ', 'at-most': '≤ ' } as const;
+const WORDS = {
+  exact: '',
+  about: 'about ',
+  perhaps: 'perhaps ',
+  'at-least': 'at least ',
+  'at-most': 'at most ',
+} as const;
+
+/** The same, marked where it is a bound or a doubtful estimate. */
 export const boundedText = (figure: ComparedFigure, i: number): string =>
-  `${figure.lowerBound[i] && figure.values[i] !== null ? '≥ ' : ''}${figureText(figure, i)}`;
+  `${MARKS[figure.certainty[i] ?? 'exact']}${figureText(figure, i)}`;
+
+/** The same in a sentence; null where the value is unknown. */
+const wordedText = (figure: ComparedFigure, i: number): string | null => {
+  const certainty = figure.certainty[i] ?? null;
+  return certainty === null ? null : `${WORDS[certainty]}${figureText(figure, i)}`;
+};
+
+/** What the marks of a table mean. */
+export const MARKS_EXPLAINED =
+  '≥ and ≤ mark bounds (of a run that is not all in its capture, or of what the wire shows), ~ an uncertain estimate; ? a change that the bounds leave open.';

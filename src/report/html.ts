@@ -5,21 +5,10 @@ import type { Chart } from './charts/chart.js';
 import { CHARTS } from './charts/index.js';
 import { connectionScene, flowScene, migrationScene, type Scene } from './charts/scene.js';
 import { THEME } from './charts/theme.js';
-import {
-  bitRate,
-  bytes,
-  count,
-  duration,
-  endpoint,
-  fileName,
-  moment,
-  percent,
-  plain,
-  plural,
-  unbroken,
-} from './format.js';
+import { bitRate, bytes, duration, endpoint, fileName, moment, percent, plain, plural, unbroken } from './format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from './markup.js';
 import { type PageChart, type PageScene, renderPage } from './page.js';
+import { pauseFigure } from './pause.js';
 import type { Migration, ReportData } from './report.js';
 import { bothEndsSection } from './sections/both-ends.js';
 import { captureSection } from './sections/capture.js';
@@ -32,7 +21,15 @@ import { modelsSection } from './sections/models.js';
 import { switchSection } from './sections/switchover.js';
 import { timeSection } from './sections/time.js';
 import { flowsOf, migrationTraffic, payloadBytesOf, trafficOf } from './traffic.js';
-import { captureNotes, excludedIn, findingsOf, keyFigures, noMigrationText, verdictOf } from './verdict.js';
+import {
+  captureNotes,
+  excludedIn,
+  extentFigures,
+  findingsOf,
+  keyFigures,
+  noMigrationText,
+  verdictOf,
+} from './verdict.js';
 
 /** Migrations that get charts; all are listed. */
 const SCENES = 5;
@@ -198,7 +195,8 @@ ${timeSection(drawn)}</article>`;
 }
 
 /** All migrations of a capture with several: what became of each, and where its charts are. */
-function migrationsSection({ migrations }: ReportData): Html {
+function migrationsSection(report: ReportData): Html {
+  const { migrations } = report;
   return html`<section id="migrations"><h2>${plural(migrations.length, 'migration')}</h2>${sortableTable(
     'Migrations in this capture',
     [
@@ -213,14 +211,15 @@ function migrationsSection({ migrations }: ReportData): Html {
     migrations.map((migration, i) => {
       const { id, outcome, startNs, endNs, rounds, downtime } = migration;
       const path = pathOf(migration);
+      const figures = extentFigures(report, migration);
       return [
         cell(String(id), id),
         cell(i < SCENES ? html`<a href="#m${id}">${path}</a>` : path, path),
         cell(outcome),
         cell(moment(startNs), startNs),
-        cell(duration(endNs - startNs), endNs - startNs),
-        cell(count(rounds.length), rounds.length),
-        cell(duration(downtime?.estimateNs ?? null), downtime?.estimateNs ?? null),
+        cell(figures.took, endNs - startNs),
+        cell(figures.rounds, rounds.length),
+        cell(downtime ? pauseFigure(downtime) : '–', downtime?.estimateNs ?? null),
       ];
     }),
     MIGRATION_ROWS,

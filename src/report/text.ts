@@ -6,6 +6,7 @@
 import { styleText } from 'node:util';
 import type { Anomaly } from '../anomaly.js';
 import { bothEndsText } from './both-ends.js';
+import { hasReckonedPages } from './extent.js';
 import {
   bitRate,
   byteRate,
@@ -22,6 +23,7 @@ import {
   sentence,
   unbroken,
 } from './format.js';
+import { downtimeRange, pauseText } from './pause.js';
 import type { Connection, Finding, Migration, ReportData } from './report.js';
 import {
   carrier,
@@ -39,7 +41,6 @@ import {
   chainsOf,
   congestionControlOf,
   convergenceOf,
-  downtimeRange,
   excludedIn,
   findingsOf,
   isCause,
@@ -47,7 +48,6 @@ import {
   noCause,
   noMigrationText,
   pacedNote,
-  pauseText,
   proofTime,
   qualityOf,
   requestsText,
@@ -247,7 +247,7 @@ function writeMigration(page: TextPage, report: ReportData, migration: Migration
   if (convergence) page.line(sentence(`${convergence.text}.`), '  ');
   if (migration.postcopy) {
     const { postcopy } = migration;
-    page.line(`Post-copy: ${plural(postcopy.pages, 'page')}; ${requestsText(postcopy)}.`, '  ');
+    page.line(`Post-copy: ${plural(postcopy.pages, 'page')}; ${requestsText(postcopy, migration.returnPath)}.`, '  ');
   }
   page.blank();
   writeSpeed(page, report, migration);
@@ -276,7 +276,7 @@ function writeSpeed(page: TextPage, report: ReportData, migration: Migration): v
   const ram = migration.ramBlocks.reduce((sum, block) => sum + block.lengthBytes, 0);
   if (pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed > 0) {
     const kinds = [
-      `${count(pages.normal)} full`,
+      `${hasReckonedPages(migration) ? 'about ' : ''}${count(pages.normal)} full`,
       pages.zero === null ? 'zero pages not visible' : `${count(pages.zero)} zero`,
       ...(pages.xbzrle > 0 ? [`${count(pages.xbzrle)} XBZRLE`] : []),
       ...(pages.compressed > 0 ? [`${count(pages.compressed)} compressed`] : []),

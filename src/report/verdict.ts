@@ -2,8 +2,7 @@
 // terminal, the page and the comparison share, so that all three say the same.
 import type { Anomaly, AnomalyCode } from '../anomaly.js';
 import type { Limit, Quantiles, TcpDirection } from '../decode/tcp/results.js';
-import { BELIEVED } from '../migration-stream/downtime.js';
-import type { Downtime } from '../migration-stream/results.js';
+import { hasReckonedPages, hasUnsureRounds, isClosed, isJoinedMidway } from './extent.js';
 import {
   bitRate,
   byteRate,
@@ -17,10 +16,11 @@ import {
   percent,
   plural,
 } from './format.js';
-import type { Connection, Finding, Migration, ReportData, Severity } from './report.js';
+import { downtimeRange, isDoubtful, pauseFigure, pauseText } from './pause.js';
+import type { Finding, Migration, ReportData, Severity } from './report.js';
 import { ruledOut } from './rules/engine.js';
 import type { RuledOut } from './rules/rule.js';
-import { type Carrier, carriersOf, migrationTraffic, type Traffic } from './traffic.js';
+import { type Carrier, migrationTraffic, type Traffic } from './traffic.js';
 
 /** How a statement should strike the reader. */
 export type Tone = 'good' | 'warn' | 'bad' | 'neutral';
@@ -55,39 +55,49 @@ export const LIMIT_WORDS: Readonly<Record<Limit, string>> = {
 };
 
 export function verdictOf(report: ReportData, migration: Migration): Verdict {
-  const took = duration(migration.endNs - migration.startNs);
-  const rounds = migration.rounds.length > 0 ? ` in ${plural(migration.rounds.length, 'round')}` : '';
+  const midway = isJoinedMidway(report, migration);
+  const took = `${midway ? 'at least ' : ''}${duration(migration.endNs - migration.startNs)}`;
+  const inOrAfter = midway ? 'after' : 'in';
+  const rounds = migration.rounds.length > 0 ? ` in ${roundsText(migration, midway)}` : '';
   const postcopy = migration.postcopy ? ', finished by post-copy' : '';
+  const unseen = midway ? '; its beginning is not in the capture' : '';
   switch (migration.outcome) {
     case 'completed': {
       const paused = migration.downtime ? ` The guest was paused for ${pauseText(migration.downtime)}.` : '';
-      return { tone: 'good', outcome: 'completed', headline: `Completed in ${took}${rounds}${postcopy}.${paused}` };
+      return {
+        tone: 'good',
+        outcome: 'completed',
+        headline: `Completed ${inOrAfter} ${took}${rounds}${postcopy}${unseen}.${paused}`,
+      };
     }
     case 'cancelled':
       return {
         tone: 'warn',
         outcome: 'cancelled',
-        headline: `Cancelled by the source after ${took}${rounds}: it closed the stream in order before the end mark.`,
+        headline: `Cancelled by the source after ${took}${rounds}: it closed the stream in order before the end mark${unseen}.`,
       };
     case 'failed':
       return {
         tone: 'bad',
         outcome: 'failed',
-        headline: `Failed after ${took}${rounds}: the stream broke off before the end mark.`,
+        headline: `Failed after ${took}${rounds}: the stream broke off before the end mark${unseen}.`,
       };
     case 'incomplete': {
-      const carriers = carriersOf(report, migration);
-      const isOver = carriers.length > 0 && carriers.every(({ connection }) => isClosed(connection));
-      const seen = isOver
-        ? `Closed after ${took}${rounds}; whether it completed cannot be told from this capture.`
-        : `Not finished when the capture ends, after ${took}${rounds}.`;
+      const seen = isClosed(report, migration)
+        ? `Closed after ${took}${rounds}; whether it completed cannot be told from this capture${unseen}.`
+        : `Not finished when the capture ends, after ${took}${rounds}${unseen}.`;
       const plateau = convergenceOf(migration)?.plateau ? ' It was not converging.' : '';
       return { tone: 'warn', outcome: 'incomplete', headline: seen + plateau };
     }
   }
 }
 
-const isClosed = ({ endedBy }: Connection): boolean => endedBy === 'fin' || endedBy === 'rst';
+/** "5 rounds", "at least 4 rounds" of one that was joined midway, "what look like 3 rounds" where sizes and times told them apart. */
+function roundsText(migration: Migration, midway: boolean): string {
+  const rounds = plural(migration.rounds.length, 'round');
+  if (hasUnsureRounds(migration)) return `what ${migration.rounds.length === 1 ? 'looks' : 'look'} like ${rounds}`;
+  return midway ? `at least ${rounds}` : rounds;
+}
 
 /** What is said instead of a verdict where no migration was recognised. */
 export function noMigrationText({ connections, flows, findings }: ReportData): string {
@@ -109,34 +119,21 @@ export interface Convergence {
 
 /** Null with fewer than 3 whole rounds. */
 export function convergenceOf(migration: Migration): Convergence | null {
-  // The last round of a run that did not complete was cut off and says nothing about its size, nor does a pass that found nothing.
-  const precopy = migration.rounds.filter((round) => round.boundary !== 'post-copy' && round.bytes > 0);
+  // A round that was cut off, at the end of a run that did not complete or at the beginning of the capture, says nothing
+  // about its size, nor does a pass that found nothing.
+  const precopy = migration.rounds.filter(
+    ({ boundary, bytes }) => boundary !== 'post-copy' && boundary !== 'joined-midway' && bytes > 0,
+  );
   const whole = migration.outcome === 'completed' ? precopy : precopy.slice(0, -1);
   const [first] = whole;
   const last = whole.at(-1);
   if (!first || !last || whole.length < 3) return null;
   const recent = whole.slice(-4).map((round) => round.bytes);
   const plateau = migration.outcome !== 'completed' && Math.min(...recent) > 0.5 * Math.max(...recent);
-  const text = `the last whole round sent ${bytes(last.bytes)}, ${percent(last.bytes / first.bytes)} of the first`;
+  const yardstick =
+    migration.rounds[0]!.boundary === 'joined-midway' ? 'the first whole one in the capture' : 'the first';
+  const text = `the last whole round sent ${bytes(last.bytes)}, ${percent(last.bytes / first.bytes)} of ${yardstick}`;
   return { text: plateau ? `${text}; the rounds no longer shrink` : text, plateau };
-}
-
-/**
- * "about 46.1 ms"; "at least" where the estimate is no more than the shortest that the wire allows, and far below the longest;
- * "perhaps" where it is uncertain otherwise.
- */
-export function pauseText(downtime: Downtime): string {
-  const { earliestStartNs, latestStartNs, endNs, estimateNs } = downtime;
-  const isLowest = estimateNs <= 1.01 * (endNs - latestStartNs) && endNs - earliestStartNs > 1.5 * estimateNs;
-  return `${isLowest ? 'at least' : isUncertain(downtime) ? 'perhaps' : 'about'} ${duration(estimateNs)}`;
-}
-
-const isUncertain = ({ confidence }: Downtime): boolean => confidence !== undefined && confidence < BELIEVED;
-
-/** "46.1 ms to 49.1 ms", or one figure where both ends agree. */
-export function downtimeRange({ earliestStartNs, latestStartNs, endNs }: Downtime): string {
-  const [shortest, longest] = [duration(endNs - latestStartNs), duration(endNs - earliestStartNs)];
-  return shortest === longest ? shortest : `${shortest} to ${longest}`;
 }
 
 /** Waits from which on a middle means something, and from which on the slowest hundredth is more than one of them. */
@@ -144,7 +141,12 @@ const MEDIAN_SAMPLES = 10;
 const P99_SAMPLES = 100;
 
 /** "1,829 page requests, 1,827 of them for pages on their way already; 2 waited 48.9 ms to 76.9 ms". */
-export function requestsText(postcopy: NonNullable<Migration['postcopy']>): string {
+export function requestsText(
+  postcopy: NonNullable<Migration['postcopy']>,
+  returnPath: Migration['returnPath'],
+): string {
+  // The destination always has something to say: of one that says nothing the capture does not hold that direction.
+  if (postcopy.requests === 0 && Object.keys(returnPath).length === 0) return 'page requests are not in the capture';
   const { requests, pagesUnderway, requestLatencyNs } = postcopy;
   const early = pagesUnderway ? `, ${count(pagesUnderway)} of them for pages on their way already` : '';
   return `${plural(requests, 'page request')}${early}${requestLatencyNs ? `; ${waitsText(requestLatencyNs)}` : ''}`;
@@ -159,24 +161,45 @@ function waitsText({ samples, min, p50, p99, max }: Quantiles): string {
   return `${count(samples)} were answered in ${duration(p50)} (median; ${slow}worst ${duration(max)})`;
 }
 
+/** What a migration adds up to, marked where the capture does not hold all of it. */
+export function extentFigures(
+  report: ReportData,
+  migration: Migration,
+): { readonly took: string; readonly rounds: string; readonly mark: string; readonly unseen: string } {
+  const midway = isJoinedMidway(report, migration);
+  const endless = migration.outcome === 'incomplete' && !isClosed(report, migration);
+  const mark = midway || endless ? '≥ ' : '';
+  const rounds = migration.rounds.length;
+  return {
+    took: `${mark}${duration(migration.endNs - migration.startNs)}`,
+    rounds: rounds === 0 ? '–' : `${hasUnsureRounds(migration) ? '~ ' : mark}${count(rounds)}`,
+    mark,
+    unseen: midway ? 'its beginning is not in the capture' : endless ? 'its end is not in the capture' : '',
+  };
+}
+
 /** The headline figures of a migration, most important first. */
 export function keyFigures(report: ReportData, migration: Migration): Figure[] {
-  const spanNs = migration.endNs - migration.startNs;
   const traffic = migrationTraffic(report, migration);
   const { downtime, pages } = migration;
+  const extent = extentFigures(report, migration);
   const allPages = pages.normal + (pages.zero ?? 0) + pages.xbzrle + pages.compressed;
   const figures: Figure[] = [
-    { label: 'Total time', value: duration(spanNs), note: `from ${duration(migration.startNs)} into the capture` },
+    {
+      label: 'Total time',
+      value: extent.took,
+      note: extent.unseen || `from ${duration(migration.startNs)} into the capture`,
+    },
     downtime
       ? {
           label: 'Downtime',
-          value: duration(downtime.estimateNs),
-          note: `${isUncertain(downtime) ? 'uncertain; ' : ''}the wire alone allows ${downtimeRange(downtime)}`,
+          value: pauseFigure(downtime),
+          note: `${isDoubtful(downtime) ? 'uncertain; ' : ''}the wire alone allows ${downtimeRange(downtime)}`,
         }
       : { label: 'Downtime', value: '–', note: 'the switch-over is not in the capture' },
     {
       label: 'Rounds',
-      value: migration.rounds.length > 0 ? count(migration.rounds.length) : '–',
+      value: extent.rounds,
       note: convergenceOf(migration)?.text ?? '',
     },
     {
@@ -186,10 +209,10 @@ export function keyFigures(report: ReportData, migration: Migration): Figure[] {
     },
     {
       label: 'Data sent',
-      value: bytes(migration.bytes.total),
+      value: `${extent.mark}${bytes(migration.bytes.total)}`,
       note:
         allPages > 0
-          ? `${count(pages.normal)} full pages, ${pages.zero === null ? 'zero pages not visible' : `${count(pages.zero)} zero`}`
+          ? `${hasReckonedPages(migration) ? 'about ' : ''}${count(pages.normal)} full pages, ${pages.zero === null ? 'zero pages not visible' : `${count(pages.zero)} zero`}`
           : 'pages not readable',
     },
     {

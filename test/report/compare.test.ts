@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { compareReports, renderCompareHtml, renderCompareText } from '../../src/report/compare.js';
+import { type Comparison, compareReports, renderCompareHtml, renderCompareText } from '../../src/report/compare.js';
 import { signedPercent } from '../../src/report/verdict.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 
@@ -14,7 +14,7 @@ const figure = (comparison: ReturnType<typeof compareReports>, id: string) =>
 describe('comparison', () => {
   test('says first that one run completed and the other did not', () => {
     expect(cubicAndBbr().conclusions[0]).toBe(
-      'wan-bbr-loss completed in 1.84 s with 35.6 ms downtime; wan-cubic-loss was not seen to finish in 19.4 s.',
+      'wan-bbr-loss completed in 1.84 s with about 35.6 ms downtime; wan-cubic-loss was not seen to finish in 19.4 s.',
     );
   });
 
@@ -72,6 +72,107 @@ describe('comparison', () => {
     expect(figure(comparison, 'total').lowerBound).toEqual([true, false]);
     expect(figure(comparison, 'downtime').values[0]).toBeNull();
     expect(figure(comparison, 'downtime').changes).toEqual([null, null]);
+  });
+
+  describe('a downtime of which only a bound is known', () => {
+    // From 20 ms, as estimated, to 200 ms; about 35.6 ms; perhaps 40 ms of 30 ms to 90 ms.
+    const paused = (estimateMs: number, [least, most]: readonly [number, number], confidence = 0.9) => {
+      const report = reportData('recovered');
+      const migration = report.migrations[0]!;
+      const endNs = migration.downtime!.endNs;
+      migration.downtime = {
+        earliestStartNs: endNs - most * 1e6,
+        latestStartNs: endNs - least * 1e6,
+        endNs,
+        estimateNs: estimateMs * 1e6,
+        confidence,
+        method: '',
+      };
+      return report;
+    };
+    const against = (a: ReturnType<typeof paused>, b: ReturnType<typeof paused>) =>
+      compareReports([
+        { name: 'a', report: a },
+        { name: 'b', report: b },
+      ]);
+    const said = (comparison: Comparison) => {
+      const { values, certainty, ranges, lowerBound, changes, changeCertainty, matters } = figure(
+        comparison,
+        'downtime',
+      );
+      return { values, certainty, ranges, lowerBound, changes, changeCertainty, matters };
+    };
+
+    test('says nothing of a change that both bounds leave open', () => {
+      const comparison = against(paused(20, [20, 200]), paused(100, [98, 102]));
+      expect(said(comparison)).toEqual({
+        values: [20e6, 100e6],
+        certainty: ['at-least', 'about'],
+        ranges: [
+          [20e6, 200e6],
+          [98e6, 102e6],
+        ],
+        lowerBound: [true, false],
+        changes: [null, null],
+        changeCertainty: [null, null],
+        matters: [false, false],
+      });
+      expect(comparison.conclusions.join(' ')).not.toContain('downtime');
+      expect(renderCompareText(comparison, { color: false, width: 80 })).toMatch(/Downtime +≥ 20\.0 ms +100 ms +\?/);
+    });
+
+    test('gives the least change where the bounds allow only one way', () => {
+      const comparison = against(paused(20, [20, 200]), paused(400, [398, 404]));
+      expect(said(comparison)).toMatchObject({
+        changes: [null, 0.99],
+        changeCertainty: [null, 'at-least'],
+        matters: [false, true],
+      });
+      expect(comparison.conclusions.join(' ')).toContain('downtime ≥ 20.0 ms → 400 ms (+99 % or more)');
+    });
+
+    test('takes an uncertain estimate for no more than the wire allows, on the page too', async () => {
+      const comparison = against(paused(40, [30, 90], 0.2), paused(80, [78, 82]));
+      expect(said(comparison)).toMatchObject({ certainty: ['perhaps', 'about'], changes: [null, null] });
+      const page = await renderCompareHtml(comparison);
+      expect(page).toMatch(/~ 40\.0.ms/);
+      expect(page).toContain('~ an uncertain estimate');
+    });
+
+    test('an estimate of nothing is shown as what it cannot exceed', () => {
+      const comparison = against(paused(0, [0, 354]), paused(400, [398, 404]));
+      expect(renderCompareText(comparison, { color: false, width: 80 })).toMatch(/Downtime +≤ 354 ms +400 ms/);
+    });
+
+    test('believed estimates that are closer than they are exact do not differ', () => {
+      expect(said(against(paused(20, [5, 200]), paused(45, [10, 200])))).toMatchObject({
+        certainty: ['about', 'about'],
+        changes: [null, 1.25],
+        matters: [false, false],
+      });
+    });
+  });
+
+  test('what a run that was joined midway adds up to is a lower bound', () => {
+    const midway = reportData('recovered');
+    midway.migrations[0]!.rounds[0]!.boundary = 'joined-midway';
+    const comparison = compareReports([
+      { name: 'a', report: reportData('recovered') },
+      { name: 'b', report: midway },
+    ]);
+    expect(comparison.runs.map(({ begun }) => begun)).toEqual([true, false]);
+    for (const id of ['total', 'rounds', 'bytes'])
+      expect(figure(comparison, id)).toMatchObject({ certainty: ['exact', 'at-least'], changes: [null, null] });
+  });
+
+  test('a number of rounds that was told by sizes and times is an estimate', () => {
+    const inferred = reportData('recovered');
+    for (const round of inferred.migrations[0]!.rounds) round.confidence = 0.6;
+    const comparison = compareReports([
+      { name: 'a', report: reportData('lossy') },
+      { name: 'b', report: inferred },
+    ]);
+    expect(figure(comparison, 'rounds')).toMatchObject({ certainty: ['at-least', 'perhaps'], changes: [null, null] });
   });
 
   test('a finished run longer than the bound of an unfinished one proves nothing', () => {
@@ -156,7 +257,7 @@ describe('comparison for people', () => {
 
   test('the terminal shows figures side by side within 80 columns', () => {
     const text = renderCompareText(cubicAndBbr(), { color: false, width: 80 });
-    expect(text).toMatch(/Total time +≥ 19\.4 s +1\.84 s +−91 % !/);
+    expect(text).toMatch(/Total time +≥ 19\.4 s +1\.84 s +≤ −91 % !/);
     expect(text.split('\n').filter((line) => line.length > 80)).toEqual([]);
   });
 

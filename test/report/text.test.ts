@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Anomaly, AnomalyCode } from '../../src/anomaly.js';
 import type { ReportData } from '../../src/report/report.js';
 import { renderText } from '../../src/report/text.js';
-import { requestsText } from '../../src/report/verdict.js';
+import { keyFigures, requestsText } from '../../src/report/verdict.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 import { limitShares } from '../support/tcp-direction.js';
 
@@ -73,6 +73,62 @@ describe('terminal summary', () => {
     expect(text).toMatch(/the wire alone allows/);
   });
 
+  test('a pause of which nothing but the longest is known is not said to be at least nothing', () => {
+    const report = reportData('healthy');
+    const [migration] = report.migrations;
+    const { endNs } = migration!.downtime!;
+    const downtime = { ...migration!.downtime!, estimateNs: 0, latestStartNs: endNs, earliestStartNs: endNs - 354e6 };
+    const known = { ...report, migrations: [{ ...migration!, downtime }] };
+    expect(render(known)).toContain('The guest was paused for at most 354 ms.');
+    expect(keyFigures(known, known.migrations[0]!)).toContainEqual(
+      expect.objectContaining({ label: 'Downtime', value: '≤ 354 ms' }),
+    );
+  });
+
+  test('what a run that was joined midway adds up to is a lower bound', () => {
+    const report = reportData('recovered');
+    report.migrations[0]!.rounds[0]!.boundary = 'joined-midway';
+    const text = render(report);
+    expect(text.replace(/\s+/g, ' ')).toContain(
+      'Completed after at least 1.84 s in at least 4 rounds; its beginning is not in the capture.',
+    );
+    expect(text.replace(/\s+/g, ' ')).toMatch(/The last whole round sent .* of the first whole one in the capture\./);
+    expect(keyFigures(report, report.migrations[0]!).filter(({ value }) => value.startsWith('≥'))).toMatchObject([
+      { label: 'Total time', note: 'its beginning is not in the capture' },
+      { label: 'Rounds' },
+      { label: 'Data sent' },
+    ]);
+  });
+
+  test('figures of a run whose end is not in the capture are lower bounds', () => {
+    const report = reportData('lossy');
+    expect(keyFigures(report, report.migrations[0]!)[0]).toEqual({
+      label: 'Total time',
+      value: '≥ 19.4 s',
+      note: 'its end is not in the capture',
+    });
+  });
+
+  test('rounds and pages that were reckoned are called so', () => {
+    const report = reportData('recovered');
+    const migration = report.migrations[0]!;
+    for (const round of migration.rounds) round.confidence = 0.6;
+    migration.stream = { ...migration.stream, features: ['rounds-inferred'] };
+    const text = render(report);
+    expect(text).toContain('in what look like 4 rounds');
+    expect(text).toMatch(/: about [\d,]+ full/);
+  });
+
+  test('requests of post-copy are not said to be none where the destination is not in the capture', () => {
+    const report = reportData('healthy');
+    const migration = report.migrations[0]!;
+    const postcopy = { startNs: 0, endNs: 1e9, requests: 0, pages: 844, pagesUnderway: null, requestLatencyNs: null };
+    const said = (returnPath: Record<string, number>) =>
+      render({ ...report, migrations: [{ ...migration, postcopy, returnPath }] });
+    expect(said({})).toContain('Post-copy: 844 pages; page requests are not in the capture.');
+    expect(said({ SHUT: 1 })).toContain('Post-copy: 844 pages; 0 page requests.');
+  });
+
   test('a run that is cut off claims no downtime', () => {
     const text = render(reportData('lossy'));
     expect(text).toContain('Not finished when the capture ends');
@@ -123,7 +179,7 @@ describe('terminal summary', () => {
       pagesUnderway: 1827,
       requestLatencyNs,
     };
-    expect(requestsText(postcopy)).toBe(
+    expect(requestsText(postcopy, { SHUT: 1 })).toBe(
       `${(1827 + samples).toLocaleString('en')} page requests, 1,827 of them for pages on their way already; ${waits}`,
     );
   });

@@ -2,6 +2,7 @@
 //
 // Formulas work in bytes, pages and seconds, as they are published; what enters and leaves a Model follows the JSON
 // result (ns, bytes per second). Symbols and derivations: the notes on migration models in docs/.
+import { isBound } from '../pause.js';
 import type { Migration, ReportData } from '../report.js';
 
 /** One observed pass over dirty memory. */
@@ -27,6 +28,7 @@ export interface ModelInput {
   readonly wireRatio: number;
   readonly downtimeLimitSeconds: number;
   readonly migrationSeconds: number;
+  /** null where it is not known, or only a bound of it. */
   readonly downtimeSeconds: number | null;
 }
 
@@ -83,7 +85,7 @@ export function modelInput(
     wireRatio: laterPages > 0 ? later.reduce((total, round) => total + round.bytes, 0) / (laterPages * pageBytes) : 1,
     downtimeLimitSeconds,
     migrationSeconds: Math.max(0, migration.endNs - migration.startNs) / NS,
-    downtimeSeconds: migration.downtime ? migration.downtime.estimateNs / NS : null,
+    downtimeSeconds: migration.downtime && !isBound(migration.downtime) ? migration.downtime.estimateNs / NS : null,
   };
 }
 

@@ -39,7 +39,7 @@ export default defineRule({
           interval: proof.length > 0 ? proof : [transfer.precopy],
           metrics: { share, flightBytes: forward.inFlight.p95, windowBytes: forward.window?.p50 ?? null, rttNs },
           text:
-            `For ${percent(share)} of the time ${bytes(forward.inFlight.p95)} were in flight, never more, although the window would take ${bytes(forward.window?.p50 ?? null)}: the source’s send buffer is full.` +
+            `For ${percent(share)} of the time ${bytes(forward.inFlight.p95)} were in flight, never more, ${forward.window ? `although the window would take ${bytes(forward.window.p50)}` : 'and nothing else shows that would hold it there'}: the source’s send buffer is full.` +
             (rttNs
               ? ` At ${duration(rttNs)} round trip that is ${bitRate(windowCeiling(forward.inFlight.p95, rttNs / 1e9))}.`
               : ''),

@@ -34,7 +34,7 @@ export default defineRule({
           confidence: 0.9,
           interval: [[first.startNs, first.endNs]],
           metrics: { zeroShare: share, pagesPerSecond: seconds > 0 ? all / seconds : null },
-          text: `${percent(share)} of the first pass are empty pages${seconds > 0 ? `, scanned at ${count(all / seconds)} pages a second` : ''}: its low byte rate is no network problem.`,
+          text: `${percent(share)} of ${first.boundary === 'joined-midway' ? 'the pass that the capture begins with' : 'the first pass'} are empty pages${seconds > 0 ? `, scanned at ${count(all / seconds)} pages a second` : ''}: its low byte rate is no network problem.`,
           advice: ['Nothing to repair. Multifd (QEMU 9.0 or later) scans with several threads.'],
           transfer,
         },

@@ -26,6 +26,7 @@ export default defineRule({
       const state = migration?.outcome === 'completed' ? convergenceOf(context, migration) : null;
       if (!migration || !state || state.sizes.length < 2 || transfer.durationNs === 0) return [];
       const first = state.rounds[0]!;
+      if (first.boundary === 'joined-midway') return []; // what came before is not known
       const share = (first.endNs - first.startNs) / transfer.durationNs;
       const amplification = state.sizes.reduce((total, size) => total + size, 0) / state.sizes[0]!;
       if (share < limits.minShare || amplification > limits.maxAmplification) return [];

@@ -1,4 +1,4 @@
-import { bitRate, bytes, duration, percent } from '../format.js';
+import { bitRate, bytes, duration } from '../format.js';
 import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
@@ -69,7 +69,7 @@ export default defineRule({
             handoverNs: split.handoverNs,
             rate,
           },
-          text: `Of ${duration(split.totalNs)} downtime ${duration(split.ramNs)} (${percent(split.ramNs / split.totalNs)}) went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${buffered}${queued}${long ? '' : ' That is within the limit.'}`,
+          text: `Of ${split.total} downtime ${duration(split.ramNs)}${split.share(split.ramNs)} went into the last ${counted ? `${bytes(split.ramBytes)} of memory` : 'memory pages'}${rate === null ? '' : ` at ${bitRate(rate)}`}.${buffered}${queued}${split.mostNs > downtimeLimitNs ? '' : ' That is within the limit.'}`,
           advice: long ? (mostlyWaited ? [...forWaits, FOR_PASS] : [FOR_PASS, ...forWaits]) : [],
           cost: { of: 'downtime', ns: split.ramNs },
           transfer,

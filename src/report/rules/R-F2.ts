@@ -1,4 +1,4 @@
-import { bytes, duration, percent, plain } from '../format.js';
+import { bytes, duration, plain } from '../format.js';
 import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
@@ -45,7 +45,7 @@ export default defineRule({
             slowestNs: slowest ? slowest.endNs - slowest.startNs : null,
           },
           text:
-            `Of ${duration(split.totalNs)} downtime ${duration(split.deviceNs)} (${percent(split.deviceNs / split.totalNs)}) went into ${bytes(split.deviceBytes)} of device state.` +
+            `Of ${split.total} downtime ${duration(split.deviceNs)}${split.share(split.deviceNs)} went into ${bytes(split.deviceBytes)} of device state.` +
             (largest ? ` The largest device is ${plain(largest.name, 60)} (${bytes(largest.bytes)})` : '') +
             (slowest && largest
               ? `, the slowest ${plain(slowest.name, 60)} (${duration(slowest.endNs - slowest.startNs)}).`

@@ -1,4 +1,4 @@
-import { duration, percent } from '../format.js';
+import { duration } from '../format.js';
 import { downtimeOf, downtimeSeverity } from './downtime.js';
 import { defineRule } from './rule.js';
 
@@ -35,7 +35,7 @@ export default defineRule({
           confidence: 0.75,
           interval: [[split.endNs - split.handoverNs, split.endNs]],
           metrics: { downtimeNs: split.totalNs, handoverNs: split.handoverNs, rttNs },
-          text: `The stream had ended, yet the destination needed another ${duration(split.handoverNs)} (${percent(split.handoverNs / split.totalNs)} of the downtime) before it confirmed.`,
+          text: `The stream had ended, yet the destination needed another ${duration(split.handoverNs)}${split.share(split.handoverNs).replace(')', ' of the downtime)')} before it confirmed.`,
           advice: [
             'On the destination, enable the trace points vmstate_downtime_load and loadvm_state_setup: they show which device takes the time (vhost-user reconnect, VFIO, IOMMU).',
           ],

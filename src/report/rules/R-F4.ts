@@ -37,7 +37,7 @@ export default defineRule({
           confidence: 0.6,
           interval: [[split.startNs, split.endNs]],
           metrics: { downtimeNs: split.totalNs, rttNs, roundTrips: limits.turns + acknowledged },
-          text: `${percent(Math.min(1, turnsNs / split.totalNs))} of ${duration(split.totalNs)} downtime are ${limits.turns + acknowledged} round trip(s) of ${duration(rttNs)}: distance, not bandwidth.`,
+          text: `${percent(Math.min(1, turnsNs / split.totalNs))} of ${split.total} downtime are ${limits.turns + acknowledged} round trip(s) of ${duration(rttNs)}: distance, not bandwidth.`,
           advice: ['Expected on a path this long.'],
           cost: { of: 'downtime', ns: turnsNs },
           transfer,

@@ -57,7 +57,7 @@ export default defineRule({
               extraNs,
               conversations: silences.length,
             },
-            text: `${plain(address)} was not heard for ${duration(endNs - startNs)} around the switchover, although it stood still for only ${duration(split.totalNs)}: the network or the application needed another ${duration(extraNs)}.`,
+            text: `${plain(address)} was not heard for ${duration(endNs - startNs)} around the switchover, although it stood still for only ${split.total}: the network or the application needed another ${duration(extraNs)}.`,
             advice: [
               'Find who could not reach it: announcements and neighbour tables first (R-F5, R-F6), then what reconnects in the application.',
             ],

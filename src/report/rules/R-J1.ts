@@ -71,6 +71,7 @@ export default defineRule({
   ruledOut: ({ report, transfers }) => {
     const none =
       report.capture.inputs.every((input) => !input.droppedByCapture) &&
+      transfers.every(({ flows }) => flows.every(({ forward, reverse }) => forward.frames > 0 && reverse.frames > 0)) &&
       transfers.every(
         (transfer) => transfer.sum(({ forward, reverse }) => forward.unseenBytes + reverse.unseenBytes) === 0,
       );

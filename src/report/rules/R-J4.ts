@@ -1,3 +1,4 @@
+import { isLate } from '../extent.js';
 import { anomaliesOf, framesOf } from './anomalies.js';
 import { defineRule } from './rule.js';
 
@@ -18,12 +19,7 @@ export default defineRule({
   },
   run: ({ report, transfers }) =>
     transfers.flatMap((transfer) => {
-      const late = transfer.flows.filter(
-        ({ connection: { options, handshakeRttNs } }) =>
-          options.mss.every((mss) => mss === null) &&
-          options.windowScale.every((scale) => scale === null) &&
-          handshakeRttNs === null,
-      );
+      const late = transfer.flows.filter(({ connection }) => isLate(connection));
       const noted = anomaliesOf(report, ['stream/mid-stream'], transfer.connectionIds);
       if (late.length === 0 && noted.length === 0) return [];
       return [

@@ -1,4 +1,6 @@
 // The wire part of the downtime, split: final memory, device state, hand-over.
+import { percent } from '../format.js';
+import { isBound, isFirm, pauseBounds, pauseTotal } from '../pause.js';
 import type { Migration, Severity } from '../report.js';
 import { MAJOR_DOWNTIME_FACTOR } from './severity.js';
 import type { Transfer } from './transfer.js';
@@ -9,6 +11,12 @@ export interface DowntimeSplit {
   readonly startNs: number;
   readonly endNs: number;
   readonly totalNs: number;
+  /** The same in words, as sure as it is. */
+  readonly total: string;
+  /** " (77 %)": how much of it a part is; empty where only a bound of it is known. */
+  share(partNs: number): string;
+  /** It cannot have been longer, as far as the capture tells. */
+  readonly mostNs: number;
   /** Memory: what had been written before the stop, the last pass, and what was under way or queued after the end of the stream. */
   readonly ramNs: number;
   /** Of that: written before the guest stopped, but still in the source's send buffers. */
@@ -48,6 +56,9 @@ export function downtimeOf(transfer: Transfer): DowntimeSplit | null {
     startNs,
     endNs: downtime.endNs,
     totalNs: downtime.estimateNs,
+    total: pauseTotal(downtime),
+    share: (partNs) => (isBound(downtime) ? '' : ` (${percent(partNs / downtime.estimateNs)})`),
+    mostNs: isFirm(downtime) ? downtime.estimateNs : pauseBounds(downtime)[1],
     ramNs: Math.min(downtime.estimateNs, bufferedNs + sum(passes, nsWithin) + drainingNs + queuedNs),
     bufferedNs,
     queuedNs,

@@ -1,7 +1,7 @@
 // The diagnosis engine: rules → observations → findings, in the order an operator should read them.
 //
 // Theory. The capture is judged first (group J): what it cannot show well caps the confidence of every conclusion that
-// rests on it. Then each rule speaks for itself. A finding that a louder one explains about the same migration is its
+// rests on it, and takes from rules the right to exclude what would not be seen. Then each rule speaks for itself. A finding that a louder one explains about the same migration is its
 // symptom: the cause names it in `explains` and it is listed right after it. Causes are ordered by severity, then by
 // what they cost. An observation without a frame or an interval to show for it is not a finding.
 import type { Finding, ReportData, Severity } from '../report.js';
@@ -22,17 +22,20 @@ export interface DiagnoseOptions {
 const DEFAULT_DOWNTIME_LIMIT_NS = 300e6;
 /** Without TCP these are empty, or about something else. */
 const TCP_TABLES = new Set(['connections', 'timeline', 'tcpEvents', 'tcpEpisodes']);
+/** What the capture shows less surely than this cannot be excluded by it. */
+const CAN_EXCLUDE = 0.6;
 /** Proof frames and intervals kept per finding. */
 const PROOFS = 20;
 
 /** A pure function of the result: same data, same findings. `report.findings` is not read. */
 export function diagnose(report: ReportData, options: DiagnoseOptions = {}): Finding[] {
-  return findingsIn(contextOf(report, options), options);
+  return findingsIn(contextOf(report, options), options).findings;
 }
 
 /** What the rules can positively exclude, in the order of the index; rules that spoke are left out. */
 export function ruledOut(report: ReportData, findings: readonly Finding[], options: DiagnoseOptions = {}): RuledOut[] {
-  return ruledOutIn(contextOf(report, options), findings, options);
+  const context = contextOf(report, options);
+  return ruledOutIn(context, findings, findingsIn(context, options).caps, options);
 }
 
 /** Both at once: what rules ask to speak and to exclude is worked out once. */
@@ -41,11 +44,16 @@ export function conclude(
   options: DiagnoseOptions = {},
 ): { readonly findings: Finding[]; readonly ruledOut: RuledOut[] } {
   const context = contextOf(report, options);
-  const findings = findingsIn(context, options);
-  return { findings, ruledOut: ruledOutIn(context, findings, options) };
+  const { findings, caps } = findingsIn(context, options);
+  return { findings, ruledOut: ruledOutIn(context, findings, caps, options) };
 }
 
-function findingsIn(context: RuleContext, options: DiagnoseOptions): Finding[] {
+type Caps = ReadonlyMap<Aspect, number>;
+
+function findingsIn(
+  context: RuleContext,
+  options: DiagnoseOptions,
+): { readonly findings: Finding[]; readonly caps: Caps } {
   const drafts: Draft[] = [];
   const caps = new Map<Aspect, number>();
   for (const rule of options.rules ?? RULES) {
@@ -57,15 +65,21 @@ function findingsIn(context: RuleContext, options: DiagnoseOptions): Finding[] {
       if (finding) drafts.push({ finding, rule, weight: weightOf(observation, finding, context) });
     }
   }
-  return inChains(drafts.sort(louderFirst));
+  return { findings: inChains(drafts.sort(louderFirst)), caps };
 }
 
-function ruledOutIn(context: RuleContext, findings: readonly Finding[], options: DiagnoseOptions): RuledOut[] {
+function ruledOutIn(
+  context: RuleContext,
+  findings: readonly Finding[],
+  caps: Caps,
+  options: DiagnoseOptions,
+): RuledOut[] {
   if (context.transfers.length === 0 && context.migrations.length === 0) return [];
   const overTcp = context.transfers.length > 0;
   const spoke = new Set(findings.map((finding) => finding.rule));
   return (options.rules ?? RULES).flatMap((rule) => {
     if (!overTcp && rule.needs.some((table) => TCP_TABLES.has(table))) return []; // nothing to exclude it by
+    if (rule.restsOn.some((aspect) => (caps.get(aspect) ?? 1) < CAN_EXCLUDE)) return []; // not seen is not absent
     const text = spoke.has(rule.id) ? null : (rule.ruledOut?.(context, limitsOf(rule, options)) ?? null);
     return text === null ? [] : [{ rule: rule.id, title: rule.title, text }];
   });
@@ -95,12 +109,7 @@ interface Draft {
   readonly weight: number;
 }
 
-function findingOf(
-  rule: Rule,
-  observation: Observation,
-  caps: ReadonlyMap<Aspect, number>,
-  context: RuleContext,
-): Finding | null {
+function findingOf(rule: Rule, observation: Observation, caps: Caps, context: RuleContext): Finding | null {
   const packets = [...new Set(observation.packets ?? [])].filter((frame) => frame > 0).slice(0, PROOFS);
   const interval = (observation.interval ?? [])
     .filter(([from, to]) => Number.isFinite(to - from) && from <= to)

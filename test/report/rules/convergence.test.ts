@@ -52,6 +52,8 @@ describe('convergence', () => {
   silent('R-E8', 'rounds that shrink', withMigration({ rounds: sized(5, 3, 2, 1.2, 0.7, 0.4, 0.2) }));
 
   speaks('R-E10', 'one pass and little more', withMigration({ rounds: sized(9.4, 0.3, 0.05) }), { severity: 'info' });
+  const joined = sized(9.4, 0.3, 0.05).map((round, i) => (i === 0 ? { ...round, boundary: 'joined-midway' } : round));
+  silent('R-E10', 'the capture begins in the middle of it', withMigration({ rounds: joined }));
   silent('R-E10', 'cut off in the first pass', withMigration({ ...running, rounds: sized(9.4) }));
   silent('R-E10', 'half of the time in later rounds', withMigration({ rounds: sized(5, 3, 1, 0.5) }));
 });

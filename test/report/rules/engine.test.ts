@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { diagnose, ruledOut } from '../../../src/report/rules/engine.js';
 import { RULES } from '../../../src/report/rules/index.js';
 import { defineRule, type Observation, type Rule } from '../../../src/report/rules/rule.js';
-import { connection, migration, report, S } from './situation.js';
+import { connection, direction, migration, report, S } from './situation.js';
 
 const about = { meaning: 'm', evidence: 'e', confusedWith: 'c', advice: ['a'] };
 
@@ -104,6 +104,21 @@ describe('diagnosis engine', () => {
       { rule: 'silent', title: 'silent', text: 'no loss' },
     ]);
   });
+});
+
+test('what one direction alone would not show is not ruled out', () => {
+  const one = connection({
+    directions: [direction(), direction({ frames: 0, uniqueBytes: 0, payloadBytes: 0 })],
+    handshakeRttNs: null,
+  });
+  const excluded = (data: ReturnType<typeof report>) => ruledOut(data, diagnose(data)).map(({ rule }) => rule);
+  const both = excluded(report());
+  const half = excluded(report({ connections: [one] }));
+  for (const id of ['R-J1', 'R-H1', 'R-B1', 'R-B2', 'R-B5']) {
+    expect(both, id).toContain(id);
+    expect(half, id).not.toContain(id);
+  }
+  expect(half).toContain('R-H2');
 });
 
 test('a migration over another transport is judged by what its stream tells', () => {

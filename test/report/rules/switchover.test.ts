@@ -48,6 +48,19 @@ describe('downtime', () => {
     severity: 'info',
     advice: [],
   });
+  const atLeast = switchover(30, 5, 5);
+  const open = { ...atLeast.downtime, earliestStartNs: atLeast.downtime.endNs - S };
+  speaks('R-F1', 'of at least 40 ms: within the limit or not', withMigration({ ...atLeast, downtime: open }), {
+    text: expect.stringMatching(/^Of at least 40\.0 ms downtime 30\.0 ms went (?!.*within the limit)/),
+  });
+  speaks(
+    'R-F2',
+    'of perhaps 40 ms',
+    withMigration({ ...switchover(5, 30, 5), downtime: { ...atLeast.downtime, confidence: 0.2 } }),
+    {
+      text: expect.stringMatching(/^Of perhaps 40\.0 ms downtime/),
+    },
+  );
   silent('R-F1', 'devices take most of it', withMigration(switchover(100, 800, 50)));
   /** The guest stopped 600 ms before the mark of it left. */
   const early = switchover(20, 30, 50);

@@ -243,6 +243,9 @@ describe('send buffer', () => {
     ...wan,
   };
   speaks('R-B3b', 'flight stands at 256 KiB below a 3 MiB window', withForward(capped), { severity: 'major' });
+  speaks('R-B3b', 'no window is known, for the capture began midway', withForward({ ...capped, window: null }), {
+    text: expect.not.stringContaining('–'),
+  });
   silent('R-B3b', 'flight reaches the window', withForward(windowBound));
 });
 
