@@ -28,6 +28,9 @@ export const DECODERS: readonly StreamDecoder[] = [
   preempt,
 ];
 
+/** What is missing costs a search little; but of a stream cut to its headers hardly anything else is there. */
+const MISSING_WEIGHT = 1 / 64;
+
 /** What the driver knows of a stream's bytes. */
 export interface StreamAccount {
   /** Bytes from the first to the last one known of, holes included. */
@@ -99,7 +102,9 @@ export class StreamDriver implements StreamConsumer, StreamClock {
 
   /** True while a stream joined midway may yet turn out to be what its decoder reads. */
   get searching(): boolean {
-    return !this.#proven && this.ended === null && this.account.length <= RESYNC_SEARCH_BYTES;
+    if (this.#proven || this.ended !== null) return false;
+    const { length, missingBytes } = this.account;
+    return length - missingBytes + MISSING_WEIGHT * missingBytes <= RESYNC_SEARCH_BYTES;
   }
 
   /** True where frames are missing from the capture and the place behind them was not found: what came there is not known. */

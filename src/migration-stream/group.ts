@@ -4,6 +4,7 @@ import type { StreamDriver } from './decoder.js';
 import { mainChannel } from './main-channel.js';
 import type { MigrationState } from './migration.js';
 import { preempt } from './preempt.js';
+import { PRESUMED_CONFIDENCE, type PresumedChannel } from './presumed.js';
 import type { MigrationSink, StreamDecoder } from './records.js';
 import type { Channel, ChannelKind, ProxyHop, Quantiles } from './results.js';
 import { returnPath } from './return-path.js';
@@ -27,7 +28,15 @@ export interface ConnectionEnding {
   /** null or absent where the handshake is not in the capture. */
   readonly handshakeRttNs?: number | null;
   /** What its two directions had in flight; see TcpDirection.pipe. */
-  readonly directions?: readonly { readonly pipe: Quantiles | null }[];
+  readonly directions?: readonly {
+    readonly pipe: Quantiles | null;
+    readonly uniqueBytes?: number;
+    readonly unseenBytes?: number;
+    readonly firstDataNs?: number | null;
+    readonly lastDataNs?: number | null;
+  }[];
+  /** What of it was seen; see TcpConnection. */
+  readonly completeness?: number;
 }
 
 /** One stream that a decoder reads. */
@@ -58,6 +67,8 @@ export interface Group {
   readonly startNs: number;
   /** Bytes of pages written past the streams (RDMA). */
   besideBytes: number;
+  /** Channels of which nothing can be read; known when the capture has ended. */
+  presumed: readonly PresumedChannel[];
 }
 
 /** What feeds `state` from a stream that `decoder` reads. */
@@ -85,7 +96,10 @@ export const connectionOf = ({ direction, isForgotten }: Stream): number | null 
   direction < UDP_STREAM_BASE && !isForgotten ? direction >>> 1 : null;
 
 export const connectionsOf = (group: Group): number[] => [
-  ...new Set(group.streams.map(connectionOf).filter((connection) => connection !== null)),
+  ...new Set([
+    ...group.streams.map(connectionOf).filter((connection) => connection !== null),
+    ...group.presumed.map(({ connection }) => connection),
+  ]),
 ];
 
 /** The opener's direction: sources open the connections of a migration. */
@@ -97,15 +111,19 @@ export const forward = (group: Group): Stream[] =>
 export const lengthOf = (streams: readonly Stream[]): number =>
   streams.reduce((sum, { driver }) => sum + driver.account.length, 0);
 
-export const channelsOf = (group: Group, id: number): Channel[] =>
-  forward(group).flatMap((stream) => {
+export const channelsOf = (group: Group, id: number): Channel[] => [
+  ...forward(group).flatMap((stream): Channel[] => {
     const connection = connectionOf(stream);
     if (connection === null) return [];
     const role = group.state instanceof SealedMigration ? group.state.roles.get(stream.direction) : undefined;
     if (role) return [{ connection, migration: id, ...role }];
     const { decoder, multifd: channel } = stream;
     return [{ connection, kind: decoder.channel, index: channel?.channel ?? null, migration: id }];
-  });
+  }),
+  ...group.presumed.map(({ connection, kind }): Channel => {
+    return { connection, kind, index: null, migration: id, confidence: PRESUMED_CONFIDENCE };
+  }),
+];
 
 /** Inside TLS a channel whose part does not show is counted as main. */
 export function kindOf({ state }: Group, { decoder, direction }: Stream): ChannelKind {

@@ -5,8 +5,10 @@ import type { Migration, Round } from './results.js';
 /** Where a round begins, as far as the main channel tells. */
 export interface Mark {
   readonly startNs: number;
-  readonly boundary: 'first-pass' | 'flush-mark' | 'section-end';
+  readonly boundary: 'first-pass' | 'joined-midway' | 'flush-mark' | 'section-end';
 }
+
+const MARK_CONFIDENCE = { 'first-pass': 0.9, 'joined-midway': 0.5, 'flush-mark': 0.6, 'section-end': 0.9 } as const;
 
 /** Rounds between marks. Which bytes went over the other channels in each is not known: they are shared out by time. */
 export function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: number): Round[] {
@@ -23,7 +25,7 @@ export function roundsFromMarks(marks: readonly Mark[], endNs: number, bytes: nu
       goodput: (bytes / wholeNs) * 1e9,
       dirtyPagesPerSecond: null,
       boundary,
-      confidence: boundary === 'flush-mark' ? 0.6 : 0.9,
+      confidence: MARK_CONFIDENCE[boundary],
     };
   });
 }

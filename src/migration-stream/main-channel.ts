@@ -15,6 +15,7 @@ import type {
   NoteDamage,
   ReadEnd,
   RecordPlace,
+  SearchSink,
   Section,
   SectionKind,
   StreamContext,
@@ -100,6 +101,7 @@ interface KnownSection {
 class MainChannelReader implements StreamReader {
   readonly #sink: MigrationSink;
   readonly #note: NoteDamage;
+  readonly #seen: SearchSink;
   readonly #ram: RamReader;
   readonly #sections = new Map<number, KnownSection>();
   #ramId: number | null = null;
@@ -124,7 +126,8 @@ class MainChannelReader implements StreamReader {
   constructor(sink: MigrationSink, note: NoteDamage, context: StreamContext) {
     this.#sink = sink;
     this.#note = note;
-    this.#ram = new RamReader(sink, note);
+    this.#seen = context.seen ?? sink;
+    this.#ram = new RamReader(sink, note, this.#seen);
     if (context.pageSize !== null) this.#ram.setPageSize(context.pageSize);
   }
 
@@ -170,7 +173,7 @@ class MainChannelReader implements StreamReader {
     this.#searched = true;
     this.#packageEnd = Number.NaN;
     this.#ram.afterGap();
-    const found = yield* search(stream, this.#ram, this.#sink, (buffer, at, end) =>
+    const found = yield* search(stream, this.#ram, this.#seen, (buffer, at, end) =>
       this.#isFooter(buffer, at, end, null),
     );
     if (found === 'footer') stream.skip(FOOTER_BYTES);
@@ -179,7 +182,7 @@ class MainChannelReader implements StreamReader {
   }
 
   isBarren(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean {
-    return isBarren(buffer, start, end, offset, tNs, this.#sink);
+    return isBarren(buffer, start, end, offset, tNs, this.#seen);
   }
 
   /** The beginning of another iterable section than RAM is all that frames cut to their headers may show of it. */

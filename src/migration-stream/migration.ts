@@ -97,10 +97,10 @@ export class MigrationState implements MigrationSink {
   /** UUID by channel number. */
   readonly #multifdChannels = new Map<number, string>();
   /** What can be seen where records cannot be read one after the other. */
-  readonly sightings = new Sightings();
+  sightings = new Sightings();
   #memoryBytes: number | null = null;
-  /** The RAM section's start. */
-  #ramStart = { offset: 0, tNs: 0 };
+  /** The RAM section's start, or where it may lie at the earliest; null before. */
+  #ramStart: { readonly offset: number; readonly tNs: number } | null = null;
   #undecodedBytes = 0;
   readonly #lost = new LostPages();
   // Round boundaries as the main channel of a multifd migration shows them by itself.
@@ -263,6 +263,33 @@ export class MigrationState implements MigrationSink {
     if (this.#multifdBlindBytes === 0) this.#multifdGapRound = this.rounds.count;
     this.#multifdBlindBytes += bytes;
     this.rounds.blind(bytes);
+  }
+
+  /**
+   * Whether connections to the same port, of `bytes` together, are multifd channels. The main channel marks where they are flushed,
+   * or has no contents of pages. Urgent pages have a channel, too, but only in post-copy; where that may have begun before the
+   * capture and the end does not tell, what carries more than the main channel is no such one.
+   */
+  hasMultifdBeside(bytes: number): boolean {
+    if (this.#generations || this.#features.has('multifd-flush')) return true;
+    const { normal, xbzrle, compressed } = this.#pages;
+    if (normal + xbzrle + compressed > 0 || this.mayBeInPostcopy) return false;
+    return this.#switchOver.isStopped || this.complete || this.sightings.endsInText || bytes > this.#latestOffset;
+  }
+
+  /** The main channel, of which nothing could be read but that it sent `bytes`, the last of them at `tNs`. */
+  mainPresumed(bytes: number, tNs: number): void {
+    this.streamStart(0);
+    this.blind(0, bytes, tNs);
+    this.streamEnd(bytes, tNs);
+  }
+
+  /** A multifd channel of which nothing could be read but that it sent `bytes`, the last of them at `tNs`. */
+  multifdPresumed(bytes: number, tNs: number): void {
+    this.feature('channel-roles-inferred');
+    const lane = this.joinMultifd(true);
+    this.multifdBlind(bytes, tNs);
+    this.multifdEnd(lane, 0);
   }
 
   /** A multifd channel is over; its last packet announced `missingBytes` more than came. */
@@ -445,9 +472,9 @@ export class MigrationState implements MigrationSink {
     this.#ramStart = { offset: this.#latestOffset, tNs: this.#latestNs };
   }
 
-  sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind): void {
+  sighting(offset: number, tNs: number, block: number, address: number, kind: PageKind, seen = this.sightings): void {
     // Zero pages are dense where small blocks lie, and which block they belong to cannot be seen: they would mislead.
-    if (kind !== PAGE_ZERO) this.sightings.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
+    if (kind !== PAGE_ZERO) seen.add(offset, tNs, block, Math.floor(address / this.history.pageSize));
   }
 
   glimpse(offset: number, tNs: number, text: boolean | null): void {
@@ -464,7 +491,7 @@ export class MigrationState implements MigrationSink {
     const isBehindMemory = this.#phases.current === 'device-state' && !this.#features.has('postcopy-advised');
     this.#lost.gap(resumed - offset, this.rounds.position, isBehindMemory);
     const lastNs = Math.max(this.#latestNs, this.#startNs);
-    if (this.#memoryBytes === null && this.#ramStart.tNs === 0) this.#ramStart = { offset, tNs: lastNs };
+    if (this.#memoryBytes === null) this.#ramStart ??= { offset, tNs: lastNs };
     // What is hidden right behind the header is START and the first sections.
     if (this.#marks.length === 0) this.#mark(lastNs, 'first-pass');
     this.#latestOffset = Math.max(this.#latestOffset, resumed);
@@ -656,12 +683,13 @@ export class MigrationState implements MigrationSink {
     const totalPages = this.#memoryBytes === null ? null : Math.floor(this.#memoryBytes / pageSize);
     const complete = this.complete || this.sightings.endsInText || this.shut === 0;
     const fromStart = !this.rounds.isJoined;
-    const seen = this.sightings.rounds({ pageSize, totalPages, start: this.#ramStart, end, fromStart, complete });
+    const start = this.#ramStart ?? { offset: 0, tNs: this.#startNs };
+    const seen = this.sightings.rounds({ pageSize, totalPages, start, end, fromStart, complete });
     if (seen.length === 0) return null;
     const rounds = this.inPostcopy ? untilSwitch(seen, this.#postcopyNs) : seen;
     this.feature('rounds-inferred');
     // When the guest stopped, these rounds do not tell: the last one may be several that could not be told apart.
-    if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    if (this.#phases.current === 'setup') this.#phases.enter('precopy', start.tNs, start.offset);
     return rounds;
   }
 
@@ -695,7 +723,8 @@ export class MigrationState implements MigrationSink {
     });
   }
 
-  #mark(startNs: number, boundary: Mark['boundary']): void {
+  #mark(startNs: number, of: Mark['boundary']): void {
+    const boundary = of === 'first-pass' && this.rounds.isJoined ? 'joined-midway' : of;
     // Lanes may be stamped later than the main channel: a round begins no sooner than the one before it.
     const earliestNs = this.#marks.at(-1)?.startNs ?? Number.NEGATIVE_INFINITY;
     if (this.#marks.length < EVENT_ROWS) this.#marks.push({ startNs: Math.max(startNs, earliestNs), boundary });
@@ -723,7 +752,8 @@ export class MigrationState implements MigrationSink {
     this.#latestNs = Math.max(this.#latestNs, tNs); // the return path may know later than the stream
     this.rounds.mark(tNs, 'post-copy');
     // Of a stream that cannot be read, not even the first section was seen.
-    if (this.#phases.current === 'setup') this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
+    if (this.#phases.current === 'setup' && this.#ramStart)
+      this.#phases.enter('precopy', this.#ramStart.tNs, this.#ramStart.offset);
     this.#phases.enter('postcopy', tNs, offset);
   }
 

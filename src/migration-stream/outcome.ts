@@ -52,8 +52,12 @@ export function resultOf(
   const figures = group.state.finish(flightOf(group, streams, endings), mirrorEndsNs, overNs);
   const sealed = group.state instanceof SealedMigration ? group.state : null;
   const bytesOf = (kind: ChannelKind): number => lengthOf(streams.filter((stream) => kindOf(group, stream) === kind));
-  const total = lengthOf(streams) + group.besideBytes;
-  const undecodedBytes = sealed ? total : streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, 0);
+  const presumed = (of: ChannelKind): number =>
+    group.presumed.reduce((sum, { kind, bytes }) => sum + (kind === of ? bytes : 0), 0);
+  const presumedBytes = presumed('main') + presumed('multifd');
+  const total = lengthOf(streams) + group.besideBytes + presumedBytes;
+  const unreadBytes = streams.reduce((sum, { driver }) => sum + driver.account.undecodedBytes, presumedBytes);
+  const undecodedBytes = sealed ? total : unreadBytes;
   const { client, server } = group.identity;
   const { machineType, pageSize, features, ramRecordBytes, deviceStateBytes, lostPages, rounds, ...rest } = figures;
   const outcome = outcomeOf(group, streams, endings);
@@ -82,8 +86,8 @@ export function resultOf(
     endNs: phases.at(-1)?.endNs ?? group.startNs,
     bytes: {
       total,
-      main: bytesOf('main') + group.besideBytes,
-      multifd: bytesOf('multifd'),
+      main: bytesOf('main') + presumed('main') + group.besideBytes,
+      multifd: bytesOf('multifd') + presumed('multifd'),
       preempt: bytesOf('preempt'),
       ramRecords: ramRecordBytes,
       deviceState: deviceStateBytes,

@@ -15,6 +15,7 @@ import {
   PAGE_ZERO,
   type RamBlock,
   type ReadEnd,
+  type SearchSink,
   UNKNOWN_BLOCK,
 } from './records.js';
 import {
@@ -58,6 +59,7 @@ export class RamReader {
   /** Page address of the record that `measure` looked at last. */
   measuredAddress = 0;
   readonly #sink: MigrationSink;
+  readonly #seen: SearchSink;
   readonly #note: NoteDamage;
   /** Lengths of the blocks by their number; ADDRESS_LIMIT where the block list is not in the capture. */
   readonly #lengths: number[] = [];
@@ -71,8 +73,10 @@ export class RamReader {
   #lostAt = Number.NaN;
   #blockLength = ADDRESS_LIMIT;
 
-  constructor(sink: MigrationSink, note: NoteDamage) {
+  /** @param seen  see StreamContext; `sink` where absent */
+  constructor(sink: MigrationSink, note: NoteDamage, seen: SearchSink = sink) {
     this.#sink = sink;
+    this.#seen = seen;
     this.#note = note;
   }
 
@@ -196,7 +200,7 @@ export class RamReader {
       const length = buffer[position + 8]!;
       block = this.#sink.block(String.fromCharCode(...buffer.subarray(position + 9, position + 9 + length)));
     }
-    this.#sink.sighting(stream.offset, stream.tNs, block, address, kind);
+    this.#seen.sighting(stream.offset, stream.tNs, block, address, kind);
     stream.skip(1);
   }
 

@@ -164,6 +164,9 @@ export interface MigrationSink {
   streamEnd(offset: number, tNs: number, cause?: StreamEnd): void;
 }
 
+/** What a search shows of a stream before it is known to be a migration's. */
+export type SearchSink = Pick<MigrationSink, 'sighting' | 'glimpse'>;
+
 /** Notes damage at the place where the stream stands. */
 export type NoteDamage = (code: AnomalyCode, detail: string) => void;
 
@@ -185,6 +188,8 @@ export interface StreamContext {
   readonly pageSize: number | null;
   /** Asked while the stream is searched: a migration inside TLS that could own it has been found by another channel. */
   readonly isSealed?: () => boolean;
+  /** Of a stream joined midway, which is one of many that may be the main channel: what is seen of it by itself. */
+  readonly seen?: SearchSink;
 }
 
 /** One kind of stream: how to recognise it and how to read it. Stateless; `open` makes the state. */

@@ -11,8 +11,11 @@ export const returnPath: StreamDecoder = {
   channel: 'main',
   probe(buffer, start, end, context) {
     if (context.reverse === 'main') return 'yes';
-    // Beside a stream joined midway, only when the bytes are whole messages and nothing else.
-    return context.reverse === 'searching' && !context.fromStart ? wholeMessages(buffer, start, end) : 'no';
+    // Beside a stream joined midway, only when the bytes are messages and nothing else; what comes before the first of that
+    // stream waits for it.
+    if (context.fromStart || (context.reverse !== null && context.reverse !== 'searching')) return 'no';
+    const probe = wholeMessages(buffer, start, end);
+    return probe === 'yes' && context.reverse === null ? 'more' : probe;
   },
   open: (sink, note) => new ReturnPathReader(sink, note),
 };
@@ -22,6 +25,8 @@ function wholeMessages(buffer: Uint8Array, start: number, end: number): Probe {
   while (end - at >= 4) {
     const length = messageLength(buffer, at);
     if (length === null) return 'no';
+    // The snap length may have cut a later one.
+    if (at + 4 + length > end) return at > start ? 'yes' : 'no';
     at += 4 + length;
   }
   return at === end ? 'yes' : 'no';

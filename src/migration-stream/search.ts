@@ -6,7 +6,7 @@
 import { type ByteCursor, type Reading, want } from '../decode/tcp/byte-cursor.js';
 import { CURSOR_BYTES } from '../limits.js';
 import { EOS_BYTES, NOT_A_RECORD, type RamReader, TOO_SHORT_TO_TELL } from './ram.js';
-import type { MigrationSink } from './records.js';
+import type { SearchSink } from './records.js';
 import { QEMU_VM_SECTION_FOOTER } from './wire.js';
 
 /**
@@ -34,7 +34,7 @@ const DESCRIPTION_PIECE_BYTES = 16;
 export function* search(
   stream: ByteCursor,
   ram: RamReader,
-  sink: MigrationSink,
+  sink: SearchSink,
   isSectionEnd: IsSectionEnd,
 ): Reading<Exclude<Find, 'more'>> {
   const most = Math.min(CURSOR_BYTES, CONSISTENT_RECORDS * ram.pageSize + HEADERS_BYTES);
@@ -70,7 +70,7 @@ export function isBarren(
   end: number,
   offset: number,
   tNs: number,
-  sink: MigrationSink,
+  sink: SearchSink,
 ): boolean {
   // Where something begins, two zeros in a row are its first bytes or the next ones: every second byte shows one of them.
   // Four at a time, for captures cut to their headers consist of little else.

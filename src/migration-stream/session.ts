@@ -44,8 +44,16 @@ import { nbdClient, nbdServer } from './nbd.js';
 import { opaqueStream } from './opaque.js';
 import { compare, ownerOf, resultOf } from './outcome.js';
 import { preempt } from './preempt.js';
+import { type PresumedChannel, presumedChannels, unreadDirection } from './presumed.js';
 import { proxyAnswerBytes, proxyRequest, StreamBehind } from './proxy.js';
-import { PAGE_NORMAL, PAGE_ZERO, type PageKind, type StreamContext, type StreamDecoder } from './records.js';
+import {
+  PAGE_NORMAL,
+  PAGE_ZERO,
+  type PageKind,
+  type SearchSink,
+  type StreamContext,
+  type StreamDecoder,
+} from './records.js';
 import {
   type Channel,
   type Migration,
@@ -59,6 +67,7 @@ import {
 import { returnPath } from './return-path.js';
 import { SealedMigration } from './sealed.js';
 import { type FrameStamp, SendLags } from './send-lag.js';
+import { Sightings } from './sightings.js';
 import { DiskSink, MultifdSink, SealedSink } from './sinks.js';
 import { isClientHello, tls } from './tls.js';
 
@@ -78,6 +87,12 @@ export interface MigrationOptions {
 
 /** Page size of RDMA writes where nothing has told it. */
 const LIKELY_PAGE_BYTES = 4096;
+
+/** What a search shows of one of several streams that may be the main channel is not mixed with what it shows of the others. */
+const seenOf = (state: MigrationState, sightings: Sightings): SearchSink => ({
+  sighting: (offset, tNs, block, address, kind) => state.sighting(offset, tNs, block, address, kind, sightings),
+  glimpse: (offset, tNs, text) => sightings.glimpse(offset, tNs, text),
+});
 
 export class MigrationStreams implements RdmaConsumer {
   readonly #log: AnomalyLog;
@@ -321,6 +336,7 @@ export class MigrationStreams implements RdmaConsumer {
     const regions = new TableBuilder(PAGE_REGION_UNITS, EVENT_ROWS);
     const requests = new TableBuilder(PAGE_REQUEST_UNITS, EVENT_ROWS);
     const names = ['block', 'startPage', 'pages', 'round', 'copies'] as const;
+    for (const group of this.#groups.filter(isProven)) this.#presume(group, endings, byId);
     this.#groups.filter(isProven).forEach((group, id) => {
       migrations.push(resultOf(group, id, byId, this.#mirrorEndsNs(group)));
       channels.push(...channelsOf(group, id));
@@ -338,6 +354,38 @@ export class MigrationStreams implements RdmaConsumer {
     for (const group of this.#groups) if (!isProven(group)) this.#leaveOpaque(group);
     const opaque = [...this.#opaque.values()];
     return { migrations, channels, opaque, pageRegions: regions.finish(), pageRequests: requests.finish() };
+  }
+
+  /** Gives a migration the channels that could not be read. */
+  #presume(group: Group, endings: readonly ConnectionEnding[], byId: ReadonlyMap<number, ConnectionEnding>): void {
+    const { state, identity, proxies, startNs, streams } = group;
+    if (proxies.length > 0 || state instanceof SealedMigration) return;
+    const main = streams.find(({ decoder }) => decoder === mainChannel);
+    if (!main) {
+      const reply = streams.find(({ decoder, driver }) => decoder === returnPath && driver.proven);
+      const found = reply && unreadDirection(reply.direction ^ 1, endingOf(reply, byId));
+      if (!found) return;
+      state.mainPresumed(found.bytes, found.lastNs);
+      this.#take(group, [{ kind: 'main', ...found }]);
+      return;
+    }
+    const endNs = endingOf(main, byId)?.endNs;
+    if (endNs === undefined) return;
+    const isKnown = (connection: number): boolean =>
+      this.#opaque.has(connection) ||
+      [2 * connection, 2 * connection + 1].some((direction) => this.#streams.get(direction)?.driver.proven);
+    const found = presumedChannels(identity, startNs, endNs, endings, (id) => this.#connections.identity(id), isKnown);
+    if (!state.hasMultifdBeside(found.reduce((sum, { bytes }) => sum + bytes, 0))) return;
+    for (const { bytes, lastNs } of found) state.multifdPresumed(bytes, lastNs);
+    this.#take(group, found);
+  }
+
+  #take(group: Group, presumed: readonly PresumedChannel[]): void {
+    for (const { direction, kind, bytes, lastNs } of presumed) {
+      const detail = `${bytes} bytes not decoded, taken for those of a ${kind} channel`;
+      this.#log.note('stream/mid-stream', { direction, tNs: lastNs, detail });
+    }
+    group.presumed = presumed;
   }
 
   /** When the disks copied between the migration's hosts were last asked for anything. */
@@ -396,7 +444,7 @@ export class MigrationStreams implements RdmaConsumer {
       );
       const proxies = this.#proxies.get(direction >>> 1) ?? [];
       for (const { kind } of proxies) state.feature(kind);
-      group = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0 };
+      group = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0, presumed: [] };
     }
     const channel =
       decoder === multifd
@@ -409,12 +457,13 @@ export class MigrationStreams implements RdmaConsumer {
     const sealed =
       decoder === tls ? new SealedSink(() => stream.group!.state as SealedMigration, direction, isReply) : null;
     const sink = channel ?? sealed ?? sinkOf(decoder, group.state);
+    const seen = joined && decoder === mainChannel ? new Sightings() : null;
     const driver: StreamDriver = new StreamDriver(
       decoder,
       sink,
-      context,
+      seen ? { ...context, seen: seenOf(group.state, seen) } : context,
       this.#log,
-      joined ? () => this.#enter(stream, key, true) : null,
+      joined ? () => this.#enter(stream, key, seen) : null,
     );
     const stream: Stream = {
       direction,
@@ -429,7 +478,7 @@ export class MigrationStreams implements RdmaConsumer {
     };
     this.#streams.set(direction, stream);
     // A stream that is only searched makes no migration until it is proven; most never are, and are then forgotten.
-    if (!joined) this.#enter(stream, key, false);
+    if (!joined) this.#enter(stream, key);
     return driver;
   }
 
@@ -456,19 +505,21 @@ export class MigrationStreams implements RdmaConsumer {
       this.#opaque.set(connection, { connection, kind: 'tls', banner: null, holds: null });
   }
 
-  /** Makes a stream, now known for what it is, part of its migration. */
-  #enter(stream: Stream, key: string, joined: boolean): void {
+  /** Makes a stream, now known for what it is, part of its migration; `seen` is what a search showed of a main channel. */
+  #enter(stream: Stream, key: string, seen: Sightings | null = null): void {
     // While a channel was searched, the migration that it belongs to may have been found.
     if (stream.multifd) stream.group = this.#beginning(key, multifd) ?? stream.group;
-    if (stream.decoder === tls && joined) stream.group = this.#sealed(key) ?? stream.group;
+    if (stream.decoder === tls && stream.isJoined) stream.group = this.#sealed(key) ?? stream.group;
     const group = stream.group!;
     group.streams.push(stream);
     stream.driver.notBefore(group.startNs);
     if (stream.decoder === preempt) group.state.feature('preempt');
     this.#streams.set(stream.direction, stream);
+    if (seen && !group.streams.some((other) => other !== stream && other.decoder === mainChannel))
+      group.state.sightings = seen;
     if (this.#groups.includes(group)) return;
     this.#groups.push(group);
-    if (joined) group.state.rounds.joined();
+    if (stream.isJoined) group.state.rounds.joined();
   }
 
   #openDisk(

@@ -197,8 +197,9 @@ function toRounds(
       bytes,
       goodput: seconds > 0 ? bytes / seconds : 0,
       dirtyPagesPerSecond: null,
-      boundary: i === 0 ? 'first-pass' : 'inferred-headers',
-      confidence: i === 0 ? 0.9 : Math.max(0.2, 0.7 * (1 - widthBytes / Math.max(1, length))),
+      boundary: i > 0 ? 'inferred-headers' : stream.fromStart ? 'first-pass' : 'joined-midway',
+      confidence:
+        i === 0 ? (stream.fromStart ? 0.9 : 0.5) : Math.max(0.2, 0.7 * (1 - widthBytes / Math.max(1, length))),
     });
   }
   return rounds;

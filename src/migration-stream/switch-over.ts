@@ -120,6 +120,11 @@ export class SwitchOver {
     this.#partEnds(contentsNs);
   }
 
+  /** A mark has shown that the guest had stopped. */
+  get isStopped(): boolean {
+    return !Number.isNaN(this.#stopMarkNs);
+  }
+
   /** No multifd channel has gone on with pages since the newest RAM PART was over. */
   get isBehindPart(): boolean {
     return Number.isNaN(this.#resumedNs);

@@ -2,17 +2,18 @@
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { ReportData } from '../../src/report/report.js';
-import { writePcap } from '../chaos/damage.mjs';
+import { snapped, writePcap } from '../chaos/damage.mjs';
 import { readPcap } from '../fuzz/samples.mjs';
 import { reportOn } from '../support/analyze.js';
 
-/** What frames [from, to) of a sample say, as shares of all. */
-async function part(name: string, from = 0, to = 1): Promise<ReportData> {
+/** What frames [from, to) of a sample say, as shares of all, cut to `snap` bytes; `forward` leaves out what the server sends. */
+async function part(name: string, from = 0, to = 1, snap = 65_535, forward = false): Promise<ReportData> {
   const { linkType, frames } = readPcap(gunzipSync(readFileSync(`samples/${name}.pcap.gz`)));
   const kept = frames.slice(Math.floor(from * frames.length), Math.floor(to * frames.length));
-  const file = writePcap({ linkType, frames: kept });
+  const isForward = ({ bytes }: (typeof frames)[number]): boolean => Buffer.from(bytes).readUInt16BE(34) < 49_152;
+  const file = writePcap({ linkType, frames: snapped(snap)(forward ? kept.filter(isForward) : kept) });
   return reportOn('-', { stdin: Readable.from([Buffer.from(file)], { objectMode: false }) });
 }
 
@@ -27,4 +28,88 @@ test('the dirty rate is not known where the next pass was cut short', async () =
   expect(dirtyRates(await part('postcopy'))).toEqual([[null, null, null]]);
   expect(dirtyRates(await part('precopy'))).toEqual([[1904, 2890, 2545, 1511, null]]);
   expect(dirtyRates(await part('precopy', 0, 0.95))).toEqual([[1904, 2890, 2545, null, null]]);
+});
+
+describe('begun midway and cut to the packet headers', () => {
+  const midway = [0.1, 0.3, 0.5, 0.7, 0.9];
+  const kindsIn = ({ connections }: ReportData): string[] => connections.map(({ channel }) => channel.kind).sort();
+  const codesIn = ({ anomalies }: ReportData): string[] => anomalies.map(({ code }) => code);
+
+  test.each([
+    ['multifd', 4],
+    ['multifd-zlib-7.2', 2],
+    ['multifd-5.2', 2],
+  ])('%s: channels that show nothing are told by where they go, and it is said', async (name, count) => {
+    for (const from of midway) {
+      const report = await part(name, from, 1, 96);
+      const [{ bytes, outcome, pages, rounds, stream }, ...others] = report.migrations as [
+        (typeof report.migrations)[0],
+      ];
+      expect(others).toEqual([]);
+      expect(outcome).toBe('completed');
+      expect(kindsIn(report)).toEqual(['main', ...Array<string>(count).fill('multifd')]);
+      const presumed = report.connections.filter(({ channel }) => channel.confidence === 0.8);
+      const sent = presumed
+        .flatMap(({ directions }) => directions)
+        .reduce((sum, { uniqueBytes }) => sum + uniqueBytes, 0);
+      expect(presumed).toHaveLength(count);
+      expect(bytes.multifd).toBe(sent);
+      expect(bytes.total).toBe(sent + bytes.main);
+      expect(stream.undecodedBytes).toBeGreaterThanOrEqual(sent);
+      // As if all were full pages; which ones is not to be seen.
+      expect(pages).toMatchObject({ zero: null, distinct: null, resent: null });
+      expect(pages.normal).toBeCloseTo(sent / 4104, -1);
+      expect(rounds[0]).toMatchObject({ boundary: 'joined-midway', confidence: 0.5 });
+      expect(stream.features).toContain('channel-roles-inferred');
+      expect(codesIn(report).filter((code) => code === 'stream/mid-stream')).toHaveLength(1 + count);
+      expect(codesIn(report)).not.toContain('stream/channel-missing');
+    }
+  });
+
+  test('two guests to two ports keep their own', async () => {
+    const { migrations, connections } = await part('two-vms', 0.3, 1, 96);
+    const ports = connections.map(({ channel, client, server }) => [
+      channel.migration,
+      Math.min(client.port, server.port),
+      Math.max(client.port, server.port),
+    ]);
+    for (const [migration, ...pair] of ports) expect(pair).toContain(migrations[migration!]!.port);
+  });
+
+  test('the channel of urgent pages is none of multifd’s', async () => {
+    for (const from of midway) expect(kindsIn(await part('postcopy-preempt', from, 1, 96))).not.toContain('multifd');
+  });
+
+  test('one channel: pages are estimated from all bytes, not from those behind the first that was found', async () => {
+    for (const from of midway.slice(0, 4)) {
+      const { migrations } = await part('precopy', from, 1, 96);
+      const [{ bytes, pages, rounds, outcome }] = migrations as [(typeof migrations)[0]];
+      expect(outcome).toBe('completed');
+      // The rest is device state and its description.
+      expect(pages.normal * 4104).toBeGreaterThan(0.9 * bytes.total);
+      expect(pages.normal * 4104).toBeLessThan(bytes.total);
+      expect(rounds[0]).toMatchObject({ boundary: 'joined-midway', confidence: 0.5 });
+    }
+  });
+});
+
+describe('begun midway', () => {
+  test('the destination may speak first', async () => {
+    const [migration] = (await part('multifd', 0.1)).migrations;
+    expect(migration!.returnPath).toEqual({ pong: 1, shut: 1 });
+    expect(migration!.downtime!.method).toContain('SHUT on the return path');
+  });
+
+  test('page requests behind which a frame was cut are answers all the same', async () => {
+    const [migration] = (await part('postcopy-11.1', 0.7, 1, 96)).migrations;
+    expect(migration).toMatchObject({ outcome: 'completed', returnPath: { shut: 1 } });
+    expect(migration!.postcopy!.requests).toBeGreaterThan(10);
+  });
+
+  test('what other channels show is not taken for the end of the main one', async () => {
+    for (const snap of [96, 128]) {
+      const [migration] = (await part('multifd', 0.1, 1, snap, true)).migrations;
+      expect(migration!.outcome).toBe('completed');
+    }
+  });
 });

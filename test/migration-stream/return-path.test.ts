@@ -73,10 +73,21 @@ describe('recognition', () => {
   });
 
   test('otherwise only beside a stream joined midway, and only whole messages', () => {
-    expect(probe(pong(1), null, false)).toBe('no');
+    expect(probe(pong(1), null, true)).toBe('no');
+    expect(probe(pong(1), 'multifd', false)).toBe('no');
     expect(probe(pong(1), 'searching', true)).toBe('no');
     expect(probe(bytes(pong(1), pong(2)), 'searching', false)).toBe('yes');
     expect(probe(bytes(pong(1), [0, 2]), 'searching', false)).toBe('no');
+    expect(probe(pong(1).subarray(0, 6), 'searching', false)).toBe('no');
     expect(probe(Uint8Array.from([0x16, 3, 1, 0]), 'searching', false)).toBe('no');
+  });
+
+  test('the snap length may have cut a later message', () => {
+    expect(probe(bytes(pong(1), pong(2).subarray(0, 6)), 'searching', false)).toBe('yes');
+  });
+
+  test('messages that come before what they answer wait for it', () => {
+    expect(probe(pong(1), null, false)).toBe('more');
+    expect(probe(Uint8Array.from([0x16, 3, 1, 0]), null, false)).toBe('no');
   });
 });
