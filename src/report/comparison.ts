@@ -341,7 +341,8 @@ function dirtyRate(migration: Migration | null): number | null {
   let pages = 0;
   let seconds = 0;
   for (const round of migration.rounds) {
-    if (round.dirtyPagesPerSecond === null) continue;
+    // Of a round that was joined midway all of its pages are known, but not all of its time.
+    if (round.dirtyPagesPerSecond === null || round.boundary === 'joined-midway') continue;
     const span = (round.endNs - round.startNs) / 1e9;
     pages += round.dirtyPagesPerSecond * span;
     seconds += span;

@@ -40,6 +40,10 @@ export function conclusionsOf(
       const better = results.filter((figure) => !worse.includes(figure));
       const list = (some: readonly ComparedFigure[]): string =>
         some.map((figure) => `${figure.title.toLowerCase()} ${changeWords(figure, i)}`).join('; ');
+      const open = figures
+        .filter((figure) => figure.condition === null && changeText(figure, i) === '?')
+        .map(({ title }) => title.toLowerCase())
+        .join(', ');
       const [top, baseTop] = [topLimit(run), topLimit(base!)];
       const cause = (severity: Severity | null | undefined): boolean => !!severity && severity !== 'info';
       const titles = (from: number, to: number): string =>
@@ -55,10 +59,11 @@ export function conclusionsOf(
           : null,
         better.length > 0 ? `Better in ${run.name} than in ${base!.name}: ${list(better)}.` : null,
         worse.length > 0 ? `Worse in ${run.name}: ${list(worse)}.` : null,
-        changed.length === 0
+        results.length === 0
           ? `${run.name} against ${base!.name}: no figure differs by more than single runs do.`
           : null,
-        results.length > 0 ? conditionsOf(figures, i) || null : null,
+        open === '' ? null : `What the captures hold does not tell whether these changed: ${open}.`,
+        changed.length > 0 ? conditionsOf(figures, i) || null : null,
         top && baseTop && top[0] !== baseTop[0]
           ? `${base!.name} was held back mostly by ${LIMIT_WORDS[baseTop[0]]} (${percent(baseTop[1])}), ${run.name} by ${LIMIT_WORDS[top[0]]} (${percent(top[1])}).`
           : null,

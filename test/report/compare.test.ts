@@ -117,7 +117,10 @@ describe('comparison', () => {
         changeCertainty: [null, null],
         matters: [false, false],
       });
-      expect(comparison.conclusions.join(' ')).not.toContain('downtime');
+      expect(comparison.conclusions).toEqual([
+        'b against a: no figure differs by more than single runs do.',
+        'What the captures hold does not tell whether these changed: downtime.',
+      ]);
       expect(renderCompareText(comparison, { color: false, width: 80 })).toMatch(/Downtime +≥ 20\.0 ms +100 ms +\?/);
     });
 
@@ -163,6 +166,31 @@ describe('comparison', () => {
     expect(comparison.runs.map(({ begun }) => begun)).toEqual([true, false]);
     for (const id of ['total', 'rounds', 'bytes'])
       expect(figure(comparison, id)).toMatchObject({ certainty: ['exact', 'at-least'], changes: [null, null] });
+  });
+
+  test('the part of a round that was captured gives no dirty rate', () => {
+    const midway = reportData('recovered');
+    const [first, ...later] = midway.migrations[0]!.rounds;
+    first!.boundary = 'joined-midway';
+    first!.dirtyPagesPerSecond = 1e9;
+    for (const round of later) if (round.dirtyPagesPerSecond !== null) round.dirtyPagesPerSecond = 1000;
+    const comparison = compareReports([
+      { name: 'a', report: reportData('recovered') },
+      { name: 'b', report: midway },
+    ]);
+    expect(figure(comparison, 'dirtyRate').values[1]).toBeCloseTo(4096 * 1000, 0);
+  });
+
+  test('runs that differ only in what they were given are said to', () => {
+    const slower = reportData('healthy');
+    for (const round of slower.migrations[0]!.rounds)
+      if (round.dirtyPagesPerSecond !== null) round.dirtyPagesPerSecond *= 3;
+    const { conclusions } = compareReports([
+      { name: 'a', report: reportData('healthy') },
+      { name: 'b', report: slower },
+    ]);
+    expect(conclusions[0]).toBe('b against a: no figure differs by more than single runs do.');
+    expect(conclusions[1]).toContain('dirtied per second');
   });
 
   test('a number of rounds that was told by sizes and times is an estimate', () => {

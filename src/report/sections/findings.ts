@@ -46,8 +46,9 @@ const WHY = 3;
 /** The costliest causes in a line, each a link to its finding; nothing where there are none. */
 export function whyLine(findings: readonly Finding[], id: string): Html {
   const causes = findings.filter(isCause);
-  if (causes.length === 0) return html``;
-  const chains = chainsOf(causes);
+  // What is wrong with the capture is no reason for what happened.
+  const chains = chainsOf(causes).filter(({ cause }) => !cause.rule.startsWith('R-J'));
+  if (chains.length === 0) return html``;
   const link = (finding: Finding): Html => html`<a href="#${id}-${causes.indexOf(finding) + 1}">${finding.title}</a>`;
   const links = chains
     .slice(0, WHY)
