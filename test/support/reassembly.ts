@@ -27,13 +27,15 @@ export const segment = (offset: number, letters: string, more: Frame = {}): Fram
 });
 export const ack = (offset: number, more: Frame = {}): Frame => ({ direction: 1, ack: offset, ...more });
 export const syn = (direction = 0): Frame => ({ direction, offset: 0, flags: FLAG_SYN });
-export const fin = (offset: number): Frame => ({ offset, flags: FLAG_FIN | FLAG_ACK });
-export const rst = (offset: number): Frame => ({ offset, flags: FLAG_RST });
+export const fin = (offset: number, more: Frame = {}): Frame => ({ offset, flags: FLAG_FIN | FLAG_ACK, ...more });
+export const rst = (offset: number, more: Frame = {}): Frame => ({ offset, flags: FLAG_RST, ...more });
 
 /** What the consumer got: stretches of text, holes as `<length cause>`, the end as `|cause@offset`. */
 export class Recorder implements StreamConsumer {
   readonly runs: string[] = [];
   readonly chunks: { offset: number; length: number; tNs: number }[] = [];
+  /** When the stream is said to have ended. */
+  ended: { readonly tNs: number; readonly frame: number } | null = null;
   #text = '';
 
   bytes(buffer: Uint8Array, start: number, end: number, offset: number, tNs: number): boolean {
@@ -47,8 +49,9 @@ export class Recorder implements StreamConsumer {
     this.runs.push(`<${length} ${cause}>`);
   }
 
-  end(offset: number, cause: string): void {
+  end(offset: number, cause: string, tNs: number, frame: number): void {
     this.#flush();
+    this.ended = { tNs, frame };
     this.runs.push(`|${cause}@${offset}`);
   }
 
@@ -61,6 +64,7 @@ export class Recorder implements StreamConsumer {
 export interface Delivery {
   readonly runs: readonly string[];
   readonly chunks: readonly { offset: number; length: number; tNs: number }[];
+  readonly ended: Recorder['ended'];
   readonly log: AnomalyLog;
 }
 
@@ -71,7 +75,7 @@ export function deliver(...frames: Frame[]): Delivery {
   const reassembler = new Reassembler((direction) => (direction === 0 ? recorder : null), log);
   feed(reassembler, frames);
   reassembler.finish();
-  return { runs: recorder.runs, chunks: recorder.chunks, log };
+  return { runs: recorder.runs, chunks: recorder.chunks, ended: recorder.ended, log };
 }
 
 export const reassemblerFor = (claim: ClaimStream): Reassembler => new Reassembler(claim, new AnomalyLog());

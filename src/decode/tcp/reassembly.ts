@@ -192,7 +192,13 @@ class DirectionStream {
   #early: EarlyBytes;
   /** Time since when something waits behind the oldest hole; meaningless while nothing waits. */
   waitingSinceNs = WIDE_ZERO;
+  /** Where the FIN stands; nobody may know yet that the stream ends there, for it came behind a hole. */
   #finOffset = Number.NaN;
+  /** A reset came while something waited, and no FIN before it. */
+  #isReset = false;
+  /** When the FIN or the reset came, for what closes a hole before it, or shows that nothing will, comes when it likes. */
+  #endedNs = WIDE_ZERO;
+  #endedFrame = 0;
   // Acknowledgements of bytes not delivered yet: the one under grace, and the highest.
   ackWaits = false;
   #graceAck = WIDE_ZERO;
@@ -249,7 +255,7 @@ class DirectionStream {
       }
       if (length > 0) this.#deliver(buffer, at, captured, length, offset, tNs, frame);
       if (this.#early.rows > 0) this.#drain(tNs);
-      this.#endAtFin(tNs, frame);
+      this.#endIfOver();
     } else {
       this.#store(buffer, at, captured, length, offset, tNs, frame);
     }
@@ -281,18 +287,24 @@ class DirectionStream {
       this.#hole(this.#early.firstOffset() - this.next, 'unseen', tNs, frame);
       this.#drain(tNs);
     }
-    this.#endAtFin(tNs, frame);
+    this.#endIfOver();
   }
 
   fin(offset: number, tNs: number, frame: number): void {
     if (this.#done) return;
+    // A copy of it is no later end.
+    if (offset !== this.#finOffset) this.#ends(tNs, frame);
     this.#finOffset = offset;
-    this.#endAtFin(tNs, frame);
+    this.#isReset = false;
+    this.#endIfOver();
   }
 
   reset(tNs: number, frame: number): void {
     // Data may still come that was captured out of order; with nothing waiting there is nothing to wait for.
     if (this.#early.rows === 0) this.#end('rst', tNs, frame);
+    if (this.#isReset || !Number.isNaN(this.#finOffset)) return;
+    this.#isReset = true;
+    this.#ends(tNs, frame);
   }
 
   giveUpOldest(tNs: number, frame: number): void {
@@ -310,7 +322,8 @@ class DirectionStream {
       this.#hole(known - this.next, this.#cause(), tNs, frame);
     }
     if (this.#done) return;
-    this.#end(this.next === this.#finOffset ? 'fin' : 'capture-end', tNs, frame);
+    this.#endIfOver();
+    this.#end('capture-end', tNs, frame);
   }
 
   /** Why the bytes at `next` are missing, as far as is known now. */
@@ -318,8 +331,14 @@ class DirectionStream {
     return this.#highestAck > this.next ? 'unseen' : 'given-up';
   }
 
-  #endAtFin(tNs: number, frame: number): void {
-    if (this.next === this.#finOffset) this.#end('fin', tNs, frame);
+  #ends(tNs: number, frame: number): void {
+    this.#endedNs = tNs;
+    this.#endedFrame = frame;
+  }
+
+  #endIfOver(): void {
+    if (this.next === this.#finOffset) this.#end('fin', this.#endedNs, this.#endedFrame);
+    else if (this.#isReset && this.#early.rows === 0) this.#end('rst', this.#endedNs, this.#endedFrame);
   }
 
   #end(cause: StreamEnd, tNs: number, frame: number): void {

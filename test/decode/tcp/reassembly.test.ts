@@ -66,6 +66,49 @@ describe('out of order', () => {
   });
 });
 
+describe('an end that comes behind a hole keeps its own time', () => {
+  const ending = (...frames: Frame[]) => {
+    const { runs, ended } = deliver(...frames);
+    return [runs.at(-1), ended?.tNs, ended?.frame];
+  };
+  const early = [segment(0, 'ab'), segment(4, 'ef', { tNs: 1e6 })];
+  const elsewhere = segment(0, 'other', { direction: 2, tNs: 30e9 });
+
+  test('of a FIN, when the hole is closed later', () => {
+    expect(ending(...early, fin(6, { tNs: 2e6 }), segment(2, 'cd', { tNs: 9e6 }), elsewhere)).toEqual([
+      '|fin@6',
+      2e6,
+      3,
+    ]);
+  });
+
+  test('of a FIN, when an acknowledgement shows that the capture missed something', () => {
+    expect(ending(...early, fin(6, { tNs: 2e6 }), ack(7, { tNs: 2e6 }), ...later(ack(7)))).toEqual(['|fin@6', 2e6, 3]);
+  });
+
+  test('of a FIN, when nothing shows what became of the hole', () => {
+    expect(ending(...early, fin(6, { tNs: 2e6 }), elsewhere)).toEqual(['|fin@6', 2e6, 3]);
+    expect(ending(segment(0, 'ab'), fin(6, { tNs: 2e6 }), elsewhere)).toEqual(['|fin@6', 2e6, 2]);
+  });
+
+  test('of the first FIN, when it is sent again', () => {
+    expect(ending(...early, fin(6, { tNs: 2e6 }), fin(6, { tNs: 8e9 }), elsewhere)).toEqual(['|fin@6', 2e6, 3]);
+  });
+
+  test('of a reset, which is no end of the capture', () => {
+    expect(ending(...early, rst(6, { tNs: 2e6 }), rst(6, { tNs: 3e6 }), elsewhere)).toEqual(['|rst@6', 2e6, 3]);
+    expect(ending(...early, rst(6, { tNs: 2e6 }), segment(2, 'cd', { tNs: 2e6 }), elsewhere)).toEqual([
+      '|rst@6',
+      2e6,
+      3,
+    ]);
+  });
+
+  test('of a FIN, with a reset after it', () => {
+    expect(ending(...early, fin(6, { tNs: 2e6 }), rst(7, { tNs: 3e6 }), elsewhere)).toEqual(['|fin@6', 2e6, 3]);
+  });
+});
+
 describe('holes', () => {
   test('unseen: the peer acknowledged past it', () => {
     const { runs, log } = deliver(segment(0, 'abcd'), segment(8, 'ijkl'), ack(12), ...later(segment(12, 'm')));
