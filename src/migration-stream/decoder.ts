@@ -202,7 +202,7 @@ export class StreamDriver implements StreamConsumer, StreamClock {
       if (this.#proven) this.#sink.blind(this.#lostAt, offset, cursor.tNs);
     }
     // What was only searched may be anybody's: it neither hides nor ends anything of a migration.
-    if (this.#proven) this.#sink.streamEnd(offset, this.endNs, cause);
+    if (this.#proven) this.#sink.streamEnd(offset, this.endNs, cause, frame);
   }
 
   #begin(offset: number): void {

@@ -4,6 +4,7 @@
 // Time runs through phases: setup → precopy → stop-and-copy → device-state → handover, or, with post-copy,
 // setup → precopy → stop-and-copy → device-state (the package) → postcopy → handover.
 import type { AnomalyLog } from '../anomaly.js';
+import type { StreamEnd } from '../decode/stream.js';
 import { EVENT_ROWS, STREAM_RECORDS } from '../limits.js';
 import { WIDE_ZERO } from '../wide-zero.js';
 import { contradictions, type Finished, missingChannels, PacketNumbers } from './contradictions.js';
@@ -35,6 +36,7 @@ import {
 import type { Device, Downtime, Migration, MigrationSnapshot, PageCounts, Phase, Quantiles, Round } from './results.js';
 import { BLIND_CONFIDENCE, BLOCK_STRIDE, bytesBefore, Rounds, totalPages } from './rounds.js';
 import type { Flight } from './send-buffer.js';
+import { type Lags, NO_LAGS } from './send-lag.js';
 import { Sightings } from './sightings.js';
 import { SwitchOver } from './switch-over.js';
 
@@ -132,15 +134,15 @@ export class MigrationState implements MigrationSink {
   /**
    * @param direction  direction id of the main channel, for the anomaly log
    * @param startNs    when the migration's first connection began
-   * @param lagOf      by how much a frame that is being read was late, ns; see SendLags
+   * @param lags       how late frames were captured
    */
-  constructor(log: AnomalyLog, direction: number, startNs: number, lagOf: (frame: number) => number = () => 0) {
+  constructor(log: AnomalyLog, direction: number, startNs: number, lags: Lags = NO_LAGS) {
     this.rounds = new Rounds(this.history);
     this.#startNs = startNs;
     this.#log = log;
     this.#direction = direction;
     this.#phases = new Phases(startNs);
-    this.#switchOver = new SwitchOver(lagOf);
+    this.#switchOver = new SwitchOver(lags);
   }
 
   /** Names of the RAM blocks known so far. */
@@ -503,8 +505,9 @@ export class MigrationState implements MigrationSink {
     if (this.#phases.current === 'setup') this.#phases.streamStart(offset);
   }
 
-  streamEnd(offset: number, tNs: number): void {
+  streamEnd(offset: number, tNs: number, cause?: StreamEnd, frame?: number): void {
     this.#streamEndNs = tNs;
+    if (cause === 'fin' && frame !== undefined) this.#switchOver.closed(frame);
     this.#generations?.end(MAIN_LANE);
     // The last page may be cut off. (After a recovery streams share this.)
     if (this.#pageStart < offset && offset < this.#pageEnd) {
@@ -716,6 +719,7 @@ export class MigrationState implements MigrationSink {
       postcopy: this.inPostcopy ? postcopy : null,
       isMultifd: this.#generations !== null || isPartial,
       hasReturnPath: this.#features.has('return-path'),
+      isJoined: this.rounds.isJoined,
       isMainRead: this.#undecodedBytes === 0,
       isUnrepeated: isRead && !isPartial && this.#copies().resent === 0,
       flight,

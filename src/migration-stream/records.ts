@@ -160,8 +160,8 @@ export interface MigrationSink {
   streamStart(offset: number): void;
   /** Reading broke off at `offset` and is trusted again from `resumed` on; `resumed` is the stream's end if never. */
   blind(offset: number, resumed: number, tNs: number): void;
-  /** The stream is over; `offset` is its length, `tNs` when its last byte was seen. */
-  streamEnd(offset: number, tNs: number, cause?: StreamEnd): void;
+  /** The stream is over; `offset` is its length, `tNs` when its last byte was seen; its end came in `frame`. */
+  streamEnd(offset: number, tNs: number, cause?: StreamEnd, frame?: number): void;
 }
 
 /** What a search shows of a stream before it is known to be a migration's. */

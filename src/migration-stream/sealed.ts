@@ -27,6 +27,7 @@ import {
   ZERO_PAGE_BYTES,
 } from './sealed-records.js';
 import { type Flight, SendBuffer } from './send-buffer.js';
+import { type Lags, NO_LAGS } from './send-lag.js';
 
 /** What protection adds to a record: TLS 1.3, TLS 1.2 with AES-GCM, TLS 1.2 with ChaCha20, TLS 1.3 with short tags. */
 const PROTECTION_BYTES = [17, 24, 16, 9] as const;
@@ -65,7 +66,7 @@ interface Opening {
 
 export class SealedMigration extends MigrationState {
   readonly #startNs: number;
-  readonly #lagOf: (frame: number) => number;
+  readonly #lags: Lags;
   #protection = Number.NaN;
   /** By direction, in the order in which they were opened. */
   readonly #channels = new Map<number, SealedChannel>();
@@ -85,10 +86,10 @@ export class SealedMigration extends MigrationState {
   #unreadBytes = 0;
   #unreadNs = Number.NEGATIVE_INFINITY;
 
-  constructor(log: AnomalyLog, direction: number, startNs: number, lagOf: (frame: number) => number = () => 0) {
-    super(log, direction, startNs, lagOf);
+  constructor(log: AnomalyLog, direction: number, startNs: number, lags: Lags = NO_LAGS) {
+    super(log, direction, startNs, lags);
     this.#startNs = startNs;
-    this.#lagOf = lagOf;
+    this.#lags = lags;
     this.feature('tls');
   }
 
@@ -291,7 +292,7 @@ export class SealedMigration extends MigrationState {
   #channel(direction: number): SealedChannel {
     let channel = this.#channels.get(direction);
     if (!channel) {
-      channel = new SealedChannel(this.rounds.isJoined, this.#lagOf);
+      channel = new SealedChannel(this.rounds.isJoined, this.#lags.of);
       if (this.#channels.size < SEALED_CHANNELS) this.#channels.set(direction, channel);
     }
     return channel;

@@ -436,12 +436,7 @@ export class MigrationStreams implements RdmaConsumer {
     }
     if (!group) {
       const startNs = Math.min(tNs, identity.startNs);
-      const state = new (decoder === tls ? SealedMigration : MigrationState)(
-        this.#log,
-        direction,
-        startNs,
-        this.#lags.of,
-      );
+      const state = new (decoder === tls ? SealedMigration : MigrationState)(this.#log, direction, startNs, this.#lags);
       const proxies = this.#proxies.get(direction >>> 1) ?? [];
       for (const { kind } of proxies) state.feature(kind);
       group = { key, state, identity, proxies, streams: [], startNs, besideBytes: 0, presumed: [] };

@@ -8,6 +8,7 @@ import { confidenceOf, type Doubt, isMirrorPause, roundTripDoubt } from './downt
 import type { RecordPlace, Section, SectionEnd, StreamClock } from './records.js';
 import type { Downtime } from './results.js';
 import { type Flight, ITERATION_NS, SendBuffer, type Written } from './send-buffer.js';
+import { type FrameStamp, type Lags, NO_LAGS } from './send-lag.js';
 
 /** Channels that are silent for longer were not held up by the path: the source sleeps out its 100 ms. */
 const PACING_NS = 25e6;
@@ -28,6 +29,8 @@ export interface Surroundings {
   readonly postcopy: { readonly switchNs: number; readonly pongNs: number } | null;
   readonly isMultifd: boolean;
   readonly hasReturnPath: boolean;
+  /** The capture began when the migration was under way. */
+  readonly isJoined: boolean;
   /** Nothing of the main channel is missing. */
   readonly isMainRead: boolean;
   /** Nothing is missing at all, and no page was sent twice. */
@@ -44,11 +47,12 @@ interface Stop extends Written {
 }
 
 export class SwitchOver {
-  readonly #lagOf: (frame: number) => number;
+  readonly #lags: Lags;
   readonly #sendBuffer = new SendBuffer();
   /** Those of multifd channels, by lane. */
   readonly #clocks: StreamClock[] = [];
-  /** When the two newest RAM PART sections began; Infinity before. */
+  /** How many RAM PART sections were seen before the mark, and when the two newest began; Infinity before. */
+  #parts = 0;
   #lastPartNs = Number.POSITIVE_INFINITY;
   #beforeLastPartNs = Number.POSITIVE_INFINITY;
   #lastPrecopyNs = Number.NaN;
@@ -70,15 +74,17 @@ export class SwitchOver {
   /** How late the newest RAM PART and that mark were captured. */
   #partLagNs = 0;
   #stopLagNs = 0;
+  /** The timestamps of those frames. */
+  #partStamp: FrameStamp | null = null;
+  #stopStamp: FrameStamp | null = null;
   /** When the mark was written if the send buffer was as large as any. */
   #stopEarliestNs = Number.NaN;
   /** What the guest did when it was stopped; null while not known. */
   #runState: string | null = null;
   #isRebootable = true;
 
-  /** @param lagOf  see SendLags */
-  constructor(lagOf: (frame: number) => number = () => 0) {
-    this.#lagOf = lagOf;
+  constructor(lags: Lags = NO_LAGS) {
+    this.#lags = lags;
   }
 
   /** See MigrationSink. */
@@ -99,7 +105,8 @@ export class SwitchOver {
 
   /** Any section begins; `pages` were sent before it. */
   section({ name, offset, tNs, frame }: Section, pages: number): void {
-    this.#lagOf(frame); // the first ones are the quickest, before there is anything to wait behind
+    this.#lags.of(frame); // the first ones are the quickest, before there is anything to wait behind
+    this.#later(frame);
     if (name !== 'ram') this.#sendBuffer.sectionEnds(offset, tNs, pages);
   }
 
@@ -107,9 +114,11 @@ export class SwitchOver {
   part({ offset, tNs, frame }: Section, pages: number): void {
     if (!Number.isNaN(this.#stopMarkNs)) return;
     this.#partEnds(tNs); // that of the one before may be lost
+    this.#parts++;
     this.#beforeLastPartNs = Math.min(this.#lastPartNs, tNs);
     this.#lastPartNs = tNs;
-    this.#partLagNs = this.#lagOf(frame);
+    this.#partLagNs = this.#lags.of(frame);
+    this.#partStamp = this.#lags.stamp(frame);
     this.#sendBuffer.section(offset, tNs, pages);
   }
 
@@ -148,11 +157,26 @@ export class SwitchOver {
     this.#stopMarkNs = place.tNs;
     this.#stopMark = mark;
     this.#stopOffset = place.offset;
-    this.#stopLagNs = this.#lagOf(place.frame);
+    this.#stopLagNs = this.#lags.of(place.frame);
+    this.#stopStamp = this.#lags.stamp(place.frame);
     this.#stopEarliestNs = this.#sendBuffer.earliestNs(place.offset, place.tNs);
     this.#lastPrecopyNs = lastMemoryNs;
     if (this.isBehindPart) this.#quietNs = this.#newestNs(null);
     return true;
+  }
+
+  /** The main channel is closed, in `frame`: nothing is left for it to wait behind. */
+  closed(frame: number): void {
+    this.#later(frame);
+  }
+
+  /** What comes behind the mark may be quicker than all before it, of which a capture may have seen little. */
+  #later(frame: number): void {
+    if (Number.isNaN(this.#stopMarkNs)) return;
+    const partNs = this.#lags.behind(this.#partStamp, frame);
+    const stopNs = this.#lags.behind(this.#stopStamp, frame);
+    if (partNs > this.#partLagNs) this.#partLagNs = partNs;
+    if (stopNs > this.#stopLagNs) this.#stopLagNs = stopNs;
   }
 
   /** null where no mark was seen, or the end lies before it. */
@@ -192,6 +216,9 @@ export class SwitchOver {
     // Beside multifd channels the main one's small segments wait for each other (RFC 896) and in the queues of the path, but
     // not for as long as a section takes.
     let earliestNs = Math.min(writtenNs, isMultifd ? this.#beforeLastPartNs : this.#stopEarliestNs);
+    const isLastPartUnseen = isMultifd && !(this.#partEndNs <= this.#stopMarkNs);
+    if (isLastPartUnseen || (isMultifd && seen.isJoined && this.#parts < 2))
+      earliestNs = Math.min(writtenNs, seen.startNs);
     if (this.#lastPrecopyNs < earliestNs) earliestNs = this.#lastPrecopyNs;
     const mark = startNs < this.#stopMarkNs ? written.mark : this.#stopMark;
     // What QEMU calls downtime leaves out what the guest waited for the send buffer; its pause does not.
@@ -204,6 +231,8 @@ export class SwitchOver {
     if (postcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
     const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
     if (isAnswered) doubts.push(roundTripDoubt(seen.flight));
+    if (isLastPartUnseen)
+      doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'the last memory section before it was not seen to end' });
     // What could not be read hides sections, by which the send buffer is measured.
     if (!seen.isMainRead && !postcopy && !isMultifd)
       doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'part of the stream before it could not be read' });

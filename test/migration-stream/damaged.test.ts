@@ -113,3 +113,32 @@ describe('begun midway', () => {
     }
   });
 });
+
+describe('the downtime of multifd', () => {
+  const downtimes = async (...of: Parameters<typeof part>) =>
+    (await part(...of)).migrations.map(({ downtime }) => downtime!);
+
+  test('is corrected for what waited before the capture as if all of it were there', async () => {
+    for (const [name, qemuMs] of [
+      ['multifd', 47],
+      ['two-vms', 44],
+    ] as const) {
+      const whole = (await downtimes(name)).at(-1)!;
+      expect(Math.abs(whole.estimateNs / 1e6 - qemuMs)).toBeLessThan(15);
+      for (const from of [0.1, 0.9]) {
+        for (const snap of [128, 65_535]) {
+          const { estimateNs, method } = (await downtimes(name, from, 1, snap)).at(-1)!;
+          expect(Math.abs(estimateNs - whole.estimateNs)).toBeLessThan(10e6);
+          expect(method).toContain('before it was captured');
+        }
+      }
+    }
+  });
+
+  test('where the last section was not seen to end, is uncertain and may have begun at any time', async () => {
+    const [downtime] = await downtimes('multifd-5.2', 0.9);
+    expect(downtime!.confidence).toBeLessThan(0.6);
+    expect(downtime!.method).toContain('uncertain, for the last memory section before it was not seen to end');
+    expect((downtime!.endNs - downtime!.earliestStartNs) / 1e6).toBeGreaterThan(47); // as QEMU says
+  });
+});

@@ -3,6 +3,7 @@ import { AnomalyLog } from '../../src/anomaly.js';
 import { MigrationState } from '../../src/migration-stream/migration.js';
 import { type Command, PAGE_NORMAL, type Section, type SectionKind } from '../../src/migration-stream/records.js';
 import type { Downtime } from '../../src/migration-stream/results.js';
+import { NO_LAGS } from '../../src/migration-stream/send-lag.js';
 import { SwitchOver } from '../../src/migration-stream/switch-over.js';
 
 const MS = 1e6;
@@ -16,7 +17,7 @@ class Multifd {
 
   /** @param lagMs  how late what the main channel sends is captured */
   constructor(lagMs = 0) {
-    this.#state = new MigrationState(new AnomalyLog(), 0, 0, () => lagMs * MS);
+    this.#state = new MigrationState(new AnomalyLog(), 0, 0, { ...NO_LAGS, of: () => lagMs * MS });
     this.#state.blocks([{ name: 'pc.ram', lengthBytes: 2 ** 30 }]);
     this.#lane = this.#state.joinMultifd(false, this.#clock);
     this.section('start', 0, 1);
@@ -202,7 +203,7 @@ test('without an answer both ends wait in the send buffer, on a long path not eq
     channel.stop({ offset: bytes, tNs: 205 * MS, frame: 1 }, 'END section', 204 * MS);
     const unseen = { startNs: 0, endMarkNs: 230 * MS, shutNs: Number.NaN, postcopy: null, mirrorEndsNs: [] };
     const flight = { p50: 100_000, max: 200_000, rttNs: rttMs * MS };
-    const kind = { isMultifd: false, hasReturnPath: false, isMainRead: true, isUnrepeated: false };
+    const kind = { isMultifd: false, hasReturnPath: false, isJoined: false, isMainRead: true, isUnrepeated: false };
     return channel.downtime({ ...unseen, ...kind, lastNs: 240 * MS, flight })!;
   };
   expect(downtime(1)).toMatchObject({ estimateNs: 35 * MS, method: expect.stringContaining('left the send buffer') });

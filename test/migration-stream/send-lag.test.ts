@@ -23,6 +23,12 @@ describe('how late a frame was captured', () => {
     expect(lags({ ms: 0, tick: 0 }, { ms: 100, tick: 110 }, { ms: 300, tick: 300 })).toEqual([0, 0, 10]);
   });
 
+  test('a new quickest one puts nothing in doubt', () => {
+    expect(
+      lags({ ms: 0, tick: 0 }, { ms: 600, tick: 590 }, { ms: 1000, tick: 1001 }, { ms: 1030, tick: 1015 }),
+    ).toEqual([0, 10, 0, 16]);
+  });
+
   test('timestamps pass the end of their 32 bits', () => {
     expect(lags({ ms: 0, tick: 0xffff_fff0 }, { ms: 100, tick: 0x50 })).toEqual([0, 4]);
   });
@@ -32,6 +38,30 @@ describe('how late a frame was captured', () => {
     expect(lags({ ms: 0, tick: 0 }, other, { ms: 100, tick: 90 }, { ...other, ms: 200 + 20, tick: 7_000_100 })).toEqual(
       [0, 0, 10, 20],
     );
+  });
+});
+
+describe('how late a frame was, by one that came later', () => {
+  const stamps = [
+    { direction: 0, tNs: 0, tick: 0 },
+    { direction: 0, tNs: 20 * MS, tick: 20 },
+    { direction: 0, tNs: 40 * MS, tick: 53 },
+    { direction: 2, tNs: 40 * MS, tick: 53 },
+    { direction: 0, tNs: 40 * MS, tick: 10 },
+    { direction: 0, tNs: 40 * MS, tick: 40_000 },
+  ];
+  const known = new SendLags((frame) => stamps[frame]!);
+  known.of(0);
+  const behind = (frame: number): number => known.behind(stamps[1]!, frame) / MS;
+
+  test('a capture that began in a full queue has seen nothing quick before', () => {
+    expect([0, 1].map(known.of)).toEqual([0, 0]);
+    expect(behind(2)).toBe(13);
+  });
+
+  test('not by another connection’s, nor by a clock of another kind', () => {
+    expect([3, 4, 5].map(behind)).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+    expect(known.behind(null, 2)).toBeNaN();
   });
 });
 
