@@ -199,7 +199,8 @@ export function triggerOf(
     if (end === sentMax && mayProbe && waitedNs < 1.8 * timeoutNs) return TRIGGER_PROBE;
     if (first && waitedNs >= 0.8 * timeoutNs) return TRIGGER_TIMEOUT;
   }
-  // Linux counts by the state it is in, not by what reported the loss (tcp_xmit_retransmit_queue).
-  if (inRecovery && sender.afterTimeout) return TRIGGER_GO_BACK;
+  // Linux counts by the state it is in, not by what reported the loss (tcp_xmit_retransmit_queue); told of a smaller path
+  // MTU it sends all again that was cut too large, as after a timeout (tcp_simple_retransmit).
+  if (inRecovery && (sender.afterTimeout || sender.recut)) return TRIGGER_GO_BACK;
   return lossReported ? TRIGGER_FAST : TRIGGER_UNKNOWN;
 }

@@ -114,6 +114,8 @@ export class Direction {
   afterTimeout = false;
   /** That timeout may have been needless as far as the sender knows: none of its recoveries was on (Linux tcp_enter_loss()). */
   timeoutDoubtful = false;
+  /** It began with data cut smaller than before, unasked: a router had said that the path takes no more. */
+  recut = false;
   /** Timestamp of the frame that the timer sent. */
   timeoutTsValue = Number.NaN;
   /** A tail loss probe is out and not answered. */

@@ -11,6 +11,7 @@ import {
   TRIGGER_CONTROL,
   TRIGGER_PROBE,
   TRIGGER_TIMEOUT,
+  TRIGGER_UNKNOWN,
   VERDICT_CONTROL,
   VERDICT_LATE_ORIGINAL,
   VERDICT_NETWORK_DUPLICATE,
@@ -75,6 +76,7 @@ export function createTransmit(rows: SegmentRows): Transmit {
       sender.timeoutDoubtful = sender.afterTimeout || sender.recoveryPoint === Number.NEGATIVE_INFINITY;
       sender.recoveryPoint = sender.sentMax;
       sender.afterTimeout = cause === TRIGGER_TIMEOUT;
+      sender.recut = cause === TRIGGER_UNKNOWN && isRecut(sender, to);
       sender.timeoutTsValue = stamp;
       sender.repeatedBytes = 0;
     }
@@ -265,6 +267,14 @@ function takeFill(sender: Direction, from: number, to: number, tsValue: number, 
     sender.cleanFrom = sender.sentMax;
   }
   return bytes;
+}
+
+/** Whether a repetition up to `to` ends where none of the segments ended that had carried it. */
+function isRecut({ transmitted, segmentBytes }: Direction, to: number): boolean {
+  const entry = transmitted.find(to - 1);
+  if (entry >= transmitted.next || transmitted.sends(entry) === 0) return false;
+  const start = transmitted.start(entry);
+  return start < to && to < transmitted.end(entry) && (to - start) % segmentBytes !== 0;
 }
 
 /** Time since the sender got the newest acknowledgement, as far as the capture point can tell. */

@@ -29,7 +29,8 @@ export default defineRule({
     transfers.flatMap((transfer) => {
       const share = transfer.limitedBy(transfer.precopy)?.['send-buffer'] ?? 0;
       const { forward } = transfer.mainFlow;
-      if (share < limits.minShare || !forward.inFlight) return [];
+      // Flight stands as still below a window whose scale is not in the capture.
+      if (share < limits.minShare || !forward.inFlight || !forward.window) return [];
       const rttNs = forward.rttNs?.p50 ?? transfer.minRttNs;
       const precopyNs = transfer.precopy[1] - transfer.precopy[0];
       const proof = transfer.stretches(['send-buffer'], 3, transfer.precopy);
@@ -37,9 +38,9 @@ export default defineRule({
         {
           confidence: 0.7,
           interval: proof.length > 0 ? proof : [transfer.precopy],
-          metrics: { share, flightBytes: forward.inFlight.p95, windowBytes: forward.window?.p50 ?? null, rttNs },
+          metrics: { share, flightBytes: forward.inFlight.p95, windowBytes: forward.window.p50, rttNs },
           text:
-            `For ${percent(share)} of the time ${bytes(forward.inFlight.p95)} were in flight, never more, ${forward.window ? `although the window would take ${bytes(forward.window.p50)}` : 'and nothing else shows that would hold it there'}: the source’s send buffer is full.` +
+            `For ${percent(share)} of the time ${bytes(forward.inFlight.p95)} were in flight, never more, although the window would take ${bytes(forward.window.p50)}: the source’s send buffer is full.` +
             (rttNs
               ? ` At ${duration(rttNs)} round trip that is ${bitRate(windowCeiling(forward.inFlight.p95, rttNs / 1e9))}.`
               : ''),

@@ -31,6 +31,10 @@ export default defineRule({
       const segments = transfer.sum(({ forward }) => forward.wireSegments ?? forward.dataFrames);
       const spurious = transfer.sum(({ forward }) => forward.retransmissions.spurious);
       const again = transfer.sum(({ forward }) => forward.retransmittedSegments);
+      // Neither a report nor a timer made it repeat them.
+      const unwaited =
+        transfer.sum(({ forward }) => forward.retransmissions.timeout) === 0 &&
+        transfer.sum(({ forward }) => forward.retransmissions.other) > again / 2;
       const seen = segments > 0 && late >= limits.minShare * segments;
       const needless = spurious >= limits.minSpurious && spurious >= limits.minSpuriousShare * again;
       if (!seen && !needless) return [];
@@ -56,12 +60,16 @@ export default defineRule({
               : 'None of it led to a needless retransmission. ') +
             (seen
               ? 'Nothing was lost; packets take different paths.'
-              : 'The originals arrived after all, only later than the sender waited: a long queue, or reordering.'),
+              : unwaited
+                ? 'The originals arrived after all, and the sender had not waited for them: as after a router announced a smaller path MTU.'
+                : 'The originals arrived after all, only later than the sender waited: a long queue, or reordering.'),
           advice: seen
             ? [
                 'Make bonds and ECMP hash per flow (layer3+4) instead of per packet, on both hosts and the switches between.',
               ]
-            : ['Look at the queue on the source first: tc -s qdisc show dev IFACE.'],
+            : unwaited
+              ? ['Look for a change of the path’s MTU at that time; see R-B5b.']
+              : ['Look at the queue on the source first: tc -s qdisc show dev IFACE.'],
           cost: {
             of: 'migration-time',
             ns: (seen ? recovery : repeatedShare) * transfer.durationNs * (spurious / Math.max(1, again)),

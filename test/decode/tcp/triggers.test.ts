@@ -100,3 +100,37 @@ test('a window that changes without any report of loss repeats nothing', () => {
   const updated = analyzeFrames(script.frames()).results.connections[0]!.directions[0];
   expect([reported.duplicateAcks, updated.duplicateAcks]).toEqual([1, 1]);
 });
+
+describe('a path MTU that shrinks', () => {
+  // Linux 6.18 behind a router whose next link went from 1500 to 1300 bytes: of 186 segments sent again the kernel counted
+  // 186 TCPSlowStartRetrans and no TCPFastRetrans; most originals had passed before, so duplicates are reported.
+  const shrunken = (script: Script): Script => {
+    for (let n = 0; n < 3; n++) {
+      script.client({ seq: n * MSS, length: 1248, tsValue: 1050, tsEcho: 5000, afterMs: n === 0 ? 10 : 0.01 });
+      script.client({ seq: n * MSS + 1248, length: MSS - 1248, tsValue: 1050, tsEcho: 5000, afterMs: 0.01 });
+    }
+    return script;
+  };
+
+  test('makes repetitions that neither a report nor a timer asked for', () => {
+    const script = answer(shrunken(sent()), 8, 1040, 25);
+    expect(triggers(script)).toMatchObject({ fast: 0, timeout: 0, tailLossProbe: 0, other: 6 });
+  });
+
+  test('counts every smaller segment, and every byte once', () => {
+    const { directions } = analyzeFrames(answer(shrunken(sent()), 8, 1040, 25).frames()).results.connections[0]!;
+    expect(directions[0]).toMatchObject({
+      retransmittedSegments: 6,
+      retransmittedBytes: 3 * MSS,
+      uniqueBytes: 8 * MSS,
+      outOfOrderSegments: 0,
+      networkDuplicates: 0,
+    });
+  });
+
+  test('is not what makes a report of losses repeat a part of a frame', () => {
+    const script = answer(sent(), 0, 1040, 30, [[1, 4]]);
+    shrunken(script);
+    expect(triggers(answer(script, 8, 1050, 40))).toMatchObject({ fast: 6, other: 0 });
+  });
+});

@@ -12,7 +12,8 @@
 //   rate-limit            the same, in step with a 100 ms clock (comb.ts; decided afterwards)
 //   idle                  nothing was out and nothing was sent for long
 //
-// Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody.
+// Waiting for the last acknowledgements of a burst counts to the pause that follows: it limits nobody. Without the SYNs the
+// scale of the window may not be known; then it may as well have been the window, and the time belongs to nobody.
 import { WIDE_ZERO } from '../../../wide-zero.js';
 import {
   FLAG_ACK,
@@ -138,8 +139,9 @@ class Sender extends Account {
   everLost = false;
   /** Until this offset is acknowledged the sender makes its window smaller, without a loss. */
   reductionPoint = Number.NEGATIVE_INFINITY;
-  /** Largest pipe since the last loss. */
+  /** Largest pipe since the last loss, and largest flight ever. */
   pipeMax = 0;
+  flightMax = 0;
   /** Loops to the peer and to this side: smallest and smoothed. */
   ackLoopMinNs = Number.NaN;
   ackLoopNs = Number.NaN;
@@ -306,7 +308,10 @@ export function limits(context: MetricContext): TcpMetric {
     sender.queueToNs = Number.NaN;
   };
 
-  /** Whether what the latest frame left of the window kept this one back; `prompt`: an acknowledgement released it. */
+  /**
+   * Whether what the latest frame left of the window kept this one back, or may have, where the window is not known; `prompt`: an
+   * acknowledgement released it.
+   */
   const awaitedRoom = (row: number, sender: Sender, gapNs: number, prompt: boolean): boolean => {
     const { room, segment, near, roundTripMinNs, burstMaxBytes, flight } = sender;
     if (room < segment) return true;
@@ -330,6 +335,10 @@ export function limits(context: MetricContext): TcpMetric {
     silentNs > PROBE_LOOPS * sender.roundTripNs &&
     payloadLen[row]! <= sender.segment &&
     newBytes[row]! > 0;
+
+  /** Whether less is in flight, since a loss, than the window allowed before: where its scale is not known only that rules it out. */
+  const isBelowWindow = ({ everLost, flight, flightMax }: Sender): boolean =>
+    everLost && flight < FULL_SHARE * flightMax;
 
   /** Charges the time since the sender's previous frame; `before` is what was in flight just before this one. */
   const judge = (row: number, frame: number, id: number, sender: Sender, tNs: number, before: number) => {
@@ -362,7 +371,13 @@ export function limits(context: MetricContext): TcpMetric {
     const silentNs = sender.silentNs(stamped, tsValue[row]!, gapNs);
     const tookNs = near ? reactionNs[row]! : sender.reactionAfarNs(reactionNs[row]!, tNs, silentNs);
     const prompt = !(tookNs > promptNs);
-    if (awaitedRoom(row, sender, gapNs, prompt)) {
+    const known = !Number.isNaN(sender.room);
+    const canTell = known || isBelowWindow(sender);
+    if (awaitedRoom(row, sender, gapNs, prompt) && (known || !canTell)) {
+      if (!known) {
+        sender.unknownNs += gapNs;
+        return;
+      }
       sender.windowedNs = tNs;
       chargeQueue(id, sender);
       const ownNs = prompt || reactionNs[row]! >= gapNs ? 0 : Math.min(tookNs, silentNs);
@@ -380,7 +395,8 @@ export function limits(context: MetricContext): TcpMetric {
     const bounded = before > 0 || !near || sender.flight > allowed;
     const released = (prompt && bounded) || (before > allowed && probesTail(row, sender, gapNs, silentNs));
     if (!spread && ((full && released) || paced)) {
-      charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
+      if (canTell) charge(id, sender, sender.onPlateau ? SEND_BUFFER : CONGESTION, fromNs, tNs);
+      else sender.unknownNs += gapNs;
       return;
     }
     // The path spreads what the sender sent at once: such gaps belong to what had held the burst back.
@@ -452,6 +468,7 @@ export function limits(context: MetricContext): TcpMetric {
     sender.heardNs = at - reactionNs[row]!;
     followLoss(row, sender, gapNs);
     if (flight >= 0) sender.round(at, flight, sender.room);
+    if (flight > sender.flightMax) sender.flightMax = flight;
   };
 
   return {

@@ -1,5 +1,6 @@
 // Who held the sender back where its receiver's window is the question: hand-built frames of a sender's capture, hosts 20 µs apart.
 import { describe, expect, test } from 'vitest';
+import { framesOf, transfer } from '../../../support/conversation.js';
 import type { CapturedFrame } from '../../../support/frames.js';
 import { Script } from '../../../support/script.js';
 import { analyzeFrames, bulk } from '../../../support/tcp-analysis.js';
@@ -65,6 +66,30 @@ describe('a window that has room, but not for what is handed down at once', () =
     const room = 3000 * UNIT - 5 * FRAME;
     script.client({ seq: START + 5 * FRAME, length: room, afterMs: 40 });
     expect(limitedBy(script)['receiver-window']).toBeGreaterThan(0.95);
+  });
+});
+
+describe('a window whose scale is not in the capture', () => {
+  const joined = (frames: readonly CapturedFrame[]) => bulk(analyzeFrames(frames.slice(2))).direction.limitedBy;
+  const sent = (options: Parameters<typeof transfer>[0]) => framesOf(transfer(options).sender);
+  const long = { bytes: 6_000_000, oneWayNs: 10e6 };
+
+  test('may be what holds the sender back: nobody is named', () => {
+    expect(joined(rounds(5 * FRAME, 20_000).frames())).toBeNull();
+    expect(joined(sent({ ...long, bufferBytes: 150_000 }))).toBeNull();
+    expect(joined(sent({ ...long, cwndMax: 100 }))).toBeNull();
+  });
+
+  test('is not what a pause waits for', () => {
+    expect(joined(rounds(FRAME, 20_000, 30).frames())).toMatchObject({
+      'sender-application': expect.closeTo(1, 1),
+      'receiver-window': 0,
+    });
+  });
+
+  test('does not matter while a loss leaves less in flight than it had allowed', () => {
+    const shares = joined(sent({ ...long, rate: 1e9, lose: (n) => n > 1000 && n % 400 === 0, keep: 0.5 }));
+    expect(shares?.congestion).toBeGreaterThan(0.5);
   });
 });
 
