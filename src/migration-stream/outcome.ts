@@ -201,6 +201,26 @@ function boundByAnnouncements(migrations: readonly Migration[], { rows, columns 
 }
 
 /**
+ * In clear a source that recovers says so, and both parts are one migration. Inside TLS it shows only that a post-copy between
+ * these hosts was interrupted before: that one did not fail, what became of it the other tells.
+ */
+function resume(migration: Migration, earlier: readonly Migration[]): void {
+  if (!migration.stream.features.includes('postcopy-resumed')) return;
+  const paused = earlier.findLast(
+    ({ source, destination, encryption, postcopy, outcome, startNs }) =>
+      source === migration.source &&
+      destination === migration.destination &&
+      encryption === 'tls' &&
+      postcopy !== null &&
+      outcome !== 'completed' &&
+      startNs < migration.startNs,
+  );
+  if (!paused) return;
+  paused.outcome = 'incomplete';
+  migration.resumes = paused.id;
+}
+
+/**
  * What only all migrations together show, or other traffic, or the clock: relays, announcements of guests, and a clock that
  * leapt while one was under way.
  */
@@ -215,6 +235,7 @@ export function compare(
     if (migration.downtime && (migration.proxies || leg !== null))
       migration.downtime.method += '; what a relay before the capture held back is not in it';
   }
+  for (const migration of migrations) resume(migration, migrations.slice(0, migration.id));
   if (signals) boundByAnnouncements(migrations, signals);
   for (const { downtime, startNs } of migrations) {
     if (!downtime || !leaps.some((leap) => leap.startNs < downtime.endNs && startNs < leap.endNs)) continue;

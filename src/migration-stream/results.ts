@@ -189,6 +189,8 @@ export interface Migration {
   proxies?: readonly ProxyHop[];
   /** The migration that this one is another leg of: a relay passed it on. Absent where it is not. */
   relayOf?: number;
+  /** The migration, interrupted in post-copy, that this one goes on with inside TLS. Absent where it does not. */
+  resumes?: number;
   /** Where query-migrate counts otherwise; absent from results saved by earlier versions. */
   countingRules?: readonly CountingRule[];
 }

@@ -46,6 +46,12 @@ const SHORT_REPLY_BYTES = 8;
 const REQUEST_BYTES = 16;
 const LONGEST_REQUEST_BYTES = 17 + 255;
 
+/**
+ * A destination that resumes post-copy tells which pages it has, a bit each, before the source sends any (QEMU migration/ram.c,
+ * ramblock_recv_bitmap_send): as much for 128 MiB. Before that it has only pongs and session tickets to send.
+ */
+const BITMAP_BYTES = 4096;
+
 /** The part a connection plays, told by what it carries. */
 export interface SealedRole {
   readonly kind: ChannelKind;
@@ -83,6 +89,8 @@ export class SealedMigration extends MigrationState {
   #replyNs = Number.NaN;
   #requestNs = Number.NaN;
   #packageReplyNs = Number.NaN;
+  /** It goes on with a post-copy that was interrupted on other connections. */
+  #isResumed = false;
   #unreadBytes = 0;
   #unreadNs = Number.NEGATIVE_INFINITY;
 
@@ -96,6 +104,10 @@ export class SealedMigration extends MigrationState {
   /** Enough records look like pages. */
   get proven(): boolean {
     return this.#pages >= PROOF_PAGES && this.#all.some((channel) => channel.proven);
+  }
+
+  override get mayBeInPostcopy(): boolean {
+    return this.#package !== null || this.#isResumed;
   }
 
   /** One protected record from the source on channel `direction`, beginning in `frame`, `length` bytes without its header. */
@@ -123,7 +135,10 @@ export class SealedMigration extends MigrationState {
     }
     const contents = length - this.#protection;
     const short = contents === SHORT_REPLY_BYTES;
-    const request = contents >= REQUEST_BYTES && contents <= LONGEST_REQUEST_BYTES && this.#package !== null;
+    if (this.#pages === 0 && this.#bytes > 0 && contents >= BITMAP_BYTES) this.#isResumed = true;
+    // Small blocks have small bitmaps; it asks for pages once it has said that it is ready.
+    const asks = this.#package !== null || (this.#isResumed && !Number.isNaN(this.#replyNs));
+    const request = asks && contents >= REQUEST_BYTES && contents <= LONGEST_REQUEST_BYTES;
     if (!short && !request) return;
     const { replies } = this.#channel(direction);
     replies.bytes += contents;
@@ -160,9 +175,9 @@ export class SealedMigration extends MigrationState {
       } else if (channel === main) {
         const answered = channel.replies.short + channel.replies.requests > 0;
         roles.set(direction, { kind: 'main', index: null, confidence: answered || this.#singles === 1 ? 0.9 : 0.6 });
-      } else if (this.#package || channel.pages === 0) {
+      } else if (this.mayBeInPostcopy || channel.pages === 0) {
         // A channel that says nothing may as well be somebody who only looks whether the port is open.
-        const confidence = channel.pages > 0 ? 0.9 : this.#package ? 0.7 : 0.5;
+        const confidence = channel.pages > 0 ? 0.9 : this.mayBeInPostcopy ? 0.7 : 0.5;
         roles.set(direction, { kind: 'preempt', index: null, confidence });
       }
     }
@@ -185,7 +200,8 @@ export class SealedMigration extends MigrationState {
     this.complete = this.#isComplete;
     if (this.#lanes.length > 0) this.feature('multifd');
     if (this.#lanes.some(({ packets }) => packets.compressed)) this.feature('multifd-compression');
-    if (this.#package) this.feature('postcopy');
+    if (this.mayBeInPostcopy) this.feature('postcopy');
+    if (this.#isResumed) this.feature('postcopy-resumed');
     const roles = [...this.roles.values()];
     if (roles.some(({ kind, confidence }) => kind === 'preempt' && confidence > 0.5)) this.feature('preempt');
     if (roles.length > 1) this.feature('channel-roles-inferred');
@@ -203,7 +219,7 @@ export class SealedMigration extends MigrationState {
       lostPages: this.#unreadBytes > 0 ? { atLeast: 0, atMost: Math.floor(this.#unreadBytes / ZERO_PAGE_BYTES) } : null,
       pages: { normal, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
       ramRecordBytes: normal * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
-      deviceStateBytes: this.complete ? this.#tail.bytes : 0,
+      deviceStateBytes: this.complete && !this.#isResumed ? this.#tail.bytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),
       downtime: this.#downtime(flight, mirrorEndsNs),
@@ -266,7 +282,7 @@ export class SealedMigration extends MigrationState {
   /** Device state follows the pages; after post-copy there is none, but an answer is. */
   get #isComplete(): boolean {
     if (!this.proven) return false;
-    if (this.#package) return this.#replyNs > this.#lastPageNs;
+    if (this.mayBeInPostcopy) return this.#replyNs > this.#lastPageNs;
     // Where the capture breaks off, zero pages look like it, too, unless an answer follows.
     const { bytes, tNs } = this.#tail;
     return bytes >= DEVICE_STATE_BYTES && (this.#main?.isOpen !== true || this.#replyNs > tNs);
@@ -328,9 +344,9 @@ export class SealedMigration extends MigrationState {
       zero: reading.zero ?? 0,
       bytes: main.bytes - (this.#package ? 0 : this.#tail.bytes),
     };
-    const marks: { readonly mark: Mark; readonly boundary: string }[] = [
-      { mark: { tNs: this.#firstPageNs, pages: 0, zero: 0, bytes: 0 }, boundary: 'first-pass' },
-    ];
+    const start = { tNs: this.#firstPageNs, pages: 0, zero: 0, bytes: 0 };
+    if (this.#isResumed) return [{ from: start, to: end, boundary: 'post-copy', confidence: CONFIDENCE }];
+    const marks: { readonly mark: Mark; readonly boundary: string }[] = [{ mark: start, boundary: 'first-pass' }];
     const final = this.complete && !this.#package ? reading.finalSection : null;
     const passEnd = this.#package ? null : reading.firstPassEnd;
     const between = (final?.pages ?? end.pages) - (passEnd?.pages ?? 0);
@@ -399,7 +415,7 @@ export class SealedMigration extends MigrationState {
     readonly tNs: number;
     readonly mark: string;
   } | null {
-    if (!this.complete) return null;
+    if (!this.complete || this.#isResumed) return null;
     if (this.#package) {
       const { tNs, earliestNs } = this.#package;
       return { earliestNs, latestNs: tNs, tNs, mark: 'post-copy package' };
@@ -434,6 +450,8 @@ export class SealedMigration extends MigrationState {
       const { tNs, bytes } = this.#package;
       phase('precopy', tNs, bytes);
       phase('postcopy', endNs, this.#bytes - bytes);
+    } else if (this.#isResumed) {
+      phase('postcopy', endNs, this.#bytes);
     } else if (stop) {
       const { bytes, tNs } = this.#tail;
       const left = Math.min(this.#rounds().at(-1)?.bytes ?? 0, this.#bytes - bytes);
@@ -493,13 +511,14 @@ export class SealedMigration extends MigrationState {
   }
 
   #postcopy(): MigrationFigures['postcopy'] {
-    if (!this.#package) return null;
+    if (!this.mayBeInPostcopy) return null;
+    const { tNs, pages } = this.#package ?? { tNs: this.#firstPageNs, pages: 0 };
     const requests = this.#all.reduce((sum, { replies }) => sum + replies.requests, 0);
     return {
-      startNs: this.#package.tNs,
-      endNs: Math.max(this.#latestNs, this.#package.tNs),
+      startNs: tNs,
+      endNs: Math.max(this.#latestNs, tNs),
       requests,
-      pages: Math.max(0, this.#normal - this.#package.pages),
+      pages: Math.max(0, this.#normal - pages),
       pagesUnderway: null,
       requestLatencyNs: null,
     };

@@ -583,6 +583,7 @@ export class MigrationStreams implements RdmaConsumer {
       ({ identity, state }) =>
         identity.client.address === client.address &&
         identity.server.address === server.address &&
+        !(state instanceof SealedMigration) &&
         state.mayBeInPostcopy &&
         !state.complete,
     );

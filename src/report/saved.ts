@@ -147,6 +147,7 @@ const MIGRATION = parts({
   returnPath: record('number'),
   proxies: orAbsent(list(parts({ kind: 'string', from: orNull('string'), to: orNull('string') }))),
   relayOf: orAbsent('number'),
+  resumes: orAbsent('number'),
   countingRules: orAbsent(list(parts({ figure: 'string', text: 'string' }))),
   models: record(either('number', 'string', 'boolean', record(anything()), list(anything()))),
 });

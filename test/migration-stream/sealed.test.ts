@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { AnomalyLog } from '../../src/anomaly.js';
 import { SEALED_CHANNELS, SEALED_OPENINGS, SEALED_SYNCS } from '../../src/limits.js';
+import { compare } from '../../src/migration-stream/outcome.js';
+import type { Migration } from '../../src/migration-stream/results.js';
 import { SealedMigration } from '../../src/migration-stream/sealed.js';
 
 const TAG = 17; // TLS 1.3: content type and tag
@@ -454,5 +456,69 @@ describe('bounds', () => {
       for (let i = 1; i < SEALED_CHANNELS + 10; i++) qemu.open(2 * i, HELLO);
     });
     expect(migration.roles.size).toBe(SEALED_CHANNELS);
+  });
+});
+
+describe('post-copy that was interrupted', () => {
+  /** The source asks for the bitmaps of two blocks; the destination answers each, and then that it is ready. */
+  const resumed = (...bitmaps: number[]): Source =>
+    source((qemu) => {
+      qemu.open(MAIN, 12, 15);
+      for (const bytes of bitmaps) qemu.answer(MAIN, bytes);
+      qemu.write(MAIN, 9);
+      qemu.answer(MAIN, 8);
+      qemu.answer(MAIN, 23); // a request
+      qemu.pages(MAIN, 50);
+      qemu.answer(MAIN, 8); // SHUT
+    });
+
+  test('goes on where a destination tells which pages it has', () => {
+    const { migration } = resumed(16_384, 900, 40);
+    const { features, rounds, phases, postcopy, downtime, pages } = migration.finish();
+    expect(migration.complete).toBe(true);
+    expect(features).toEqual(expect.arrayContaining(['postcopy', 'postcopy-resumed']));
+    expect(rounds.map(({ boundary, pages: { normal } }) => [boundary, normal])).toEqual([['post-copy', 50]]);
+    expect(phases.map(({ kind }) => kind)).toEqual(['setup', 'postcopy']);
+    expect(postcopy).toMatchObject({ requests: 1, pages: 50 });
+    expect(pages.normal).toBe(50);
+    expect(downtime).toBeNull(); // it was before
+  });
+
+  test('not where it sends session tickets, or its certificate before anybody else spoke', () => {
+    expect(resumed(1200, 1200).figures().features).not.toContain('postcopy-resumed');
+    const greeted = source((qemu) => {
+      qemu.answer(MAIN, 5000);
+      qemu.open(MAIN, 31, 9);
+      qemu.pages(MAIN, 50);
+    });
+    expect(greeted.figures().features).not.toContain('postcopy-resumed');
+  });
+
+  const migrationOf = (of: Partial<Migration>): Migration =>
+    ({
+      ...{ id: 0, source: 'a', destination: 'b', encryption: 'tls', outcome: 'failed', startNs: 0, downtime: null },
+      stream: { features: ['postcopy', 'tls'] },
+      postcopy: { requests: 3 },
+      bytes: { total: 1 },
+      connections: [],
+      rounds: [],
+      ramBlocks: [],
+      ...of,
+    }) as unknown as Migration;
+  const again = { id: 1, startNs: 9, outcome: 'completed', stream: { features: ['postcopy-resumed'] } } as const;
+
+  test('did not fail: what became of it the one that goes on tells', () => {
+    const [first, second] = [migrationOf({}), migrationOf(again as unknown as Partial<Migration>)];
+    compare([first, second], null, []);
+    expect([first.outcome, second.outcome, second.resumes]).toEqual(['incomplete', 'completed', 0]);
+  });
+
+  test('between other hosts, in clear, before post-copy or after its end, is another', () => {
+    for (const of of [{ source: 'c' }, { encryption: 'none' }, { postcopy: null }, { outcome: 'completed' }] as const) {
+      const [first, second] = [migrationOf(of), migrationOf(again as unknown as Partial<Migration>)];
+      const { outcome } = first;
+      compare([first, second], null, []);
+      expect([first.outcome, second.resumes]).toEqual([outcome, undefined]);
+    }
   });
 });
