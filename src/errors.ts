@@ -73,7 +73,10 @@ export const tooShort = (path: string, bytes: number): InputError =>
   );
 
 export const noSuchFile = (path: string): InputError =>
-  new InputError(`${path} does not exist.`, 'Check the name; use - for standard input.');
+  new InputError(
+    `${path === '' ? 'A file with an empty name' : path} does not exist.`,
+    'Check the name; use - for standard input.',
+  );
 
 export const cannotRead = (path: string, reason: string): InputError =>
   new InputError(
@@ -133,6 +136,21 @@ export const outputFolderMissing = (path: string): UsageError =>
     `${path} cannot be written: its folder does not exist.`,
     'Create the folder first, or choose another.',
   );
+
+export const outputFolderIsFile = (path: string): UsageError =>
+  new UsageError(`${path} cannot be written: what should be its folder is a file.`, 'Choose another folder.');
+
+export const outputUnnamed = (path: string): UsageError =>
+  new UsageError(
+    `${path === '' ? 'An empty name' : path} names no file to write.`,
+    'Give a file name; - stands for standard output.',
+  );
+
+export const outputTwice = (path: string): UsageError =>
+  new UsageError(`${path} is given for two results.`, 'Give each a name of its own.');
+
+export const stdinTwice = (): UsageError =>
+  new UsageError('Standard input is given twice, and can be read only once.', 'Save one of the runs to a file first.');
 
 export const outputFailed = (path: string, reason: string): InputError =>
   new InputError(

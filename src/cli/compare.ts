@@ -1,8 +1,8 @@
 // `migscope compare`: two or more runs side by side, from captures or saved results.
 
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import type { Command } from 'commander';
-import { twoRunsNeeded } from '../errors.js';
+import { stdinTwice, twoRunsNeeded } from '../errors.js';
 import { compareReports, renderCompareHtml, renderCompareText } from '../report/compare.js';
 import { plainJson } from '../report/format.js';
 import type { ReportData } from '../report/report.js';
@@ -45,6 +45,7 @@ export function registerCompare(program: Command, io: CliIo): void {
 
 async function compare(runs: readonly string[], options: Options, io: CliIo): Promise<void> {
   if (runs.length < 2) throw twoRunsNeeded(runs.length);
+  if (runs.filter((run) => run === '-').length > 1) throw stdinTwice();
   checkOutputs(options, runs);
   const reports: { name: string; report: ReportData }[] = [];
   for (const name of runs) reports.push({ name, report: await readRun(name, options, io) });
@@ -64,7 +65,8 @@ async function readRun(name: string, options: Options, io: CliIo): Promise<Repor
 
 /** A saved result starts with a brace; no capture format does. Unreadable files are left to the capture reader's message. */
 function looksLikeJson(path: string): boolean {
-  if (path === '-') return false;
+  // A pipe gives its first byte only once, and its writer may take an end that opens and closes for the last.
+  if (path === '-' || !statSync(path, { throwIfNoEntry: false })?.isFile()) return false;
   const first = Buffer.alloc(1);
   try {
     const file = openSync(path, 'r');

@@ -1,10 +1,13 @@
 // Writing results: whole or not at all, and never over an existing file unless asked.
 import {
+  accessSync,
   closeSync,
   existsSync,
+  constants as fileAccess,
   fsyncSync,
   mkdirSync,
   openSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -18,11 +21,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import {
   outputExists,
   outputFailed,
+  outputFolderIsFile,
   outputFolderMissing,
   outputIsFolder,
   outputIsInput,
   outputIsNoFolder,
   outputsShareFolder,
+  outputTwice,
+  outputUnnamed,
   twoOutputsToStdout,
 } from '../errors.js';
 import type { CliIo } from './io.js';
@@ -48,27 +54,83 @@ export function checkOutputs(targets: Targets, inputs: readonly string[], others
   const { json, html, csv, arrow, force = false } = targets;
   if (json === '-' && html === '-') throw twoOutputsToStdout();
   const read = new Set(inputs.filter((path) => existsSync(path)).map((path) => realpathSync(path)));
+  const written = new Set<string>();
+  const takes = (path: string): void => {
+    const place = isDevice(path) ? null : whereTo(path);
+    if (place !== null && written.has(place)) throw outputTwice(path);
+    if (place !== null) written.add(place);
+  };
   for (const path of [json, html, ...others]) {
     if (path === undefined || path === '-') continue;
+    if (basename(path) === '' || path.endsWith('/')) throw outputUnnamed(path);
+    if (!statSync(nearest(dirname(path))).isDirectory()) throw outputFolderIsFile(path);
     if (!existsSync(dirname(path))) throw outputFolderMissing(path);
+    takes(path);
+    if (!isDevice(path)) mayWriteIn(dirname(whereTo(path)), path);
     if (!existsSync(path) || isDevice(path)) continue;
     if (statSync(path).isDirectory()) throw outputIsFolder(path);
     if (read.has(realpathSync(path))) throw outputIsInput(path);
     if (!force) throw outputExists(path);
   }
-  if (csv !== undefined && arrow !== undefined && resolve(csv) === resolve(arrow)) throw outputsShareFolder(csv);
+  if (csv !== undefined && arrow !== undefined && whereTo(csv) === whereTo(arrow)) throw outputsShareFolder(csv);
   for (const folder of [csv, arrow]) {
-    if (folder === undefined || !existsSync(folder)) continue;
+    if (folder === undefined) continue;
+    if (folder === '') throw outputUnnamed(folder);
+    const above = nearest(folder);
+    if (!statSync(above).isDirectory() && above !== folder) throw outputFolderIsFile(folder);
+    takes(folder);
+    if (!existsSync(folder)) {
+      mayWriteIn(above, folder);
+      continue;
+    }
     if (!statSync(folder).isDirectory()) throw outputIsNoFolder(folder);
     const schema = join(folder, SCHEMA_FILE);
     if (!force && existsSync(schema)) throw outputExists(schema);
   }
 }
 
+/** The first folder above that exists, or the path itself. */
+function nearest(path: string): string {
+  let at = path;
+  while (!existsSync(at) && dirname(at) !== at) at = dirname(at);
+  return at;
+}
+
+/** Refuses what the system would refuse after the work. */
+function mayWriteIn(folder: string, path: string): void {
+  try {
+    accessSync(folder, fileAccess.W_OK | fileAccess.X_OK);
+  } catch (error) {
+    throw outputFailed(path, reasonOf(error));
+  }
+}
+
+/** Links in a row that are followed, as the system does. */
+const LINKS = 40;
+
+/** The file that a name stands for, whether it exists or not: a link stays a link. */
+function whereTo(path: string): string {
+  let at = resolve(path);
+  for (let links = 0; links < LINKS; links++) {
+    try {
+      at = resolve(dirname(at), readlinkSync(at));
+    } catch {
+      break; // no link, or nothing at all
+    }
+  }
+  const folder = dirname(at);
+  return existsSync(folder) ? join(realpathSync(folder), basename(at)) : at;
+}
+
+/** "EACCES: permission denied, open '.x.json.123.partial'" → "permission denied (EACCES)": the message names the file itself. */
+const reasonOf = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/^(E[A-Z0-9]+): (.*?), \w+( '.*)?$/s, '$2 ($1)');
+
 /** Something to write into, such as /dev/null or a named pipe: it holds nothing that could be lost, and is not replaced. */
 const isDevice = (path: string): boolean => {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found !== undefined && !found.isFile() && !found.isDirectory();
+  if (!existsSync(path)) return false;
+  const found = statSync(path);
+  return !found.isFile() && !found.isDirectory();
 };
 
 const END_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -102,7 +164,7 @@ async function signalsHeard(): Promise<void> {
  */
 function writeWhole(path: string, content: string | Uint8Array): void {
   // A device keeps its name: /dev/stdout and /dev/fd/3 may stand for a pipe, whose real path is none.
-  const target = existsSync(path) && !isDevice(path) ? realpathSync(path) : path;
+  const target = isDevice(path) ? path : whereTo(path);
   // Not too long where the name itself just is not: file systems take 255 bytes.
   const temporary = join(dirname(target), `.${basename(target).slice(0, 40)}.${process.pid}.partial`);
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
@@ -121,12 +183,28 @@ function writeWhole(path: string, content: string | Uint8Array): void {
     }
     renameSync(temporary, target);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    discard(temporary);
     if (isBrokenPipe(error)) return; // its reader has seen enough
-    throw outputFailed(path, error instanceof Error ? error.message : String(error));
+    throw outputFailed(path, reasonOf(error));
   } finally {
     void releaseSignals();
   }
+}
+
+/** What was begun goes again; where even that fails the reason of the failure before it matters more. */
+function discard(temporary: string): void {
+  try {
+    rmSync(temporary, { force: true });
+  } catch {
+    // The folder is gone, or was none.
+  }
+}
+
+/** With the folders above it. Node's own way, `recursive`, never returns where the system refuses with ENOENT (/proc). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 /**
@@ -141,9 +219,9 @@ export function writeFolder(
   const taken = files.map(({ name }) => join(folder, name)).find((path) => !force && existsSync(path));
   if (taken !== undefined) throw outputExists(taken);
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (error) {
-    throw outputFailed(folder, error instanceof Error ? error.message : String(error));
+    throw outputFailed(folder, reasonOf(error));
   }
   const added: string[] = [];
   try {

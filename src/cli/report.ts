@@ -36,7 +36,7 @@ export async function readReport(path: string, io: CliIo): Promise<ReportData> {
   try {
     value = JSON.parse(text);
   } catch {
-    throw notAReport(path, 'it is not JSON');
+    throw notAReport(path, text === '' ? 'it is empty' : 'it is not JSON');
   }
   const saved = checkSaved(value);
   if (typeof saved === 'string') throw notAReport(path, saved);

@@ -5,7 +5,7 @@
 import type { Limit } from '../decode/tcp/results.js';
 import { conclusionsOf } from './conclusions.js';
 import { hasUnsureRounds, isJoinedMidway, isLate } from './extent.js';
-import { plain } from './format.js';
+import { fileName, plain } from './format.js';
 import { type Certainty, pauseBounds, pauseCertainty } from './pause.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
 import {
@@ -352,8 +352,13 @@ function dirtyRate(migration: Migration | null): number | null {
 
 /** File names without what all have in common, so that columns stay narrow. */
 function distinctNames(names: readonly string[]): string[] {
-  const cleaned = names.map((name) => plain(name, 200).replace(/\.(pcap|pcapng|json)(\.(gz|zst))?$/i, ''));
-  const parts = cleaned.map((name) => name.split(/[\\/]/));
+  // Taken apart before it is made harmless: the escapes begin like a folder of Windows.
+  const parts = names.map((name) =>
+    (name === '-' ? fileName(name) : name.replace(/\.(pcap|pcapng|json)(\.(gz|zst))?$/i, ''))
+      .split(/[\\/]/)
+      .map((part) => plain(part, 200)),
+  );
+  const cleaned = parts.map((path) => path.join('/'));
   for (let depth = 1; depth <= 4; depth++) {
     const short = parts.map((path) => path.slice(-depth).join('/'));
     if (new Set(short).size === short.length) return dropCommonEnd(short);

@@ -171,6 +171,73 @@ describe.each(OUTPUTS)('%s', (_name, tables, args) => {
   );
 });
 
+describe('what cannot be written is refused before any work', () => {
+  test.each([
+    ['--json two --html two', 'two is given for two results'],
+    ['--json two --html ./two --force', './two is given for two results'],
+    ['--json two --csv two', 'two is given for two results'],
+    ['--json to-target --html target', 'target is given for two results'],
+    ['--json a-file/x', 'a-file/x cannot be written: what should be its folder is a file'],
+    ['--json a-file/deep/x', 'a-file/deep/x cannot be written: what should be its folder is a file'],
+    ['--csv a-file/x', 'a-file/x cannot be written: what should be its folder is a file'],
+    ['--json ""', 'An empty name names no file to write'],
+    ['--csv ""', 'An empty name names no file to write'],
+    ['--json x/', 'x/ names no file to write'],
+  ])('%s', (options, reason) => {
+    writeFileSync(join(folder, 'a-file'), '');
+    if (!readdirSync(folder).includes('to-target')) symlinkSync('target', join(folder, 'to-target'));
+    const before = readdirSync(folder).sort();
+    const { code, stdout, stderr } = shell(`$M analyze $S ${options}`);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(`migscope: ${reason}.`);
+    expect(readdirSync(folder).sort()).toEqual(before);
+  });
+
+  test.each(['--json /proc/x', '--csv /proc/x', '--csv /proc/x/y', `--json ${'n'.repeat(300)}`])(
+    'a place that takes no files: %s',
+    (options) => {
+      const { code, stderr } = shell(`timeout 20 $M analyze $S ${options}`);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(
+        /could not be written: (no such file or directory|permission denied|name too long) \(E[A-Z]+\)\.\n/,
+      );
+    },
+  );
+
+  test('two results may both go to nowhere', () => {
+    expect(shell('$M analyze $S -q --json /dev/null --html /dev/null')).toEqual({ code: 0, stdout: '', stderr: '' });
+  });
+
+  test('a link whose target does not exist yet stays a link', () => {
+    symlinkSync('later.json', join(folder, 'link.json'));
+    expect(shell('$M analyze $S -q --json link.json').code).toBe(0);
+    expect(lstatSync(join(folder, 'link.json')).isSymbolicLink()).toBe(true);
+    expect(JSON.parse(readFileSync(join(folder, 'later.json'), 'utf8')).schema).toBe('migscope.report');
+  });
+});
+
+describe('runs to compare', () => {
+  test('standard input is one run at most, and called by its name', () => {
+    const { code, stderr } = shell('$M compare - - < $S');
+    expect(code).toBe(2);
+    expect(stderr).toContain('Standard input is given twice, and can be read only once.');
+    expect(shell('$M compare $S - < $S').stdout).toContain('standard input against');
+  });
+
+  test('a named pipe is a run like any other, and its writer is not cut off', () => {
+    const script =
+      'mkfifo runs; (zcat "$S" > runs; echo $? > written) & timeout 30 $M compare "$S" runs > text; wait $!';
+    const { code, stderr } = shell(script);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(readFileSync(join(folder, 'written'), 'utf8')).toBe('0\n');
+  });
+
+  test('an empty file is called empty', () => {
+    writeFileSync(join(folder, 'nothing.json'), '');
+    expect(shell('$M report nothing.json').stderr).toContain('nothing.json is not a saved result: it is empty.');
+  });
+});
+
 describe('a signal ends the program', () => {
   // Writes 4 KiB every 20 ms, as a slow disk might.
   const slow = join(folder, 'slow.mjs');
@@ -249,7 +316,7 @@ describe('what is asked for is touched, nothing else', () => {
     const { code, stderr } = await cli(['analyze', SAMPLE, '--quiet', '--json', join(place, `x${longest}`)]);
     expect({ code, stderr }).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('could not be written: ENAMETOOLONG'),
+      stderr: expect.stringContaining('could not be written: name too long (ENAMETOOLONG)'),
     });
     expect(readdirSync(place)).toEqual([longest]);
   });

@@ -249,6 +249,13 @@ describe('comparison', () => {
     expect(cubicAndBbr().runs.map((run) => run.name)).toEqual(['wan-cubic-loss', 'wan-bbr-loss']);
   });
 
+  test('what a name hides is no folder', () => {
+    const { runs } = compareReports(
+      ['we\nird.pcap', '-', 'C:\\lab\\plain.pcap'].map((name) => ({ name, report: reportData('healthy') })),
+    );
+    expect(runs.map(({ name }) => name)).toEqual(['we\\u{a}ird', 'standard input', 'plain']);
+  });
+
   test('three runs, one of them without a migration', () => {
     const comparison = compareReports([
       { name: 'a', report: reportData('healthy') },
