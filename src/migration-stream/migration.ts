@@ -119,6 +119,8 @@ export class MigrationState implements MigrationSink {
   /** When SHUT was seen; NaN before it. */
   shutNs = Number.NaN;
   #streamEndNs = Number.NaN;
+  /** The stream ended with the capture. */
+  #isCutOff = false;
   // Return path.
   readonly #replies: Record<string, number> = {};
   /** Pings less pongs, by value. */
@@ -507,6 +509,7 @@ export class MigrationState implements MigrationSink {
 
   streamEnd(offset: number, tNs: number, cause?: StreamEnd, frame?: number): void {
     this.#streamEndNs = tNs;
+    this.#isCutOff = cause === 'capture-end';
     if (cause === 'fin' && frame !== undefined) this.#switchOver.closed(frame);
     this.#generations?.end(MAIN_LANE);
     // The last page may be cut off. (After a recovery streams share this.)
@@ -719,6 +722,7 @@ export class MigrationState implements MigrationSink {
       postcopy: this.inPostcopy ? postcopy : null,
       isMultifd: this.#generations !== null || isPartial,
       hasReturnPath: this.#features.has('return-path'),
+      isCutOff: this.#isCutOff && !this.complete,
       isJoined: this.rounds.isJoined,
       isMainRead: this.#undecodedBytes === 0,
       isUnrepeated: isRead && !isPartial && this.#copies().resent === 0,

@@ -133,7 +133,8 @@ function outcomeOf(
   if (closedBySource && sightings.endsInText && !isUnconfirmed) return 'completed';
   const ending = endingOf(main, endings);
   // The end mark may have been in what the capture lost or cut off; and post-copy can pause, but not be cancelled.
-  if (closedBySource && ending?.closedFirstBy !== 1) {
+  // Midway, the side that was seen first may be the destination.
+  if (closedBySource && ending?.closedFirstBy !== (main.direction & 1 ? 0 : 1)) {
     const isUnread = main.driver.endsUnread || sightings.mayEndInText;
     return isUnread || group.state.mayBeInPostcopy ? 'incomplete' : 'cancelled';
   }

@@ -14,6 +14,8 @@ import { type FrameStamp, type Lags, NO_LAGS } from './send-lag.js';
 const PACING_NS = 25e6;
 /** The path may silence them once. */
 const PACED_PARTS = 2;
+/** Send buffers grow to some MB and are full after that long, even of a slow migration. */
+const SETTLED_NS = 500e6;
 /** Linux delays an acknowledgement by 40 ms and a tick; a small segment behind another one may wait for it (RFC 896). */
 const DELAYED_ACK_NS = 38e6;
 const LATE_ACK_NS = 50e6;
@@ -29,6 +31,8 @@ export interface Surroundings {
   readonly postcopy: { readonly switchNs: number; readonly pongNs: number } | null;
   readonly isMultifd: boolean;
   readonly hasReturnPath: boolean;
+  /** The capture ended before the end mark came and before the source closed. */
+  readonly isCutOff: boolean;
   /** The capture began when the migration was under way. */
   readonly isJoined: boolean;
   /** Nothing of the main channel is missing. */
@@ -231,6 +235,14 @@ export class SwitchOver {
     if (postcopy) waitDoubtNs = Math.max(written.doubtNs, startNs - writtenNs);
     const doubts: Doubt[] = [{ ns: waitDoubtNs, why: 'how long it waited on its way out shows only roughly' }];
     if (isAnswered) doubts.push(roundTripDoubt(seen.flight));
+    // A capture that began right before has not seen how much waits in the send buffer.
+    const seenNs = this.#stopMarkNs - seen.startNs;
+    if (seen.isJoined && !postcopy && !isMultifd && seenNs < SETTLED_NS) {
+      earliestNs = Math.min(earliestNs, seen.startNs);
+      doubts.push({ ns: Math.max(seenNs, ITERATION_NS), why: 'the capture began shortly before' });
+    }
+    if (!isAnswered && !postcopy && seen.isCutOff)
+      doubts.push({ ns: Number.POSITIVE_INFINITY, why: 'the capture ends before the stream does' });
     if (isLastPartUnseen)
       doubts.push({ ns: this.#stopMarkNs - earliestNs, why: 'the last memory section before it was not seen to end' });
     // What could not be read hides sections, by which the send buffer is measured.

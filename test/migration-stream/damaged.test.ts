@@ -142,3 +142,20 @@ describe('the downtime of multifd', () => {
     expect((downtime!.endNs - downtime!.earliestStartNs) / 1e6).toBeGreaterThan(47); // as QEMU says
   });
 });
+
+test('a downtime is uncertain where the capture began shortly before it, or ends within', async () => {
+  const uncertain = { confidence: expect.toSatisfy((confidence: number) => confidence < 0.6) as number };
+  expect((await part('q35-devices', 0.9)).migrations[0]!.downtime).toMatchObject({
+    ...uncertain,
+    method: expect.stringContaining('uncertain, for the capture began shortly before') as string,
+  });
+  expect((await part('receiver-window', 0, 0.9)).migrations[0]!.downtime).toMatchObject({
+    ...uncertain,
+    method: expect.stringContaining('uncertain, for the capture ends before the stream does') as string,
+  });
+});
+
+test('who closed first is known also where the destination was seen first', async () => {
+  const { migrations } = await part('cancel-retry', 0.01);
+  expect(migrations.map(({ outcome }) => outcome)).toEqual(['cancelled', 'completed']);
+});

@@ -203,7 +203,14 @@ test('without an answer both ends wait in the send buffer, on a long path not eq
     channel.stop({ offset: bytes, tNs: 205 * MS, frame: 1 }, 'END section', 204 * MS);
     const unseen = { startNs: 0, endMarkNs: 230 * MS, shutNs: Number.NaN, postcopy: null, mirrorEndsNs: [] };
     const flight = { p50: 100_000, max: 200_000, rttNs: rttMs * MS };
-    const kind = { isMultifd: false, hasReturnPath: false, isJoined: false, isMainRead: true, isUnrepeated: false };
+    const kind = {
+      isMultifd: false,
+      hasReturnPath: false,
+      isJoined: false,
+      isCutOff: false,
+      isMainRead: true,
+      isUnrepeated: false,
+    };
     return channel.downtime({ ...unseen, ...kind, lastNs: 240 * MS, flight })!;
   };
   expect(downtime(1)).toMatchObject({ estimateNs: 35 * MS, method: expect.stringContaining('left the send buffer') });
