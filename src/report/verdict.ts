@@ -356,11 +356,13 @@ export function qualityOf(report: ReportData): Quality {
   const damaged = anomalies.some((a) => a.severity === 'error');
   const headline =
     errors.length === 0
-      ? 'Nothing is wrong with the capture.'
+      ? cutIsNoted
+        ? 'Nothing is wrong with the capture but that its frames were cut.'
+        : 'Nothing is wrong with the capture.'
       : damaged
         ? 'Parts of the capture could not be read; figures that depend on them are doubtful.'
         : 'The capture has gaps or limits that some figures depend on.';
-  return { tone: errors.length === 0 ? 'good' : damaged ? 'bad' : 'warn', headline, facts };
+  return { tone: errors.length === 0 ? (cutIsNoted ? 'neutral' : 'good') : damaged ? 'bad' : 'warn', headline, facts };
 }
 
 const VANTAGE_WORDS: Readonly<Record<ReportData['capture']['vantage'], string>> = {

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import type { Anomaly, AnomalyCode } from '../../src/anomaly.js';
+import { renderHtml } from '../../src/report/html.js';
+import { modelMigration } from '../../src/report/models/index.js';
+import { modelInput } from '../../src/report/models/model.js';
 import type { ReportData } from '../../src/report/report.js';
 import { renderText } from '../../src/report/text.js';
-import { keyFigures, requestsText } from '../../src/report/verdict.js';
+import { keyFigures, qualityOf, requestsText } from '../../src/report/verdict.js';
 import { HOSTILE, reportData, reportWithoutMigration } from '../support/report-data.js';
 import { limitShares } from '../support/tcp-direction.js';
 
@@ -127,6 +130,29 @@ describe('terminal summary', () => {
       render({ ...report, migrations: [{ ...migration, postcopy, returnPath }] });
     expect(said({})).toContain('Post-copy: 844 pages; page requests are not in the capture.');
     expect(said({ SHUT: 1 })).toContain('Post-copy: 844 pages; 0 page requests.');
+  });
+
+  test('of a downtime that is a bound no model is said to be off by so much', async () => {
+    const report = reportData('recovered');
+    const [migration] = report.migrations;
+    const about = modelInput(report, migration!, 0.3);
+    const { endNs, estimateNs } = migration!.downtime!;
+    migration!.downtime = { ...migration!.downtime!, latestStartNs: endNs - estimateNs, earliestStartNs: endNs - 1e9 };
+    expect(about.downtimeSeconds).toBeCloseTo(estimateNs / 1e9, 9);
+    expect(modelInput(report, migration!, 0.3).downtimeSeconds).toBeNull();
+    migration!.models = modelMigration(report, migration!);
+    expect(await renderHtml(report)).toMatch(/<b>measured<\/b>.{0,300}≥ 35\.6.ms/s);
+  });
+
+  test('frames that were cut are no part of a capture with nothing wrong', () => {
+    const report = reportData('healthy');
+    report.anomalies = [];
+    expect(qualityOf(report).headline).toBe('Nothing is wrong with the capture.');
+    const cut = { ...report.findings[0]!, rule: 'R-J3', severity: 'info' as const, migration: null };
+    expect(qualityOf({ ...report, findings: [cut] })).toMatchObject({
+      tone: 'neutral',
+      headline: 'Nothing is wrong with the capture but that its frames were cut.',
+    });
   });
 
   test('a run that is cut off claims no downtime', () => {

@@ -3,6 +3,7 @@ import { bitRate, bytes, count, duration, percent, plural } from '../format.js';
 import { cell, type Html, html, numeric, sortableTable, text } from '../markup.js';
 import { MODELS } from '../models/index.js';
 import type { RemediesResult } from '../models/remedies.js';
+import { pauseFigure } from '../pause.js';
 import type { Migration } from '../report.js';
 import { signedPercent } from '../verdict.js';
 import { whatIfText } from '../what-if-text.js';
@@ -51,7 +52,7 @@ function predictionTable(migration: Migration, results: readonly (readonly [stri
   );
   if (predicting.length === 0) return html``;
   const measuredNs = migration.endNs - migration.startNs;
-  const downtimeNs = migration.downtime?.estimateNs ?? null;
+  const { downtime } = migration;
   const finished = migration.outcome === 'completed';
   const error = (result: Result, name: string) => {
     const value = finished ? known(result, name) : null;
@@ -71,7 +72,7 @@ function predictionTable(migration: Migration, results: readonly (readonly [stri
       cell(count(migration.rounds.length), migration.rounds.length),
       cell(duration(measuredNs), measuredNs),
       cell(''),
-      cell(duration(downtimeNs), downtimeNs),
+      cell(downtime ? pauseFigure(downtime) : '–', downtime?.estimateNs ?? null),
       cell(''),
     ],
     ...predicting.map(([id, result]) => [
