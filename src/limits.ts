@@ -51,7 +51,7 @@ export const MULTIPATH_MAPPINGS = 65_536;
 /** Bytes a stream decoder may ask for at once. Beyond: desync. */
 export const CURSOR_BYTES = 64 << 10;
 /**
- * Bytes searched for a migration in a stream joined midway, of those that are missing one in 64. Beyond: nobody wants the
+ * Bytes searched for a migration in a stream joined midway, of those that are missing one in 16. Beyond: nobody wants the
  * stream.
  */
 export const RESYNC_SEARCH_BYTES = 4 << 20;
