@@ -84,6 +84,11 @@ export const ANOMALIES = {
     'limit',
     'State for a direction was merged to stay in bounds; its figures are approximate.',
   ),
+  'tcp/coarse-quantiles': kind(
+    'note',
+    'limit',
+    'Quantiles (of round trips, windows, bytes in flight, bursts) are rough where connections are many and have few frames.',
+  ),
   'tcp/captured-twice': kind('note', 'capture', 'Frames were captured more than once; the copies do not count.'),
   'tcp/one-sided': kind('warning', 'capture', 'Only one direction of a connection is in the capture.'),
   'stream/hole': kind('warning', 'capture', 'Bytes of a migration stream are missing from the capture.'),

@@ -107,7 +107,7 @@ export class Timeline {
   /** One past the highest bin used. */
   used = 0;
   readonly #rules: readonly MergeRule[];
-  readonly #capacity: number;
+  #capacity: number;
   #room: number;
 
   constructor(rules: readonly MergeRule[], binNs = TIMELINE_BIN_NS, capacity = TIMELINE_BINS) {
@@ -130,12 +130,25 @@ export class Timeline {
     return at;
   }
 
+  /** From now on there may be `capacity` bins at most, a power of two. */
+  limitTo(capacity: number): void {
+    this.#capacity = Math.min(this.#capacity, capacity);
+    while (this.used > this.#capacity) this.#halve();
+    if (this.#room > this.#capacity) this.#resize(this.#capacity);
+  }
+
   #grow(at: number): void {
-    while (this.#room <= at) this.#room = Math.min(this.#room * 2, this.#capacity);
+    let room = this.#room;
+    while (room <= at) room = Math.min(room * 2, this.#capacity);
+    this.#resize(room);
+  }
+
+  #resize(room: number): void {
+    this.#room = room;
     this.series.forEach((old, s) => {
-      const grown = new Float64Array(this.#room).fill(this.#rules[s] === 'sum' ? 0 : Number.NaN);
-      grown.set(old);
-      this.series[s] = grown;
+      const values = new Float64Array(room).fill(this.#rules[s] === 'sum' ? 0 : Number.NaN);
+      values.set(old.length > room ? old.subarray(0, room) : old);
+      this.series[s] = values;
     });
   }
 

@@ -20,7 +20,7 @@ export const TUNNEL_PATHS = 4096;
  * pcapng section; beyond: their frames are left out and counted. */
 export const INTERFACES = 4096;
 /** Live connections; 5 KB each at least, 12 KB with data both ways. Beyond: the longest idle one is closed and counted. */
-export const CONNECTIONS = 10_240;
+export const CONNECTIONS = 10_000;
 /** Live flows without TCP; 0.5 to 3 KB each. Beyond: the quarter of them that was idle longest is forgotten, but none whose
  * byte streams are followed. */
 export const UDP_FLOWS = 32_768;
@@ -70,8 +70,14 @@ export const TRANSMITTED_SEGMENTS = 1 << 20;
 export const SEQUENCE_HOLES = 4096;
 /** Ranges in one direction's SACK scoreboard. Beyond: the closest two merge. */
 export const SACKED_RANGES = 4096;
+/** Buckets that the distributions of one TCP metric have between them, beyond 64 each; 4 bytes each. Beyond: buckets become
+ * wider than 0.8 %, first those of connections with few samples, and it is said of how many. */
+export const HISTOGRAM_BUCKETS = 1 << 19;
 /** Bins of one timeline. Beyond: pairs merge and the bin width doubles. */
 export const TIMELINE_BINS = 16_384;
+/** Bins of the timelines of all directions together, 160 bytes each, where there are more than eight. Beyond: each may have
+ * fewer, a power of two. */
+export const TIMELINE_BINS_TOTAL = 1 << 16;
 /** First bin width of a timeline, ns. */
 export const TIMELINE_BIN_NS = 1_000_000;
 /** Directions that get a timeline of their own. Beyond: totals only. */
@@ -124,7 +130,7 @@ export const ROUNDS = 100_000;
 /** Sample locations kept per anomaly code and direction. Beyond: counted only. */
 export const ANOMALY_SAMPLES = 5;
 /** Distinct (code, direction) pairs in the anomaly log. Beyond: new directions share one entry. */
-export const ANOMALY_KEYS = 10_000;
+export const ANOMALY_KEYS = 2000;
 /** Characters of a name taken from the wire. Beyond: cut. */
 export const NAME_CHARACTERS = 256;
 /** Kernel ring of a live capture, bytes. Beyond: the kernel drops frames and counts them. */

@@ -4,7 +4,7 @@
 // window, else it is a lower bound of it. While nothing is in flight the sender is not busy: the network has no part in that.
 import { NO_DIRECTION, TRIGGER_NONE } from '../../rows.js';
 import type { FlightDoubt, Quantiles } from '../results.js';
-import { LogHistogram } from './histogram.js';
+import { type BucketRoom, LogHistogram } from './histogram.js';
 import { type DirectionEnd, type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 /** Bounds nearer to each other than this are as good as one figure. */
@@ -13,16 +13,27 @@ const DOUBT_SHARE = 0.05;
 const HIGH_USE_SHARE = 0.95;
 
 class Flight {
-  readonly flight = new LogHistogram();
+  readonly flight: LogHistogram;
   /** Made where it first differs from `flight`: with most connections it never does. */
   pipe: LogHistogram | null = null;
   /** Share of the peer's window. */
-  readonly use = new LogHistogram();
+  readonly use: LogHistogram;
   /** Since when nearly all of the window is in use, NaN when it is not; and how long it was. */
   highFromNs = Number.NaN;
   highNs = 0;
   /** Time with nothing in flight. */
   idleNs = 0;
+
+  constructor(room: BucketRoom) {
+    this.flight = new LogHistogram(room);
+    this.use = new LogHistogram(room);
+  }
+
+  release(): void {
+    this.flight.release();
+    this.pipe?.release();
+    this.use.release();
+  }
 
   /**
    * Takes a frame with which nearly all of the window is in use, or the one after. Where it is so no more, it was until the
@@ -39,9 +50,13 @@ class Flight {
   }
 }
 
-export function inFlight({ rows }: MetricContext): TcpMetric {
+export function inFlight({ rows, newRoom }: MetricContext): TcpMetric {
   const { direction, flight, pipe, room, newBytes, reactionNs, trigger, tNs } = rows;
-  const states = new PerDirection(() => new Flight());
+  const buckets = newRoom();
+  const states = new PerDirection(
+    () => new Flight(buckets),
+    (state) => state.release(),
+  );
   return {
     push(from: number, to: number): void {
       for (let row = from; row < to; row++) {

@@ -81,6 +81,7 @@ export class TcpMetrics implements TcpMeasurement {
       return { description, byMarks };
     });
     const { directions, ...tables } = this.#passes.finish(ends);
+    if (this.#passes.coarse > 0) this.#log.note('tcp/coarse-quantiles', {}, this.#passes.coarse);
     const connections = described.map(({ description, byMarks }, at) => {
       // Where one connection shows that two hosts are next to each other, no time tells the place.
       if (near.has(hostsOf(description))) description.vantage = byMarks;

@@ -15,6 +15,7 @@ import type {
   TcpResults,
 } from '../results.js';
 import type { HalfLoops } from '../vantage.js';
+import type { BucketRoom } from './histogram.js';
 import type { Timelines } from './timelines.js';
 
 /** What all metrics share: the rows they read, and the tables they write to. */
@@ -26,6 +27,8 @@ export interface MetricContext {
    */
   readonly rows: SegmentRows;
   readonly timelines: Timelines;
+  /** Room for the histograms of one metric. Of its own: what another one takes in between depends on how the input was cut. */
+  readonly newRoom: () => BucketRoom;
   readonly events: TableBuilder<keyof typeof TCP_EVENT_UNITS>;
   readonly episodes: TableBuilder<keyof typeof TCP_EPISODE_UNITS>;
   readonly segments: TableBuilder<keyof typeof TCP_SEGMENT_UNITS>;
@@ -115,9 +118,12 @@ export interface TcpMeasurement {
 export class PerDirection<State> {
   readonly #states: (State | undefined)[] = [];
   readonly #make: () => State;
+  readonly #release: (state: State) => void;
 
-  constructor(make: () => State) {
+  /** @param release  what is to be done with a state that is forgotten */
+  constructor(make: () => State, release: (state: State) => void = () => {}) {
     this.#make = make;
+    this.#release = release;
   }
 
   /** The state of `direction`, made when there is none. */
@@ -130,8 +136,12 @@ export class PerDirection<State> {
   }
 
   forget(connection: number): void {
-    this.#states[2 * connection] = undefined;
-    this.#states[2 * connection + 1] = undefined;
+    for (let direction = 2 * connection; direction < 2 * connection + 2; direction++) {
+      const state = this.#states[direction];
+      if (state === undefined) continue;
+      this.#release(state);
+      this.#states[direction] = undefined;
+    }
   }
 
   #add(direction: number): State {

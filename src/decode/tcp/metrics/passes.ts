@@ -5,6 +5,7 @@ import type { SegmentRows } from '../../rows.js';
 import { TCP_EPISODE_UNITS, TCP_EVENT_UNITS, TCP_SEGMENT_UNITS, type TcpDirection } from '../results.js';
 import { congestionControl } from './congestion-control.js';
 import { weighEpisodes } from './episodes.js';
+import { BucketRoom } from './histogram.js';
 import { inFlight } from './in-flight.js';
 import { limits } from './limits.js';
 import type { ConnectionEnd, DirectionEnd, MetricResults, StartMetric, TcpMetric } from './metric.js';
@@ -36,17 +37,28 @@ export class Passes {
   readonly #episodes = new TableBuilder(TCP_EPISODE_UNITS, EVENT_ROWS);
   readonly #segments = new TableBuilder(TCP_SEGMENT_UNITS, EVENT_ROWS);
   readonly #metrics: readonly TcpMetric[];
+  readonly #rooms: BucketRoom[] = [];
 
   /** @param rows  all that will ever be measured */
   constructor(rows: SegmentRows) {
     const context = {
       rows,
       timelines: this.timelines,
+      newRoom: () => {
+        const room = new BucketRoom();
+        this.#rooms.push(room);
+        return room;
+      },
       events: this.#events,
       episodes: this.#episodes,
       segments: this.#segments,
     };
     this.#metrics = METRICS.map((start) => start(context));
+  }
+
+  /** Histograms whose quantiles are rough, for want of memory. */
+  get coarse(): number {
+    return this.#rooms.reduce((sum, { coarse }) => sum + coarse, 0);
   }
 
   /** Takes rows [from, to), see TcpMetric. */

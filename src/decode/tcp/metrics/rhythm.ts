@@ -6,7 +6,7 @@
 import { WIDE_ZERO } from '../../../wide-zero.js';
 import { NO_DIRECTION, VERDICT_CAPTURE_DUPLICATE, VERDICT_NETWORK_DUPLICATE } from '../../rows.js';
 import type { TcpDirection } from '../results.js';
-import { LogHistogram } from './histogram.js';
+import { type BucketRoom, LogHistogram } from './histogram.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 
 const BURST_GAP_NS = 50e3;
@@ -27,6 +27,7 @@ const NETWORK_SHARE_MIN = 0.5;
 const END_SHARE = 0.1;
 
 class Bursts {
+  readonly #room: BucketRoom;
   lastNs = Number.NaN;
   startNs = Number.NaN;
   bytes = WIDE_ZERO;
@@ -59,13 +60,23 @@ class Bursts {
   stretchAcks = 0;
   delayedAcks = 0;
 
+  constructor(room: BucketRoom) {
+    this.#room = room;
+  }
+
+  release(): void {
+    this.burstBytes?.release();
+    this.burstRate?.release();
+    this.trainRate?.release();
+  }
+
   end(): void {
     if (this.frames === 0) return;
     this.count++;
-    this.burstBytes ??= new LogHistogram();
+    this.burstBytes ??= new LogHistogram(this.#room);
     this.burstBytes.add(this.bytes);
     if (this.lastNs > this.startNs) {
-      this.burstRate ??= new LogHistogram();
+      this.burstRate ??= new LogHistogram(this.#room);
       this.burstRate.add((this.bytes * 1e9) / (this.lastNs - this.startNs));
     }
     this.frames = this.bytes = this.trainFrame = this.trainBytes = 0;
@@ -88,7 +99,7 @@ class Bursts {
     const bytes = this.bytes - this.trainBytes;
     const whole = bytes === (this.frames - this.trainFrame) * this.segmentBytes;
     if (this.trainFrame > 0 && whole) {
-      this.trainRate ??= new LogHistogram();
+      this.trainRate ??= new LogHistogram(this.#room);
       this.trainRate.add((bytes * 1e9) / (tNs - this.trainNs));
     }
     this.trainNs = tNs;
@@ -106,9 +117,13 @@ class Bursts {
   }
 }
 
-export function rhythm({ rows }: MetricContext): TcpMetric {
+export function rhythm({ rows, newRoom }: MetricContext): TcpMetric {
   const { direction, verdict, payloadLen, segments, ackOffset, loopNs, tNs } = rows;
-  const states = new PerDirection(() => new Bursts());
+  const buckets = newRoom();
+  const states = new PerDirection(
+    () => new Bursts(buckets),
+    (state) => state.release(),
+  );
   return {
     push(from: number, to: number): void {
       for (let row = from; row < to; row++) {

@@ -8,10 +8,14 @@ import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 /** Below this round trip only acknowledgements time it: what a host takes to answer with data is longer. */
 const NEAR_NS = 100e3;
 
-export function roundTrip({ rows }: MetricContext): TcpMetric {
+export function roundTrip({ rows, newRoom }: MetricContext): TcpMetric {
   const { direction, loopNs } = rows;
+  const buckets = newRoom();
   /** Loops from the capture point to the sender of a direction and back. */
-  const loops = new PerDirection(() => new LogHistogram());
+  const loops = new PerDirection(
+    () => new LogHistogram(buckets),
+    (histogram) => histogram.release(),
+  );
   return {
     push(from: number, to: number): void {
       for (let row = from; row < to; row++) {

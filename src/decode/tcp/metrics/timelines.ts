@@ -3,7 +3,7 @@
 // A direction gets one with its first payload while there is room, else when it passes 1 MB and a smaller one can make
 // place. Round trips are kept for both halves of the path; which half tells is known only at the end.
 import { type ColumnData, Timeline } from '../../../columns.js';
-import { TIMELINE_DIRECTIONS } from '../../../limits.js';
+import { TIMELINE_BINS, TIMELINE_BINS_TOTAL, TIMELINE_DIRECTIONS } from '../../../limits.js';
 import { WIDE_ZERO } from '../../../wide-zero.js';
 import { LIMITS, TIMELINE_UNITS } from '../results.js';
 
@@ -40,6 +40,8 @@ const RULES = [
   ...LIMITS.map(() => 'sum' as const),
 ] as const;
 
+/** So many may have as many bins as a timeline can have. */
+const UNLIMITED = 8;
 /** Directions below this get no rows, unless they had a timeline for want of others. */
 const WORTH_BYTES = 1e6;
 
@@ -70,6 +72,12 @@ export class DirectionTimeline {
     this.#fromNs = middleNs - binNs / 2;
     this.#toNs = middleNs + binNs / 2;
     return this.#bin;
+  }
+
+  /** From now on there may be `bins` at most: they may become wider. */
+  limitTo(bins: number): void {
+    this.bins.limitTo(bins);
+    this.#toNs = Number.NEGATIVE_INFINITY; // whatever bin was asked for last
   }
 
   /** Spreads the time [fromNs, toNs) over the bins of `series`. */
@@ -159,6 +167,8 @@ export class Timelines {
   readonly #limit: number;
   readonly #byDirection: (DirectionTimeline | undefined)[] = [];
   #live: DirectionTimeline[] = [];
+  /** Bins that each may have: fewer, the more there are. */
+  #bins = TIMELINE_BINS;
 
   constructor(limit = TIMELINE_DIRECTIONS) {
     this.#limit = limit;
@@ -179,9 +189,14 @@ export class Timelines {
     }
     const made = new DirectionTimeline(direction, tNs);
     made.bytes = bytes;
+    made.limitTo(this.#bins);
     while (this.#byDirection.length <= direction) this.#byDirection.push(undefined);
     this.#byDirection[direction] = made;
     this.#live.push(made);
+    while (this.#live.length > UNLIMITED && this.#bins * this.#live.length > TIMELINE_BINS_TOTAL) {
+      this.#bins /= 2;
+      for (const timeline of this.#live) timeline.limitTo(this.#bins);
+    }
     return made;
   }
 

@@ -13,7 +13,7 @@ import {
   VERDICT_NETWORK_DUPLICATE,
 } from '../../rows.js';
 import { TCP_EPISODE_KINDS, TCP_EVENT_KINDS } from '../results.js';
-import { LogHistogram } from './histogram.js';
+import { type BucketRoom, LogHistogram } from './histogram.js';
 import { type MetricContext, PerDirection, type TcpMetric } from './metric.js';
 import { SERIES_WINDOW_MAX, SERIES_WINDOW_MIN } from './timelines.js';
 
@@ -31,7 +31,7 @@ const NEVER_FROZEN = { episodes: 0, totalNs: 0, longestNs: 0 };
 
 /** Of a direction with data: what its peer advertised. */
 class Window {
-  raw = new LogHistogram();
+  readonly raw: LogHistogram;
   /** Highest acknowledgement; older ones carry older windows. */
   acked = Number.NEGATIVE_INFINITY;
   edge = Number.NaN;
@@ -52,6 +52,10 @@ class Window {
   edgeThen = Number.NaN;
   ackedThen = Number.NaN;
   frozen = NEVER_FROZEN;
+
+  constructor(room: BucketRoom) {
+    this.raw = new LogHistogram(room);
+  }
 
   /**
    * Takes what is acknowledged and the right edge, before they replace those of the acknowledgement before. A sender that
@@ -91,9 +95,13 @@ class Window {
   }
 }
 
-export function windows({ rows, timelines, events, episodes }: MetricContext): TcpMetric {
+export function windows({ rows, newRoom, timelines, events, episodes }: MetricContext): TcpMetric {
   const { direction, flags, window, windowBytes, ackOffset, verdict, segments, payloadLen, options, tNs } = rows;
-  const states = new PerDirection(() => new Window());
+  const buckets = newRoom();
+  const states = new PerDirection(
+    () => new Window(buckets),
+    (state) => state.raw.release(),
+  );
   const close = (direction: number, state: Window, tNs: number): void => {
     const durationNs = tNs - state.closedSinceNs;
     state.closedNs += durationNs;

@@ -36,6 +36,23 @@ describe('log histogram', () => {
     expect(histogram.quantiles()).toEqual({ min: 0, p50: 0, p95: 0, p99: 0, max: 0, samples: 2 });
   });
 
+  test('a zero with a sign is one without', () => {
+    const histogram = new LogHistogram();
+    for (const value of [65_000, 65_400, -0, 65_500]) histogram.add(value);
+    const { min, p50, p95, max } = histogram.quantiles()!;
+    expect([min, max]).toEqual([0, 65_500]);
+    expect(p95).toBeGreaterThan(65_000);
+    expect(p50).toBeGreaterThan(64_000);
+  });
+
+  test('zeros among large values: quantiles on either side of them', () => {
+    const histogram = new LogHistogram();
+    for (let i = 0; i < 200; i++) histogram.add(i % 4 === 0 ? 0 : 1000);
+    expect(histogram.quantile(0.25)).toBe(0);
+    expect(Math.abs(histogram.quantile(0.26) / 1000 - 1)).toBeLessThan(0.01);
+    expect(histogram.mode()!.share).toBe(0.75);
+  });
+
   test('nothing added, nothing said', () => {
     expect(new LogHistogram().quantiles()).toBeNull();
   });
