@@ -199,7 +199,8 @@ export class SealedMigration extends MigrationState {
     for (const { packets } of this.#lanes) packets.finish();
     this.complete = this.#isComplete;
     if (this.#lanes.length > 0) this.feature('multifd');
-    if (this.#lanes.some(({ packets }) => packets.compressed)) this.feature('multifd-compression');
+    const compressed = this.#lanes.some(({ packets }) => packets.compressed);
+    if (compressed) this.feature('multifd-compression');
     if (this.mayBeInPostcopy) this.feature('postcopy');
     if (this.#isResumed) this.feature('postcopy-resumed');
     const roles = [...this.roles.values()];
@@ -208,6 +209,10 @@ export class SealedMigration extends MigrationState {
     this.feature('pages-from-record-lengths');
     const zero = this.#zero;
     const normal = this.#normal;
+    // How many pages compressed packets hold is a guess, how long they are with their headers is not.
+    const ramRecordBytes = compressed
+      ? this.#lanes.reduce((total, { bytes }) => total + bytes, 0)
+      : normal * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES;
     const replies = this.#all.map((channel) => channel.replies);
     const sum = (of: 'short' | 'requests'): number => replies.reduce((total, reply) => total + reply[of], 0);
     const counted = { 'short-message': sum('short'), 'page-request': sum('requests') };
@@ -218,7 +223,7 @@ export class SealedMigration extends MigrationState {
       ramBlocks: [],
       lostPages: this.#unreadBytes > 0 ? { atLeast: 0, atMost: Math.floor(this.#unreadBytes / ZERO_PAGE_BYTES) } : null,
       pages: { normal, zero, xbzrle: 0, compressed: 0, distinct: null, resent: null },
-      ramRecordBytes: normal * (PAGE_BYTES + WORD_BYTES) + (zero ?? 0) * ZERO_PAGE_BYTES,
+      ramRecordBytes,
       deviceStateBytes: this.complete && !this.#isResumed ? this.#tail.bytes : 0,
       rounds: this.#rounds(),
       phases: this.#phases(),

@@ -327,13 +327,15 @@ describe('multifd', () => {
     expect(pages.zero).toBeLessThanOrEqual(1000);
   });
 
-  test('compressed packets do not show how many pages they hold: at most 128', () => {
-    const { pages, features } = source((qemu) => {
+  test('compressed packets do not show how many pages they hold: at most 128, and no more bytes than there are', () => {
+    const { pages, features, ramRecordBytes } = source((qemu) => {
       open(qemu);
       for (let i = 0; i < 10; i++) qemu.write(2, HEADER, 700 + i);
     }).figures();
     expect(features).toContain('multifd-compression');
     expect(pages.normal).toBe(1280);
+    expect(ramRecordBytes).toBeGreaterThanOrEqual(7045);
+    expect(ramRecordBytes).toBeLessThan(7045 + 13 * HEADER); // two lanes greet and end a pass
   });
 
   test('a channel that lacks SYNCs leaves the passes undivided', () => {
