@@ -111,6 +111,8 @@ export class Rounds {
   #listed = 0;
   #counts = noPages();
   #bytes = 0;
+  /** Bytes of pages of earlier sections, or of pages still to come, that never came. */
+  #cutBytes = 0;
   #latestNs = WIDE_ZERO;
   // The scan: where the two latest pages lie.
   #position = -1;
@@ -242,9 +244,29 @@ export class Rounds {
     this.#latestNs = tNs;
   }
 
-  /** The latest page was cut off: `missingBytes` of it never came. A channel that ends late may have sent it in an earlier round. */
+  /**
+   * The latest pages of a channel were cut off: `missingBytes` of them never came. They may have been named before the section at
+   * hand, or wait for other channels and come here later.
+   */
   pageCut(missingBytes: number): void {
-    this.#bytes = Math.max(0, this.#bytes - missingBytes);
+    const ofSection = Math.min(this.#bytes, missingBytes);
+    this.#bytes -= ofSection;
+    this.#cutBytes += missingBytes - ofSection;
+  }
+
+  /** Takes from the latest rounds what never came of their pages. */
+  #takeCutOff(): void {
+    for (let at = this.#made.length; at >= 0 && this.#cutBytes > 0; at--) {
+      const round = this.#made[at] ?? this.#open;
+      if (!round) continue;
+      const bytes = Math.min(round.bytes, this.#cutBytes);
+      round.bytes -= bytes;
+      this.#cutBytes -= bytes;
+      const closed = this.#closed[at];
+      if (!closed) continue;
+      closed.bytes = Math.round(round.bytes);
+      setEnd(closed, closed.endNs);
+    }
   }
 
   /** A boundary known by other means than pages. */
@@ -277,6 +299,7 @@ export class Rounds {
   finish({ isLastWhole, hasAllChannels }: RoundsEnd = { isLastWhole: true, hasAllChannels: true }): Round[] {
     this.#settle();
     this.#commit();
+    this.#takeCutOff();
     this.#close(this.#latestNs);
     const last = this.#closed.length - 1;
     if (!hasAllChannels) return this.#closed;

@@ -168,6 +168,8 @@ export function checkMigration(migration, i, report, disorder) {
       `${path}.phases`,
     );
   }
+  const roundBytes = sum(migration.rounds, (round) => round.bytes);
+  inside(roundBytes, 0, bytes.total + migration.rounds.length, `${path}.bytes of all rounds`);
   // Where channels are missing, zero pages may be all that was seen: too little to tell rounds by.
   const isPartial = report.anomalies.some(({ code }) => code === 'stream/channel-missing');
   for (const kind of ['normal', 'zero', 'xbzrle', 'compressed']) {

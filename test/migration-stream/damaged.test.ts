@@ -30,6 +30,18 @@ test('the dirty rate is not known where the next pass was cut short', async () =
   expect(dirtyRates(await part('precopy', 0, 0.95))).toEqual([[1904, 2890, 2545, null, null]]);
 });
 
+test.each([
+  ['multifd', 0.3],
+  ['multifd', 0.5],
+  ['multifd', 0.7],
+  ['two-vms', 0.5],
+  ['precopy', 0.5],
+] as const)('%s ends after %d: what was announced and never came is in no round either', async (name, to) => {
+  for (const { bytes, rounds } of (await part(name, 0, to)).migrations) {
+    expect(rounds.reduce((sum, round) => sum + round.bytes, 0)).toBe(bytes.ramRecords);
+  }
+});
+
 describe('begun midway and cut to the packet headers', () => {
   const midway = [0.1, 0.3, 0.5, 0.7, 0.9];
   const kindsIn = ({ connections }: ReportData): string[] => connections.map(({ channel }) => channel.kind).sort();
