@@ -118,7 +118,7 @@ export async function analyzeFiles(
 }
 
 /** Frames from which a thread of their own pays for TCP metrics: with fewer, starting it costs what it saves. */
-const MANY_FRAMES = 1_000_000;
+const MANY_FRAMES = 500_000;
 
 /** Longest frame that may carry nothing. */
 const EMPTY_FRAME_BYTES = 118;
