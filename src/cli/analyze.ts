@@ -5,6 +5,8 @@ import { Analysis, type Results } from '../analyze.js';
 import { AnomalyLog } from '../anomaly.js';
 import type { CaptureSource, PacketBatch } from '../capture/packet-batch.js';
 import { openFiles, openStream } from '../capture/source.js';
+import { decodeFrames } from '../decode/frame.js';
+import { createRows, KIND_TCP } from '../decode/rows.js';
 import { pair } from '../decode/tcp/pairing.js';
 import type { WantedStretch } from '../decode/tcp/stretch.js';
 import { bothEndsOrFiles, emptyStretch, noFrames, noSuchConnection, noSuchPort, type UsageError } from '../errors.js';
@@ -119,21 +121,25 @@ export async function analyzeFiles(
 
 /** Frames from which a thread of their own pays for TCP metrics: with fewer, starting it costs what it saves. */
 const MANY_FRAMES = 500_000;
+/** More flows than this, with fewer frames each, want memory for connections, and not for a thread. */
+const FEW_FLOWS = 256;
+const FRAMES_PER_FLOW = 4;
 
-/** Longest frame that may carry nothing. */
-const EMPTY_FRAME_BYTES = 118;
-
-/** Whether so many are to come, if all are as large as those of the first batch. */
-function hasManyFrames(source: CaptureSource, { count, captured, wire }: PacketBatch): boolean {
-  let bytes = 0;
-  let filled = 0;
+/** Whether so many are to come, and not of ever new connections, if all goes on as in the first batch. */
+function hasManyFrames(source: CaptureSource, batch: PacketBatch): boolean {
+  const { count, captured, view } = batch;
+  const bytes = captured.subarray(0, count).reduce((sum, length) => sum + length, 0);
+  const isLarge = ((source.progress().totalBytes ?? 0) / bytes) * count >= MANY_FRAMES;
+  if (!isLarge || availableParallelism() === 1) return false;
+  const rows = createRows();
+  decodeFrames(batch, rows);
+  const flows = new Set<number>();
   for (let row = 0; row < count; row++) {
-    bytes += captured[row]!;
-    if (wire[row]! > EMPTY_FRAME_BYTES) filled++;
+    if (rows.kind[row] !== KIND_TCP) continue;
+    const at = rows.addresses[row]!;
+    flows.add((Math.imul(view.getUint32(at) ^ rows.ports[row]!, 0x9e3779b1) ^ view.getUint32(at + 4)) >>> 0);
   }
-  // What begins with handshakes alone goes on with larger frames, and with connections, for which memory is wanted.
-  if (filled < count / 8) return false;
-  return ((source.progress().totalBytes ?? 0) / bytes) * count >= MANY_FRAMES && availableParallelism() > 1;
+  return flows.size <= Math.max(FEW_FLOWS, count / FRAMES_PER_FLOW);
 }
 
 type ReadOptions = AnalysisOptions & {
