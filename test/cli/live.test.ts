@@ -248,7 +248,8 @@ describeRoot('live capture', () => {
         ...['live', '-i', 'vx', '--engine', engine, '--interval', '100ms', '--write', pcap, '--json', json],
       );
       await running.says(ready);
-      hosts.start('a', 'ping', '-c1', '-w1', '-I', 'vx', '10.1.1.1');
+      hosts.start('a', 'ping', '-c20', '-i0.1', '-w2', '-I', 'vx', '10.1.1.1');
+      await running.says(/seen [1-9]/); // the first may pass before the engine is at work
       await sleep(handOnMs(engine));
       hosts.removeLink('vx');
       const { code, stderr } = await running.ended;
@@ -263,7 +264,7 @@ describeRoot('live capture', () => {
       const json = join(folder, 'down.json');
       const running = hosts.migscope('live', '-i', 'vx', '--engine', engine, '--interval', '100ms', '--json', json);
       await running.says(ready);
-      hosts.start('a', 'ping', '-c1', '-w1', '-I', 'vx', '10.1.1.1');
+      hosts.start('a', 'ping', '-c20', '-i0.1', '-w2', '-I', 'vx', '10.1.1.1');
       await running.says(/seen [1-9]/);
       hosts.setLink('vx', 'down');
       await running.says(/interface vx is down: sudo ip link set vx up|Interface vx went down/i);
