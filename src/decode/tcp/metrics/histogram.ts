@@ -5,7 +5,7 @@
 // their minimum and maximum.
 //
 // Thousands of connections would need more memory than there is: all histograms of a metric share a room of buckets. Whoever gets
-// none makes buckets twice as wide until they fit into the few that everybody has, and is told apart from the others by `isCoarse`.
+// none makes buckets twice as wide until they fit into the few that everybody has, which the room counts.
 // Half of the room is for those that have many samples: they begin anew with narrow buckets.
 import { HISTOGRAM_BUCKETS } from '../../../limits.js';
 import type { Quantiles } from '../results.js';
