@@ -6,7 +6,7 @@ import type { Limit } from '../decode/tcp/results.js';
 import { conclusionsOf } from './conclusions.js';
 import { hasUnsureRounds, isJoinedMidway, isLate } from './extent.js';
 import { fileName, plain } from './format.js';
-import { type Certainty, pauseBounds, pauseCertainty } from './pause.js';
+import { type Certainty, isPlain, pauseBounds, pauseCertainty } from './pause.js';
 import type { Connection, Migration, ReportData, Severity } from './report.js';
 import {
   type Carrier,
@@ -455,7 +455,7 @@ function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFi
   const changes = values.map((value, i) => {
     const [base, at] = [certainty[0], certainty[i]];
     if (i === 0 || !value || !values[0] || !base || !at) return { certainty: null, change: null };
-    if (isFirm(base) && isFirm(at)) return { certainty: 'exact' as const, change: value / values[0] - 1 };
+    if (isPlain(base) && isPlain(at)) return { certainty: 'exact' as const, change: value / values[0] - 1 };
     return leastChange(spans[0]!, spans[i]!);
   });
   return {
@@ -475,7 +475,7 @@ function comparedFigure(kind: FigureKind, runs: readonly Measured[]): ComparedFi
       if (i === 0 || value === null || base === null || base === undefined) return false;
       if (gap(spans[0]!, spans[i]!) === 0) return false;
       // Of two firm values the values differ, of bounds only what lies between them.
-      const firm = isFirm(certainty[0]!) && isFirm(certainty[i]!);
+      const firm = isPlain(certainty[0]!) && isPlain(certainty[i]!);
       const amount = firm ? Math.abs(value - base) : gap(spans[0]!, spans[i]!);
       return amount > kind.floor && amount > NOISE_SHARE * Math.max(Math.abs(base), Math.abs(value));
     }),
@@ -489,8 +489,6 @@ function spanOf(value: number | null, unsure: Unsure | null): Span {
   if (unsure === null) return [value ?? 0, value ?? Number.POSITIVE_INFINITY];
   return [unsure.range?.[0] ?? 0, unsure.range?.[1] ?? Number.POSITIVE_INFINITY];
 }
-
-const isFirm = (certainty: Certainty): boolean => certainty === 'exact' || certainty === 'about';
 
 /** What lies between two spans; 0 where they overlap. */
 const gap = (a: Span, b: Span): number => Math.max(0, b[0] - a[1], a[0] - b[1]);

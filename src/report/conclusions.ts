@@ -2,7 +2,7 @@
 import { LIMITS, type Limit } from '../decode/tcp/results.js';
 import type { ComparedFigure, ComparedFinding, ComparedRun } from './comparison.js';
 import { bitRate, bytes, count, digits, duration, memory, percent } from './format.js';
-import type { Certainty } from './pause.js';
+import { CERTAINTY_MARKS, CERTAINTY_WORDS, isPlain } from './pause.js';
 import type { Severity } from './report.js';
 import { LIMIT_WORDS, signedPercent } from './verdict.js';
 
@@ -133,8 +133,6 @@ export function changeText(figure: ComparedFigure, i: number): string {
   return known && !(isPlain(base) && isPlain(at)) ? '?' : '';
 }
 
-const isPlain = (certainty: Certainty): boolean => certainty === 'exact' || certainty === 'about';
-
 /** A value of a figure as the reader sees it. */
 function figureText({ unit, values, certainty, ranges }: ComparedFigure, i: number): string {
   const value = (certainty[i] === 'at-most' ? ranges[i]?.[1] : values[i]) ?? null;
@@ -157,23 +155,14 @@ function figureText({ unit, values, certainty, ranges }: ComparedFigure, i: numb
   }
 }
 
-const MARKS = { exact: '', about: '', perhaps: '~ ', 'at-least': '≥ ', 'at-most': '≤ ' } as const;
-const WORDS = {
-  exact: '',
-  about: 'about ',
-  perhaps: 'perhaps ',
-  'at-least': 'at least ',
-  'at-most': 'at most ',
-} as const;
-
 /** The same, marked where it is a bound or a doubtful estimate. */
 export const boundedText = (figure: ComparedFigure, i: number): string =>
-  `${MARKS[figure.certainty[i] ?? 'exact']}${figureText(figure, i)}`;
+  `${CERTAINTY_MARKS[figure.certainty[i] ?? 'exact']}${figureText(figure, i)}`;
 
 /** The same in a sentence; null where the value is unknown. */
 const wordedText = (figure: ComparedFigure, i: number): string | null => {
   const certainty = figure.certainty[i] ?? null;
-  return certainty === null ? null : `${WORDS[certainty]}${figureText(figure, i)}`;
+  return certainty === null ? null : `${CERTAINTY_WORDS[certainty]}${figureText(figure, i)}`;
 };
 
 /** What the marks of a table mean. */

@@ -6,6 +6,19 @@ import { duration } from './format.js';
 /** How a figure stands to the truth; 'perhaps' is an estimate that may well be wrong. */
 export type Certainty = 'exact' | 'about' | 'perhaps' | 'at-least' | 'at-most';
 
+/** Good for a figure without a mark, and for differences. */
+export const isPlain = (certainty: Certainty): boolean => certainty === 'exact' || certainty === 'about';
+
+/** What stands before a figure, and before one in a sentence. */
+export const CERTAINTY_MARKS = { exact: '', about: '', perhaps: '~ ', 'at-least': '≥ ', 'at-most': '≤ ' } as const;
+export const CERTAINTY_WORDS = {
+  exact: '',
+  about: 'about ',
+  perhaps: 'perhaps ',
+  'at-least': 'at least ',
+  'at-most': 'at most ',
+} as const;
+
 /** What a confidence from BELIEVED on means; see Downtime.confidence. */
 const BELIEVED_WITHIN_NS = 30e6;
 const BELIEVED_WITHIN_SHARE = 0.25;
@@ -39,17 +52,13 @@ export function pauseBounds(downtime: Downtime): readonly [leastNs: number, most
 const boundOf = (downtime: Downtime): number =>
   pauseCertainty(downtime) === 'at-most' ? downtime.endNs - downtime.earliestStartNs : downtime.estimateNs;
 
-const WORDS = { about: 'about', perhaps: 'perhaps', 'at-least': 'at least', 'at-most': 'at most' } as const;
-
 /** "about 46.1 ms", "at least 14.8 ms", "at most 354 ms", "perhaps 140 ms". */
 export const pauseText = (downtime: Downtime): string =>
-  `${WORDS[pauseCertainty(downtime)]} ${duration(boundOf(downtime))}`;
-
-const MARKS = { about: '', perhaps: '~ ', 'at-least': '≥ ', 'at-most': '≤ ' } as const;
+  `${CERTAINTY_WORDS[pauseCertainty(downtime)]}${duration(boundOf(downtime))}`;
 
 /** The same as a figure: "46.1 ms", "≥ 14.8 ms", "≤ 354 ms", "~ 140 ms". */
 export const pauseFigure = (downtime: Downtime): string =>
-  `${MARKS[pauseCertainty(downtime)]}${duration(boundOf(downtime))}`;
+  `${CERTAINTY_MARKS[pauseCertainty(downtime)]}${duration(boundOf(downtime))}`;
 
 /** Whether its own method calls the estimate uncertain. */
 export const isDoubtful = ({ confidence }: Downtime): boolean => confidence !== undefined && confidence < BELIEVED;
